@@ -1,0 +1,58 @@
+# Thin entrances; `make help` lists them. Everything runs in .venv, made from the hash-locked packages.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+CORES ?= all
+SCALE ?= demo
+INSTALLED := .venv/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo report audit test lint types unit e2e lock rulegraph clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(INSTALLED): envs/dev.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r envs/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --no-index --editable .
+	touch $@
+
+install: $(INSTALLED)  ## make .venv from the hash-locked packages
+
+demo: $(INSTALLED)  ## run the whole DAG on real digits, audit it, and write the report
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --config scale=$(SCALE) --quiet rules progress
+	@$(MAKE) --no-print-directory report audit
+
+report: $(INSTALLED)  ## write results/SCALE/report.html and print the tables
+	@$(BIN)/snakemake --cores 1 --config scale=$(SCALE) --report results/$(SCALE)/report.html --quiet all
+	@for table in results/$(SCALE)/*/tables/*.md results/$(SCALE)/*/verdicts.md; do echo; cat $$table; done
+	@echo; echo "report: results/$(SCALE)/report.html"
+
+audit: $(INSTALLED)  ## check every number back to data and source
+	@$(BIN)/robustft audit --scale $(SCALE)
+
+lint: $(INSTALLED)  ## ruff, snakefmt, snakemake --lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile pipeline/rules
+	$(BIN)/snakemake --lint
+
+types: $(INSTALLED)  ## mypy
+	$(BIN)/mypy pipeline
+
+unit: $(INSTALLED)  ## unit tests
+	$(BIN)/pytest -q -n 2 --ignore tests/e2e --ignore tests/faults
+
+e2e: $(INSTALLED)  ## the small DAG end to end, and fault tests
+	$(BIN)/pytest -q -n 2 --dist loadscope tests/e2e tests/faults
+
+test: lint types  ## everything: lint, types, and all tests
+	$(BIN)/pytest -n 2 --dist loadscope
+
+lock:  ## solve the locked packages again (needs uv)
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o envs/run.txt
+	uv pip compile pyproject.toml --extra dev -c envs/run.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o envs/dev.txt
+
+clean:  ## remove results of SCALE (keeps .venv and decoded data)
+	rm -rf results/$(SCALE) scratch logs/$(SCALE)

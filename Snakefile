@@ -1,0 +1,53 @@
+"""robustft: load and validate the configuration, include the rules, name the targets."""
+
+import os
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+# The planner is this checkout's own package, also where nothing is installed (in a container, say).
+sys.path.insert(0, str(workflow.basedir))
+
+from pipeline.config import Config
+from pipeline.plan import Plan
+
+CONFIG_FILE = str(Path(workflow.basedir) / "config" / "config.yaml")
+
+
+configfile: CONFIG_FILE
+
+
+PLAN = Plan(Config(scale=config["scale"], papers=config["papers"]))
+
+
+include: "pipeline/rules/common.smk"
+include: "pipeline/rules/data.smk"
+include: "pipeline/rules/pretrain.smk"
+include: "pipeline/rules/finetune.smk"
+include: "pipeline/rules/evaluate.smk"
+include: "pipeline/rules/report.smk"
+
+
+localrules:
+    all,
+    figures,
+    numbers_only,
+
+
+rule all:
+    default_target: True
+    input:
+        outputs_of("verdicts", "table", "figure", "seal"),
+
+
+rule figures:
+    input:
+        outputs_of("figure"),
+
+
+rule numbers_only:
+    input:
+        outputs_of("numbers"),

@@ -1,0 +1,1 @@
+"""Attacks: threat models, objectives, the one PGD, and AutoAttack."""

@@ -1,0 +1,109 @@
+"""AutoAttack (Croce and Hein, ICML 2020), one (attack, shard) at a time, through pyautoattack's own attack classes.
+
+The package's driver runs its attacks one after another on the images that are still robust. This does the same for
+one shard, in pieces that can be stored between attacks: for one shard, one seed and a batch size of at least the
+shard, the outcome of each image equals the driver's. (The driver's own state file cannot be read back.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.attacks.threat import ThreatModel
+from pipeline.errors import ConfigError
+
+STANDARD = ("apgd-ce", "apgd-t", "fab-t", "square")
+_NORMS = {"linf": "Linf", "l2": "L2"}
+
+
+@dataclass
+class ShardOutcome:
+    """For each image of a shard (n): prediction, norm of the perturbation, and which attack broke it ("" if none)."""
+
+    prediction: Tensor
+    distance: Tensor
+    broken_by: list[str]
+    attacks_done: int = 0
+
+    def robust(self, y: Tensor) -> Tensor:
+        """Return which images are still classified correctly, (n,) bool."""
+        return self.prediction == y
+
+
+class AutoAttackShard:
+    """The standard ensemble on one shard of images.
+
+    Args:
+        model: images (n, C, H, W) in [0, 1] -> logits (n, K); in evaluation mode.
+        threat: the threat model.
+        classes: K; at least 4, as the targeted DLR loss compares four logits. With fewer than 10 classes the
+            targeted attacks use the K-1 targets that exist, as the package advises.
+        seed: given to each attack, as the driver does.
+    """
+
+    def __init__(self, model: nn.Module, *, threat: ThreatModel, classes: int, seed: int, device: torch.device) -> None:
+        from pyautoattack import AutoAttack  # the import takes a third of a second; only this attack needs it
+
+        if classes < 4:
+            raise ConfigError(
+                "standard AutoAttack needs at least 4 classes",
+                expected="4 or more, as its targeted loss compares four logits",
+                observed=classes,
+                next_step="leave autoattack out of the evaluations of this data set",
+            )
+        self._model, self._threat, self._seed = model, threat, seed
+        driver = AutoAttack(
+            model, norm=_NORMS[threat.norm], eps=float(threat.eps), seed=seed, version="standard", device=str(device)
+        )
+        if tuple(driver.attacks_to_run) != STANDARD:
+            raise ConfigError(
+                "this pyautoattack has another standard ensemble", expected=STANDARD, observed=driver.attacks_to_run
+            )
+        self.targets = min(9, classes - 1)
+        driver.apgd_targeted.n_target_classes = self.targets
+        driver.fab.n_target_classes = self.targets
+        driver.apgd.loss = "ce"
+        driver.fab.targeted, driver.fab.n_restarts = True, 1
+        self._attacks: dict[str, object] = {
+            "apgd-ce": driver.apgd,
+            "apgd-t": driver.apgd_targeted,
+            "fab-t": driver.fab,
+            "square": driver.square,
+        }
+
+    def clean(self, x: Tensor) -> ShardOutcome:
+        """Return the outcome before any attack."""
+        with torch.no_grad():
+            prediction = self._model(x).argmax(1)
+        return ShardOutcome(prediction, torch.zeros(len(x), device=x.device), [""] * len(x))
+
+    def run(
+        self, x: Tensor, y: Tensor, outcome: ShardOutcome, *, after: Callable[[ShardOutcome], None] = lambda _: None
+    ) -> ShardOutcome:
+        """Run the attacks that `outcome` has not seen yet, calling `after` when each is done; return the outcome."""
+        for number, name in enumerate(STANDARD):
+            if number < outcome.attacks_done:
+                continue
+            left = outcome.robust(y).nonzero().squeeze(1)
+            if len(left):
+                self._attack(name, x, y, left, outcome)
+            outcome.attacks_done = number + 1
+            after(outcome)
+        return outcome
+
+    def _attack(self, name: str, x: Tensor, y: Tensor, left: Tensor, outcome: ShardOutcome) -> None:
+        attack = self._attacks[name]
+        attack.seed = self._seed  # type: ignore[attr-defined]
+        with torch.no_grad():
+            x_adv = attack.perturb(x[left].clone(), y[left].clone())  # type: ignore[attr-defined]
+            prediction = self._model(x_adv).argmax(1)
+        broken = prediction != y[left]
+        where = left[broken]
+        outcome.prediction[where] = prediction[broken]
+        outcome.distance[where] = self._threat.distance(x_adv[broken], x[where])
+        for index in where.tolist():
+            outcome.broken_by[index] = name

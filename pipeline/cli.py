@@ -1,0 +1,137 @@
+"""The `robustft` command: one thin subcommand for each kind of step, and plan, audit, explain."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pipeline.errors import RobustftError
+
+
+def _config(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
+    from pipeline.config import Config
+
+    return Config(scale=arguments.scale, papers=arguments.papers.split(",") if arguments.papers else None)
+
+
+def _plan(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
+    from pipeline.plan import Plan
+
+    return Plan(_config(arguments))
+
+
+def _speaker(log: str | None, key: str) -> Callable[[str], None]:
+    """Return a function that says a line on standard error and, with the time, in the step's log."""
+    stream = None
+    if log:
+        Path(log).parent.mkdir(parents=True, exist_ok=True)
+        stream = open(log, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 (lives as long as the process)
+
+    def say(text: str) -> None:
+        for line in text.splitlines():
+            print(f"[{key}] {line}", file=sys.stderr, flush=True)
+            if stream:
+                print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}", file=stream)
+
+    return say
+
+
+def _step(arguments: argparse.Namespace) -> int:
+    from pipeline.provenance.run import run_step, write_failure
+
+    step = _plan(arguments).step(arguments.command, arguments.id)
+    say = _speaker(arguments.log, step.id)
+    try:
+        run_step(step, expect=arguments.expect, say=say)
+    except RobustftError as error:
+        say(f"error: {error}")
+        write_failure(step, error)
+        return 2
+    except Exception as error:
+        import traceback
+
+        say(traceback.format_exc())
+        say(f"the step failed; what is known about it is in {write_failure(step, error)}")
+        return 1
+    return 0
+
+
+def _print_plan(arguments: argparse.Namespace) -> int:
+    from pipeline.cost import describe
+
+    print(describe(_plan(arguments), details=arguments.details))
+    return 0
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    from pipeline.provenance.audit import audit
+
+    report = audit(_plan(arguments))
+    print(report.text())
+    return 0 if report.ok else 1
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from pipeline.provenance.explain import explain
+
+    print(explain(_plan(arguments), arguments.cell))
+    return 0
+
+
+def _readme(arguments: argparse.Namespace) -> int:
+    from pipeline.provenance.readme import update_readme
+
+    print(update_readme(_plan(arguments)))
+    return 0
+
+
+STEPS = {
+    "data": "decode a source, such as `digits`",
+    "train": "train one run, such as `twins/main/digits_5to9/twins_at/seed0`",
+    "attack": "attack one run's checkpoint, such as `twins/main/digits_5to9/twins_at/seed0/gradient.1of1`",
+    "numbers": "compute a paper's accuracies from its ledgers",
+    "verdicts": "compare a paper's claims with its numbers",
+    "table": "write a table, such as `twins/main`",
+    "figure": "draw a figure, such as `twins/diagnostics`",
+    "seal": "hash every record of a scale into one root, such as `demo`",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    top = argparse.ArgumentParser(prog="robustft", description=__doc__.splitlines()[0])
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("--scale", help="a file of config/scales/ (default: as config/config.yaml says)")
+        command.add_argument("--papers", help="papers to plan for, separated by commas (default: all)")
+        command.set_defaults(run=run)
+        return command
+
+    plan = add("plan", "print what would run and what it would cost", _print_plan)
+    plan.add_argument("--details", action="store_true", help="list every step")
+    add("audit", "check every number back to the data and the source; needs no network, GPU or torch", _audit)
+    explain = add("explain", "tell in words where one number comes from", _explain)
+    explain.add_argument("cell", help="PAPER/TABLE:ROW/COLUMN, such as twins/main:twins_at/autoattack")
+    add("readme", "write the current scale's tables into README.md and docs/", _readme)
+    for name, text in STEPS.items():
+        command = add(name, text, _step)
+        command.add_argument("id", help="the step's name, as `robustft plan --details` prints it")
+        command.add_argument("--expect", metavar="SHA256", help="refuse to run unless the step's digest is this one")
+        command.add_argument("--log", metavar="FILE", help="also append what is said to FILE")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0 well, 1 failed or findings, 2 something the user can mend."""
+    arguments = parser().parse_args(argv)
+    try:
+        result: int = arguments.run(arguments)
+        return result
+    except RobustftError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2

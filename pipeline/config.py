@@ -1,0 +1,170 @@
+"""Reading `config/`: YAML with closed schemas, exact values, and errors that name the nearest valid key."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from pipeline.errors import ConfigError, lookup, nearest
+from pipeline.files import ROOT, read_json
+
+BASES = ("published", "released", "ours")
+"""Where a tagged value comes from: the paper's own text, its authors' code, or this project's choice."""
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """PyYAML's safe loader, except that a key given twice is an error instead of the last one winning."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Refuse a mapping that gives one key twice."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"the key '{twice[0]}' is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _unwrap(tree: Any, path: str, bases: dict[str, dict[str, str]], where: Path) -> Any:
+    """Replace each {value, basis, source} by its value, noting basis and source under the value's path."""
+    if isinstance(tree, dict):
+        if "value" in tree and "basis" in tree:
+            if tree["basis"] not in BASES:
+                raise ConfigError(
+                    f"{path}: unknown basis '{tree['basis']}'", where=where, next_step=nearest(tree["basis"], BASES)
+                )
+            bases[path] = {"basis": tree["basis"], "source": str(tree.get("source", ""))}
+            return tree["value"]
+        return {key: _unwrap(value, f"{path}.{key}".lstrip("."), bases, where) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_unwrap(value, f"{path}[{index}]", bases, where) for index, value in enumerate(tree)]
+    return tree
+
+
+@functools.cache
+def _validator(schema_path: Path) -> Any:
+    schema = read_json(schema_path)
+    schema["$defs"] = read_json(schema_path.parent / "common.schema.json")["$defs"]
+    return jsonschema.Draft202012Validator(schema)
+
+
+def _deepest(error: Any) -> Any:
+    """Follow `oneOf`/`anyOf` into the branch that fits best: the error there is the one worth reading."""
+    while error.context:
+        best = min(error.context, key=lambda e: len([c for c in error.context if c.schema_path[0] == e.schema_path[0]]))
+        error = best
+    return error
+
+
+def _validate(tree: Any, schema_path: Path, where: Path) -> None:
+    errors = sorted(_validator(schema_path).iter_errors(tree), key=lambda e: list(map(str, e.absolute_path)))
+    if not errors:
+        return
+    error = _deepest(errors[0])
+    path = ".".join(str(part) for part in error.absolute_path) or "top level"
+    if error.validator == "additionalProperties":
+        valid = error.schema.get("properties", {})
+        extra = next(key for key in error.instance if key not in valid)
+        raise ConfigError(f"{path}: unknown key '{extra}'", where=where, next_step=nearest(str(extra), valid))
+    if error.validator == "required":
+        missing = next(key for key in error.schema["required"] if key not in error.instance)
+        raise ConfigError(f"{path}: the key '{missing}' is missing", where=where, next_step=f"add '{missing}'")
+    if error.validator == "enum":
+        raise ConfigError(
+            f"{path}: '{error.instance}' is not a valid value",
+            where=where,
+            next_step=nearest(str(error.instance), map(str, error.schema["enum"])),
+        )
+    raise ConfigError(f"{path}: {error.message}", where=where, expected=error.schema.get("description"))
+
+
+@dataclass(frozen=True)
+class Document:
+    """One validated YAML file: its plain values, and where each tagged value comes from."""
+
+    path: Path
+    values: dict[str, Any]
+    bases: dict[str, dict[str, str]]
+
+
+def load_document(path: Path, schema: str, schemas: Path = ROOT / "config" / "schemas") -> Document:
+    """Read and validate one file against `config/schemas/<schema>.schema.json`.
+
+    Raises ConfigError for a missing file, broken YAML, a key given twice, an unknown or missing key, or a value of
+    the wrong kind; each says where and what is valid.
+    """
+    try:
+        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+    except FileNotFoundError as error:
+        near = nearest(path.stem, (other.stem for other in path.parent.glob("*.yaml")))
+        raise ConfigError(f"there is no {schema} '{path.stem}'", where=path, next_step=near) from error
+    except yaml.YAMLError as error:
+        raise ConfigError("the file is not valid YAML", where=path, observed=error) from error
+    bases: dict[str, dict[str, str]] = {}
+    values = _unwrap(tree, "", bases, path)
+    _validate(values, schemas / f"{schema}.schema.json", path)
+    return Document(path, values, bases)
+
+
+def merged(base: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
+    """Return `base` with the values of `override` laid over it, mapping by mapping."""
+    result = dict(base)
+    for key, value in override.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if both else value
+    return result
+
+
+class Config:
+    """All of `config/` for one scale, read once and checked."""
+
+    def __init__(self, *, scale: str | None = None, papers: Any = None, folder: Path = ROOT / "config") -> None:
+        self.folder = folder
+        defaults = load_document(folder / "config.yaml", "config").values
+        self.scale_name: str = scale or defaults["scale"]
+        self.scale = load_document(folder / "scales" / f"{self.scale_name}.yaml", "scale").values
+        catalogue = load_document(folder / "datasets.yaml", "datasets").values
+        self.sources: dict[str, Any] = catalogue["sources"]
+        self.datasets: dict[str, Any] = catalogue["datasets"]
+        self.attacks: dict[str, Any] = load_document(folder / "attacks.yaml", "attacks").values["attacks"]
+        self.backbones: dict[str, Any] = load_document(folder / "backbones.yaml", "backbones").values["backbones"]
+        self.images: dict[str, Any] = load_document(folder / "images.yaml", "images").values["images"]
+        self.baselines: dict[str, Any] = load_document(folder / "methods.yaml", "methods").values["methods"]
+        self.papers = {name: self._paper(name) for name in self._paper_names(papers or defaults["papers"])}
+
+    def _paper_names(self, wanted: Any) -> list[str]:
+        present = sorted(path.stem for path in (self.folder / "papers").glob("*.yaml"))
+        if wanted == "all":
+            return present
+        names = [wanted] if isinstance(wanted, str) else list(wanted)
+        for name in names:
+            lookup(dict.fromkeys(present, None), name, kind="paper", where=self.folder / "papers")
+        return names
+
+    def _paper(self, name: str) -> Document:
+        document = load_document(self.folder / "papers" / f"{name}.yaml", "paper")
+        own = document.values.get("methods", {})
+        clash = sorted(set(own) & set(self.baselines))
+        if clash:
+            raise ConfigError(
+                f"the method '{clash[0]}' is defined twice",
+                where=document.path,
+                next_step="give the paper's method another name, or use the one in config/methods.yaml",
+            )
+        return document
+
+    def methods(self, paper: str | None) -> dict[str, Any]:
+        """Return the methods a paper may use: the shared baselines and its own."""
+        own = self.papers[paper].values.get("methods", {}) if paper else {}
+        return {**self.baselines, **own}
+
+    def method_names(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield every method of every loaded paper once, baselines first."""
+        yield from self.baselines.items()
+        for document in self.papers.values():
+            yield from document.values.get("methods", {}).items()

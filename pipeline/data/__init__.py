@@ -1,0 +1,1 @@
+"""Data sets: decoded once into one file with fixed splits, then read by training and evaluation."""

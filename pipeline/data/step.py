@@ -1,0 +1,31 @@
+"""The `data` step: decode a source into its one file."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from pipeline.data.imagefile import save
+from pipeline.data.splits import split_indices
+from pipeline.step import Context
+
+
+def decode(spec: dict[str, Any], context: Context) -> None:
+    """Load the source, check it, fix the splits of all its data sets, write one file."""
+    source, datasets = spec["source"], spec["datasets"]
+    module, name = source["loader"].split(":")
+    images, labels, sha256 = getattr(importlib.import_module(module), name)(source)
+    splits = {}
+    for dataset, view in datasets.items():
+        parts = split_indices(labels, classes=view["classes"], sizes=view["splits"], seed=view["split_seed"])
+        splits.update({f"{dataset}/{split}": indices for split, indices in parts.items()})
+        sizes = ", ".join(f"{split} {len(indices)}" for split, indices in parts.items())
+        context.say(f"{dataset}: classes {view['classes']}, {sizes}")
+    about = {
+        "source": source["name"],
+        "source_sha256": sha256,
+        "licence": source["licence"],
+        "levels": source["levels"],
+        "datasets": {name: {"classes": view["classes"]} for name, view in datasets.items()},
+    }
+    save(context.outputs["data"], images=images, labels=labels, splits=splits, about=about)

@@ -1,0 +1,53 @@
+"""The one family of errors that a user is meant to read."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class RobustftError(Exception):
+    """Something a user can act on: what failed, where, expected against observed, and what to do next.
+
+    The command line prints it without a traceback and exits with status 2.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: object = None,
+        expected: object = None,
+        observed: object = None,
+        next_step: str | None = None,
+    ) -> None:
+        lines = [what]
+        for label, value in (("where", where), ("expected", expected), ("observed", observed), ("to do", next_step)):
+            if value is not None:
+                lines.append(f"  {label + ':':<10}{value}")
+        super().__init__("\n".join(lines))
+
+
+class ConfigError(RobustftError):
+    """A configuration file holds a wrong key or value."""
+
+
+class IntegrityError(RobustftError):
+    """A file is not what the record of the step that made it says it is."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Return "did you mean 'X'?" for the valid name closest to `name`, else the list of valid names."""
+    options = sorted(valid)
+    close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
+    return f"did you mean '{close[0]}'?" if close else f"valid names: {', '.join(options) or 'none'}"
+
+
+def lookup(table: Mapping[str, T], name: str, *, kind: str, where: object) -> T:
+    """Return `table[name]`, or raise a ConfigError that names the nearest valid name."""
+    if name not in table:
+        raise ConfigError(f"unknown {kind} '{name}'", where=where, next_step=nearest(name, table))
+    return table[name]

@@ -1,0 +1,1 @@
+"""Attacking finished models; what happened to each image goes into a ledger."""

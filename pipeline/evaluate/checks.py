@@ -1,0 +1,74 @@
+"""Checks made on the model while it is attacked; the report turns them into alarms.
+
+Each has been the cause of a wrong robust accuracy in public code (Athalye et al., ICML 2018; Carlini et al., 2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.attacks.objectives import cross_entropy
+from pipeline.attacks.pgd import Budget, pgd
+from pipeline.attacks.threat import ThreatModel
+
+
+def model_checks(model: nn.Module, x: Tensor, y: Tensor, *, threat: ThreatModel) -> dict[str, float]:
+    """Measure what must hold for a gradient attack on `model` (in evaluation mode) to mean anything.
+
+    Args:
+        x, y: some images (n, C, H, W) in [0, 1] and their labels.
+
+    Returns:
+        modules_in_training_mode: how many; must be 0.
+        pixels_outside: largest distance of a pixel from [0, 1]; must be 0.
+        repeat_difference: largest difference of logits between two passes; must be 0.
+        batch_difference: largest difference of an image's logits alone and in the batch; rounding only.
+        zero_gradients: share of images whose cross-entropy has an input gradient of exactly zero.
+        eps0_changes: images whose prediction PGD changes at eps = 0; must be 0.
+        probabilities: 1 if the outputs look like probabilities instead of logits; must be 0.
+    """
+    with torch.no_grad():
+        logits, again = model(x), model(x)
+        few = min(8, len(x))
+        alone = torch.cat([model(x[i : i + 1]) for i in range(few)])
+    with torch.enable_grad():
+        leaf = x.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(cross_entropy(model(leaf), y).sum(), leaf)
+    nothing = Budget(ThreatModel(threat.norm, Fraction(0)), 3, Fraction(1, 4))
+    unmoved = pgd(model, x, budget=nothing, objective=lambda z: cross_entropy(z, y), start="none")
+    with torch.no_grad():
+        changed = int((model(unmoved).argmax(1) != logits.argmax(1)).sum())
+    sums = logits.sum(1)
+    return {
+        "modules_in_training_mode": float(sum(module.training for module in model.modules())),
+        "pixels_outside": float(torch.clamp(torch.maximum(-x, x - 1), min=0).max()),
+        "repeat_difference": float((logits - again).abs().max()),
+        "batch_difference": float((logits[:few] - alone).abs().max()),
+        "zero_gradients": float((gradient.flatten(1).abs().amax(1) == 0).float().mean()),
+        "eps0_changes": float(changed),
+        "probabilities": float(bool(logits.min() >= 0) and bool(((sums - 1).abs() < 1e-5).all())),
+    }
+
+
+def perturbation_checks(
+    model: Callable[[Tensor], Tensor], x_adv: Tensor, x: Tensor, prediction: Tensor, *, threat: ThreatModel
+) -> dict[str, float]:
+    """Measure what must hold for adversarial images: they lie in the ball and in [0, 1], and score as stated."""
+    distance = threat.distance(x_adv, x)
+    with torch.no_grad():
+        rescored = model(x_adv).argmax(1)
+    return {
+        "over_eps": float((distance - float(threat.eps)).clamp_min(0).max()),
+        "adversarial_pixels_outside": float(torch.clamp(torch.maximum(-x_adv, x_adv - 1), min=0).max()),
+        "not_a_number": float(x_adv.isnan().sum()),
+        "rescored_differently": float((rescored != prediction).sum()),
+    }
+
+
+def worst(first: dict[str, float], second: dict[str, float]) -> dict[str, float]:
+    """Return the larger value of each check: every check is a number that should be small."""
+    return {name: max(first.get(name, 0.0), second.get(name, 0.0)) for name in {**first, **second}}

@@ -1,0 +1,131 @@
+"""The ledger: for each attack and each image, what became of it. Accuracies are computed from ledgers only.
+
+One Parquet file, one row for each (attack, image), attacks in the order they were run, images in split order.
+
+| column | type | meaning |
+| --- | --- | --- |
+| attack | dictionary of string | name of the attack in config/attacks.yaml |
+| image | int32 | position of the image in the source file |
+| label | int16 | true class |
+| prediction | int16 | predicted class after the attack |
+| correct | bool | prediction == label |
+| distance | float32 | norm of the perturbation that was found, in pixel units |
+| broken_by | dictionary of string | for an ensemble: the attack that broke the image; else empty |
+
+The file's metadata holds, under `robustft`, the JSON of the checks made on the model while attacking it.
+This module never imports torch: the report and the audit read ledgers too.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import IntegrityError
+from pipeline.files import atomic_path, canonical_json
+
+SCHEMA = pa.schema(
+    [
+        ("attack", pa.dictionary(pa.int8(), pa.string())),
+        ("image", pa.int32()),
+        ("label", pa.int16()),
+        ("prediction", pa.int16()),
+        ("correct", pa.bool_()),
+        ("distance", pa.float32()),
+        ("broken_by", pa.dictionary(pa.int8(), pa.string())),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one attack did to some images; all arrays have one entry for each image."""
+
+    attack: str
+    image: np.ndarray
+    label: np.ndarray
+    prediction: np.ndarray
+    distance: np.ndarray
+    broken_by: np.ndarray
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Whether the image is still classified correctly."""
+        return self.prediction == self.label
+
+    def table(self) -> pa.Table:
+        """Return the outcome as rows of the ledger."""
+        columns = {
+            "attack": [self.attack] * len(self.image),
+            "image": self.image,
+            "label": self.label,
+            "prediction": self.prediction,
+            "correct": self.correct,
+            "distance": self.distance.astype(np.float32),
+            "broken_by": self.broken_by.tolist(),
+        }
+        return pa.table({name: pa.array(columns[name], SCHEMA.field(name).type) for name in SCHEMA.names}, SCHEMA)
+
+
+def write_ledger(path: Path, tables: list[pa.Table], *, checks: dict[str, Any]) -> None:
+    """Write rows and checks atomically; equal rows give equal bytes."""
+    table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+    table = table.replace_schema_metadata({"robustft": canonical_json(checks)})
+    with atomic_path(path) as part:
+        pq.write_table(table, part, compression="zstd", version="2.6")
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        table = pq.read_table(path, memory_map=False)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise IntegrityError(
+            "the ledger cannot be read",
+            where=path,
+            observed=error,
+            next_step="delete it and run snakemake; it will be made again",
+        ) from error
+    if table.schema.names != SCHEMA.names:
+        raise IntegrityError("the file is not a ledger", where=path, expected=SCHEMA.names, observed=table.schema.names)
+    return table
+
+
+def read_table(path: Path) -> pa.Table:
+    """Return the rows as they are. Raises IntegrityError for a damaged or foreign file."""
+    return _read(path)
+
+
+def read_ledger(path: Path) -> dict[str, Outcome]:
+    """Return the outcomes by attack.
+
+    Raises IntegrityError for a damaged file, an image listed twice, or a `correct` that contradicts its prediction.
+    """
+    table = _read(path)
+    attacks = np.array(table["attack"].to_pylist())
+    columns = {name: table[name].to_numpy() for name in ("image", "label", "prediction", "correct", "distance")}
+    broken_by = np.array([value or "" for value in table["broken_by"].to_pylist()], dtype=object)
+    outcomes = {}
+    for attack in dict.fromkeys(attacks.tolist()):
+        rows = attacks == attack
+        part = {name: values[rows] for name, values in columns.items()}
+        stated = part.pop("correct")
+        outcome = Outcome(attack=attack, broken_by=broken_by[rows], **part)
+        if len(np.unique(outcome.image)) != len(outcome.image):
+            raise IntegrityError(f"the ledger lists an image twice under {attack}", where=path)
+        if not np.array_equal(stated, outcome.correct):
+            image = outcome.image[stated != outcome.correct][0]
+            raise IntegrityError(f"the ledger contradicts itself for image {image} under {attack}", where=path)
+        outcomes[attack] = outcome
+    return outcomes
+
+
+def read_checks(path: Path) -> dict[str, Any]:
+    """Return the checks stored with a ledger."""
+    metadata = _read(path).schema.metadata or {}
+    return dict(json.loads(metadata.get(b"robustft", b"{}")))

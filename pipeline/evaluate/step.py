@@ -1,0 +1,159 @@
+"""The `attack` step: one run's checkpoint, some attacks, some images, one ledger.
+
+Work is cut into (attack, shard) pieces, and AutoAttack's shards again into its four attacks. Each finished piece is
+a file in the step's scratch folder, so a killed job loses at most the piece it was working on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from pipeline.attacks.autoattack import STANDARD, AutoAttackShard, ShardOutcome
+from pipeline.attacks.objectives import OBJECTIVES
+from pipeline.attacks.pgd import Budget, pgd
+from pipeline.attacks.threat import ThreatModel
+from pipeline.data.imagefile import load_split
+from pipeline.errors import IntegrityError
+from pipeline.evaluate.checks import model_checks, perturbation_checks, worst
+from pipeline.evaluate.ledger import Outcome, read_checks, read_table, write_ledger
+from pipeline.models.checkpoint import load_classifier
+from pipeline.models.classifier import Classifier
+from pipeline.step import Context, Progress
+from pipeline.train.batches import Images
+from pipeline.train.device import describe, device_for
+from pipeline.train.randomness import counter_seed, generator
+
+
+def attack(spec: dict[str, Any], context: Context) -> None:
+    """Run every attack of the specification on every shard and write the ledger."""
+    with device_for(spec["device"], threads=spec["threads"], say=context.say) as device:
+        context.facts.update(describe(device))
+        Evaluator(spec, context, device).run()
+
+
+class Evaluator:
+    """Attacks one model shard by shard, keeping each finished piece."""
+
+    def __init__(self, spec: dict[str, Any], context: Context, device: torch.device) -> None:
+        self.spec, self.context, self.device = spec, context, device
+        model, about = load_classifier(context.inputs["checkpoint"])
+        self.model: Classifier = model.to(device).eval().requires_grad_(False)
+        self.classes: int = about["classes"]
+        self.threat = ThreatModel.of(spec["threat"])
+        split = load_split(context.inputs["data"], dataset=spec["dataset"], split=spec["split"])
+        self.images, self.indices = Images.of(split, device), split.indices
+
+    def shards(self) -> Iterator[tuple[int, int]]:
+        """Yield (start, end) positions within the split."""
+        first, last = self.spec["images"]
+        for start in range(first, last, self.spec["shard_images"]):
+            yield start, min(start + self.spec["shard_images"], last)
+
+    def run(self) -> None:
+        """Run all pieces, those already stored excepted, and assemble the ledger."""
+        shards = list(self.shards())
+        pieces = [(attack, shard) for attack in self.spec["attacks"] for shard in shards]
+        progress = Progress(self.context, total=len(pieces), unit="shard")
+        tables: list[pa.Table] = []
+        checks: dict[str, dict[str, float]] = {"model": self._model_checks()}
+        for number, (attack, shard) in enumerate(pieces):
+            table, found = self._piece(attack, shard)
+            tables.append(table)
+            checks[attack["name"]] = worst(checks.get(attack["name"], {}), found)
+            correct = np.asarray(table["correct"]).mean()
+            progress.update(number + 1, f"{attack['name']} {100 * correct:.1f} % on this shard")
+        write_ledger(self.context.outputs["ledger"], tables, checks=checks)
+
+    def _model_checks(self) -> dict[str, float]:
+        first, last = self.spec["images"]
+        x, y = self.images.take(slice(first, min(last, first + 64)))
+        return model_checks(self.model, x, y, threat=self.threat)
+
+    def _piece(self, attack: dict[str, Any], shard: tuple[int, int]) -> tuple[pa.Table, dict[str, float]]:
+        """Return one (attack, shard) as rows and checks, from its stored file if there is a whole one."""
+        path = self.context.scratch / f"{attack['name']}.{shard[0]}-{shard[1]}.parquet"
+        if path.exists():
+            try:
+                return read_table(path), read_checks(path)["piece"]
+            except (IntegrityError, KeyError):
+                self.context.say(f"the stored piece {path.name} is damaged; it is made again")
+        x, y = self.images.take(slice(*shard))
+        if attack["algorithm"] == "autoattack":
+            outcome, found = self._autoattack(attack, shard, x, y), {}
+        else:
+            outcome, found = self._gradient(attack, shard, x, y)
+        table = outcome.table()
+        write_ledger(path, [table], checks={"piece": found})
+        return table, found
+
+    def _outcome(
+        self, attack: dict[str, Any], shard: tuple[int, int], y: Tensor, prediction: Tensor, distance: Tensor,
+        broken_by: list[str] | None = None,
+    ) -> Outcome:  # fmt: skip
+        return Outcome(
+            attack=attack["name"],
+            image=self.indices[slice(*shard)].astype(np.int32),
+            label=y.cpu().numpy().astype(np.int16),
+            prediction=prediction.cpu().numpy().astype(np.int16),
+            distance=distance.cpu().numpy(),
+            broken_by=np.array(broken_by or [""] * len(y), dtype=object),
+        )
+
+    def _gradient(
+        self, attack: dict[str, Any], shard: tuple[int, int], x: Tensor, y: Tensor
+    ) -> tuple[Outcome, dict[str, float]]:
+        x_adv = x
+        if attack["algorithm"] == "pgd":
+            x_adv = pgd(
+                self.model,
+                x,
+                budget=Budget.of(self.spec["threat"], attack),
+                objective=partial(OBJECTIVES[attack["objective"]], y=y),
+                start=attack["start"],
+                generator=generator(self.device, self.spec["seed"], "attack", attack["name"], shard[0]),
+            )
+        with torch.no_grad():
+            prediction = self.model(x_adv).argmax(1)
+        found = perturbation_checks(self.model, x_adv, x, prediction, threat=self.threat)
+        return self._outcome(attack, shard, y, prediction, self.threat.distance(x_adv, x)), found
+
+    def _autoattack(self, attack: dict[str, Any], shard: tuple[int, int], x: Tensor, y: Tensor) -> Outcome:
+        seed = counter_seed(self.spec["seed"], "autoattack", shard[0]) % 2**31
+        ensemble = AutoAttackShard(self.model, threat=self.threat, classes=self.classes, seed=seed, device=self.device)
+        self.context.facts["autoattack_targets"] = ensemble.targets
+        outcome = self._resumed(attack, shard, x) or ensemble.clean(x)
+
+        def store(state: ShardOutcome) -> None:
+            rows = self._outcome(attack, shard, y, state.prediction, state.distance, state.broken_by)
+            path = self.context.scratch / f"{attack['name']}.{shard[0]}-{shard[1]}.after-{state.attacks_done}.parquet"
+            write_ledger(path, [rows.table()], checks={})
+            left = int(state.robust(y).sum())
+            self.context.say(
+                f"images {shard[0]}-{shard[1]}: {left}/{len(y)} robust after {STANDARD[state.attacks_done - 1]}"
+            )
+
+        ensemble.run(x, y, outcome, after=store)
+        return self._outcome(attack, shard, y, outcome.prediction, outcome.distance, outcome.broken_by)
+
+    def _resumed(self, attack: dict[str, Any], shard: tuple[int, int], x: Tensor) -> ShardOutcome | None:
+        """Return the shard's stored outcome after as many attacks as were finished before the job died."""
+        for done in range(len(STANDARD), 0, -1):
+            path = self.context.scratch / f"{attack['name']}.{shard[0]}-{shard[1]}.after-{done}.parquet"
+            try:
+                table = read_table(path)
+            except IntegrityError:
+                continue
+            return ShardOutcome(
+                prediction=torch.tensor(table["prediction"].to_pylist(), device=x.device),
+                distance=torch.tensor(table["distance"].to_pylist(), device=x.device),
+                broken_by=[value or "" for value in table["broken_by"].to_pylist()],
+                attacks_done=done,
+            )
+        return None

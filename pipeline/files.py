@@ -1,0 +1,104 @@
+"""Files that are either whole or absent, and the hashes that name them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import RobustftError
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The checkout: where `config/`, `pipeline/` and the lock files lie. Results go to the working directory."""
+
+_CHUNK_BYTES = 1 << 20
+
+
+def sha256_file(path: str | Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits, reading it once in pieces."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text that stands for `value`: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest_of(value: Any) -> str:
+    """Return the SHA-256 of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it replaces `path`, on failure it is removed.
+
+    The data reach the disk before the name does, so a reader (or a machine that lost power) sees the old
+    file or the new one, never a part. A full disk is reported with the folder and what to do.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        with open(part, "rb+") as stream:
+            os.fsync(stream.fileno())
+        # mkstemp makes private files; results are shared like any other file.
+        umask = os.umask(0)
+        os.umask(umask)
+        part.chmod(0o666 & ~umask)
+        os.replace(part, path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise RobustftError(
+                f"the disk is full while writing {path.name}",
+                where=path.parent,
+                observed=error.strerror,
+                next_step="free some space and run the same command again; finished work is kept",
+            ) from error
+        raise
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write `data` to `path` atomically."""
+    with atomic_path(path) as part:
+        part.write_bytes(data)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 `text` to `path` atomically."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write `value` as readable JSON (sorted keys, two spaces, final newline) atomically."""
+    write_text(path, json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file; a missing or half-written one is an error that names it."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RobustftError("a file is missing", where=path, next_step="run snakemake to make it") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise RobustftError(
+            "a JSON file cannot be read",
+            where=path,
+            observed=error,
+            next_step="delete it and run snakemake; it will be made again",
+        ) from error

@@ -1,0 +1,54 @@
+"""Adversarial training.
+
+Madry, Makelov, Schmidt, Tsipras, Vladu. Towards Deep Learning Models Resistant to Adversarial Attacks. ICLR 2018.
+
+| paper | here |
+| --- | --- |
+| L(theta, x + delta, y) | `cross_entropy(model(x_adv), y)` |
+| S, the set of perturbations | `budget.threat` |
+| saddle point, eq. 2.1 | `perturb` inside, `loss` outside |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from pipeline.attacks.objectives import cross_entropy
+from pipeline.attacks.pgd import Budget, evaluating, pgd
+from pipeline.methods.protocol import Loss
+from pipeline.models.classifier import Classifier
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdversarialTraining:
+    """min E[ weight * max_delta CE(f(x + delta), y) ]. `weight` is 1 as published; other values are controls."""
+
+    weight: float = 1.0
+
+    def prepare(self, model: Classifier) -> Classifier:
+        """Train everything."""
+        return model
+
+    def perturb(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
+        """PGD on cross-entropy from a uniform start, the model in evaluation mode."""
+        with evaluating(model):
+            return pgd(
+                model,
+                x,
+                budget=budget,
+                objective=partial(cross_entropy, y=y),
+                start="uniform",
+                generator=generator,
+            )
+
+    def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
+        """Return the mean cross-entropy on adversarial images."""
+        return Loss({"cross_entropy": self.weight * cross_entropy(model(x_adv), y).mean()})
+
+    def export(self, model: Classifier) -> Classifier:
+        """Return the model itself."""
+        return model

@@ -1,0 +1,50 @@
+"""Linear probing: a new head on features that never change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from pipeline.attacks.objectives import cross_entropy
+from pipeline.attacks.pgd import Budget, evaluating, pgd
+from pipeline.methods.protocol import Loss
+from pipeline.models.classifier import Classifier
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearProbe:
+    """min over the head of E[ max_delta CE(f(x + delta), y) ]; the backbone keeps its weights and statistics.
+
+    The attack goes through the whole model: features are frozen, images are not.
+    """
+
+    def prepare(self, model: Classifier) -> Classifier:
+        """Freeze all but the head."""
+        model.requires_grad_(False)
+        model.head.requires_grad_(True)
+        return model
+
+    def perturb(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
+        """PGD on cross-entropy from a uniform start, the model in evaluation mode."""
+        with evaluating(model):
+            return pgd(
+                model,
+                x,
+                budget=budget,
+                objective=partial(cross_entropy, y=y),
+                start="uniform",
+                generator=generator,
+            )
+
+    def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
+        """Return the mean cross-entropy on adversarial images, the backbone with its stored statistics."""
+        with evaluating(model), torch.no_grad():
+            features = model.features(x_adv)
+        return Loss({"cross_entropy": cross_entropy(model.head(features), y).mean()})
+
+    def export(self, model: Classifier) -> Classifier:
+        """Return the model itself."""
+        return model

@@ -1,0 +1,70 @@
+"""TRADES.
+
+Zhang, Yu, Jiao, Xing, El Ghaoui, Jordan. Theoretically Principled Trade-off between Robustness and Accuracy.
+ICML 2019.
+
+| paper | here |
+| --- | --- |
+| phi(f(X) Y) | `cross_entropy(model(x), y)` |
+| phi(f(X) f(X') / lambda), eq. 5 | `kl_divergence(model(x), model(x_adv))` |
+| 1 / lambda | `beta` |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from pipeline.attacks.objectives import cross_entropy, kl_divergence
+from pipeline.attacks.pgd import Budget, evaluating, pgd
+from pipeline.methods.protocol import Loss
+from pipeline.models.classifier import Classifier
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trades:
+    """min E[ CE(f(x), y) + beta * max_delta KL(f(x) || f(x + delta)) ], gradients through both sides of the KL.
+
+    attack: "kl" maximises the KL from a Gaussian start, as published; "cross_entropy" maximises cross-entropy from
+    a uniform start, as the code released with TWINS does.
+    """
+
+    beta: float
+    attack: Literal["kl", "cross_entropy"]
+
+    def __post_init__(self) -> None:
+        if self.attack not in ("kl", "cross_entropy"):
+            raise ValueError(f"attack must be 'kl' or 'cross_entropy', not {self.attack!r}")
+
+    def prepare(self, model: Classifier) -> Classifier:
+        """Train everything."""
+        return model
+
+    def perturb(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
+        """Maximise the chosen objective, the model in evaluation mode."""
+        with evaluating(model):
+            if self.attack == "cross_entropy":
+                objective, start = partial(cross_entropy, y=y), "uniform"
+            else:
+                with torch.no_grad():
+                    clean = model(x)
+                objective, start = partial(kl_divergence, clean), "gaussian"
+            return pgd(model, x, budget=budget, objective=objective, start=start, generator=generator)  # type: ignore[arg-type]
+
+    def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
+        """Return mean cross-entropy on clean images and beta times the mean KL."""
+        clean, adversarial = model(x), model(x_adv)
+        return Loss(
+            {
+                "cross_entropy": cross_entropy(clean, y).mean(),
+                "kl": self.beta * kl_divergence(clean, adversarial).mean(),
+            }
+        )
+
+    def export(self, model: Classifier) -> Classifier:
+        """Return the model itself."""
+        return model

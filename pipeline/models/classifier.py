@@ -1,0 +1,67 @@
+"""The shape that every evaluated model has: normalisation, backbone, head, from images in [0, 1] to logits."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.errors import ConfigError
+
+
+class Normalise(nn.Module):
+    """Subtract a mean and divide by a standard deviation per channel, inside the model, after any attack."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: list[float], std: list[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise images (n, C, H, W)."""
+        return (x - self.mean) / self.std
+
+
+class Classifier(nn.Module):
+    """Images (n, C, H, W) in [0, 1] -> logits (n, K): head(backbone(normalise(x)))."""
+
+    def __init__(self, normalise: nn.Module, backbone: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.normalise, self.backbone, self.head = normalise, backbone, head
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return the backbone's features (n, D)."""
+        features: Tensor = self.backbone(self.normalise(x))
+        return features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (n, K)."""
+        logits: Tensor = self.head(self.features(x))
+        return logits
+
+
+def build_classifier(backbone: dict[str, Any], *, shape: list[int], classes: int) -> Classifier:
+    """Build a model with fresh weights, drawn from torch's global generator.
+
+    Args:
+        backbone: {implementation, parameters, normalisation}; the class takes `channels` and its parameters and
+            has `out_features`.
+        shape: (C, H, W) of the images.
+        classes: number of logits.
+    """
+    mean, std = backbone["normalisation"]["mean"], backbone["normalisation"]["std"]
+    if not len(mean) == len(std) == shape[0]:
+        raise ConfigError(
+            f"the normalisation of backbone '{backbone.get('name')}' does not fit the images",
+            where="config/backbones.yaml",
+            expected=f"{shape[0]} channels",
+            observed=f"{len(mean)} means, {len(std)} standard deviations",
+        )
+    module, name = backbone["implementation"].split(":")
+    body = getattr(importlib.import_module(module), name)(channels=shape[0], **backbone["parameters"])
+    return Classifier(Normalise(mean, std), body, nn.Linear(body.out_features, classes))

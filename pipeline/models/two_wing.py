@@ -1,0 +1,89 @@
+"""Batch norm with two wings: one keeps the pre-training statistics, one follows the current batch.
+
+All other weights are shared, so one network is two (Liu et al., CVPR 2023, Figure 2).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Wing = Literal["frozen", "adaptive", "both"]
+
+
+class TwoWingBatchNorm2d(nn.Module):
+    """Two batch norms that start as copies of a pre-trained one.
+
+    `frozen` normalises with the pre-training mean and variance, always; they never change. `adaptive` is an ordinary
+    batch norm. Each has its own trainable scale and shift. Which one acts is set by `wing`: with "both", the first
+    half of the batch (the larger one if the batch is odd) passes through frozen and the second through adaptive.
+    """
+
+    def __init__(self, pretrained: nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.frozen = copy.deepcopy(pretrained)
+        self.adaptive = copy.deepcopy(pretrained)
+        self.wing: Wing = "adaptive"
+        self.frozen.eval()
+
+    def train(self, mode: bool = True) -> TwoWingBatchNorm2d:
+        """Switch the adaptive wing between batch and running statistics; the frozen wing stays as it is."""
+        super().train(mode)
+        self.frozen.eval()
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (n, C, H, W) in the chosen wing, or each half in its own."""
+        if self.wing == "frozen":
+            return self.frozen(x)
+        if self.wing == "adaptive":
+            return self.adaptive(x)
+        first, second = halves(x)
+        # A later layer may see a view that is not contiguous; cat makes one tensor of the two wings.
+        return torch.cat([self.frozen(first), self.adaptive(second)])
+
+
+def halves(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Cut a batch in two, the first half taking the extra member of an odd one."""
+    if len(x) < 2:
+        raise ValueError(f"two wings need a batch of at least 2, not {len(x)}")
+    middle = (len(x) + 1) // 2
+    return x[:middle], x[middle:]
+
+
+def _replace(module: nn.Module, kind: type[nn.Module], make: type[nn.Module] | object) -> nn.Module:
+    if isinstance(module, kind):
+        replaced: nn.Module = make(module)  # type: ignore[operator]
+        return replaced
+    for name, child in module.named_children():
+        setattr(module, name, _replace(child, kind, make))
+    return module
+
+
+def to_two_wings(model: nn.Module) -> nn.Module:
+    """Replace every BatchNorm2d in place by a TwoWingBatchNorm2d made from it; return the model."""
+    return _replace(model, nn.BatchNorm2d, TwoWingBatchNorm2d)
+
+
+def to_adaptive_wing(model: nn.Module) -> nn.Module:
+    """Replace every TwoWingBatchNorm2d in place by its adaptive batch norm; return the model, now an ordinary one."""
+    return _replace(model, TwoWingBatchNorm2d, lambda module: module.adaptive)
+
+
+@contextlib.contextmanager
+def using(model: nn.Module, wing: Wing) -> Iterator[None]:
+    """Let `wing` act in every two-wing layer of the model, and what acted before afterwards."""
+    layers = [module for module in model.modules() if isinstance(module, TwoWingBatchNorm2d)]
+    before = [layer.wing for layer in layers]
+    for layer in layers:
+        layer.wing = wing
+    try:
+        yield
+    finally:
+        for layer, old in zip(layers, before, strict=True):
+            layer.wing = old

@@ -1,0 +1,108 @@
+"""What a step ran in, as seen from inside its own process."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from pipeline.files import ROOT, sha256_file
+
+LOCK = "envs/run.txt"
+IDENTITY_FILE = Path("/etc/robustft-image.json")
+"""Written when an image is built; a step that finds it ran inside that image."""
+
+PACKAGES = (
+    "torch", "torchvision", "timm", "open_clip_torch", "peft", "pyautoattack", "numpy", "scikit-learn", "safetensors",
+    "pyarrow", "pandas", "matplotlib", "seaborn", "snakemake", "pyyaml",
+)  # fmt: skip
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        result = subprocess.run(
+            ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=30, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip()
+
+
+@functools.cache
+def git_state() -> dict[str, Any]:
+    """Return the commit and whether every tracked file equals it; None where git cannot tell."""
+    commit = _git("rev-parse", "--verify", "-q", "HEAD")
+    changes = _git("status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit or None, "clean": None if changes is None else changes == ""}
+
+
+def locked_versions(lock: Path) -> dict[str, set[str]]:
+    """Return the versions that a hashed requirements file allows, by package name in lower case."""
+    versions: dict[str, set[str]] = {}
+    for line in lock.read_text(encoding="utf-8").splitlines():
+        if "==" in line and not line.startswith((" ", "#")):
+            name, rest = line.split("==", 1)
+            versions.setdefault(name.strip().lower().replace("_", "-"), set()).add(rest.split()[0])
+    return versions
+
+
+def observed_image() -> dict[str, Any] | None:
+    """Return the identity that the image's builder baked in, or None outside every image of this project."""
+    try:
+        return dict(json.loads(IDENTITY_FILE.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def environment() -> dict[str, Any]:
+    """Return Python, packages, lock, commit and image: what is the same for every step of a clean installation."""
+    lock = ROOT / LOCK
+    locked = locked_versions(lock) if lock.is_file() else {}
+    packages: dict[str, str] = {}
+    astray: list[str] = []
+    for name in PACKAGES:
+        try:
+            packages[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        allowed = locked.get(name.lower().replace("_", "-"), set())
+        if packages[name] not in allowed:
+            astray.append(name)
+    return {
+        "python": platform.python_version(),
+        "packages": packages,
+        "lock": {"path": LOCK, "sha256": sha256_file(lock) if lock.is_file() else None, "not_as_locked": astray},
+        "git": git_state(),
+        "image": observed_image(),
+    }
+
+
+def circumstances() -> dict[str, Any]:
+    """Return what differs between two honest runs: host, processor, process, peak memory so far."""
+    return {
+        "host": platform.node(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "pid": os.getpid(),
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor()

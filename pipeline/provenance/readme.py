@@ -1,0 +1,98 @@
+"""Numbers in the README: each is inside a block that is bound to a file of docs/, or it is reported.
+
+A block looks like `<!-- robustft:begin docs/demo/twins/tables/main.md -->` ... `<!-- robustft:end -->`; what stands
+between equals the file. docs/ holds a snapshot of one run with its numbers, so tables there can be rendered again.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections import Counter
+from pathlib import Path
+
+from pipeline.errors import RobustftError
+from pipeline.files import ROOT, read_json, write_json, write_text
+from pipeline.plan import Plan
+from pipeline.report import tables
+
+BLOCK = re.compile(r"(<!-- robustft:begin (\S+) -->\n)(.*?)(<!-- robustft:end -->)", re.DOTALL)
+LOOSE_NUMBER = re.compile(r"\d+(?:\.\d+)?\s?%|\d+(?:\.\d+)?\s±")
+"""What reads as a result: a percentage or a mean with a spread."""
+
+
+def snapshot_folder(scale: str) -> Path:
+    """Return where the README's numbers of a scale are kept."""
+    return ROOT / "docs" / scale
+
+
+def update_readme(plan: Plan) -> str:
+    """Copy the plan's tables, figures, verdicts and numbers to docs/<scale>/ and fill the README's blocks."""
+    seal = plan.step("seal", plan.scale).outputs["seal"]
+    if not Path(seal).is_file():
+        raise RobustftError(f"scale {plan.scale} has not been run to its end", where=seal, next_step="run snakemake")
+    folder = snapshot_folder(plan.scale)
+    shutil.rmtree(folder, ignore_errors=True)
+    kinds = ("numbers", "verdicts", "table", "figure")
+    steps = [step for kind in kinds for step in plan.of_kind(kind)]
+    for step in steps:
+        for role, path in step.outputs.items():
+            if role in ("numbers", "md", "csv", "svg", "caption"):
+                target = folder / Path(path).relative_to(f"results/{plan.scale}")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)
+        if step.kind == "table":
+            write_json(
+                folder / Path(step.record).relative_to(f"results/{plan.scale}").with_suffix(".spec.json"), step.spec
+            )
+    write_json(folder / "root.json", {"scale": plan.scale, "root": read_json(seal)["root"]})
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    write_text(readme, BLOCK.sub(lambda m: m[1] + (ROOT / m[2]).read_text(encoding="utf-8") + m[4], text))
+    return f"docs/{plan.scale} and README.md hold the numbers of root {read_json(seal)['root']}"
+
+
+def readme_findings(counts: Counter[str], root: Path = ROOT) -> list[tuple[str, str, str]]:
+    """Return (code, subject, text) for each README block that is not its file, and each number outside a block."""
+    path = root / "README.md"
+    if not path.is_file():
+        return []
+    text = path.read_text(encoding="utf-8")
+    found = []
+    for _, name, body, _ in BLOCK.findall(text):
+        counts["README blocks"] += 1
+        source = root / name
+        if not source.is_file():
+            found.append(("unbound-readme", name, "the README shows a block of a file that does not exist"))
+        elif source.read_text(encoding="utf-8") != body:
+            found.append(("edited-readme", name, _first_difference(source.read_text(encoding="utf-8"), body)))
+    for number in LOOSE_NUMBER.findall(BLOCK.sub("", text)):
+        found.append(("unbound-readme", number.strip(), "a number in the README is bound to no result file"))
+    return found + _snapshot_findings(root)
+
+
+def _first_difference(wanted: str, found: str) -> str:
+    for ours, theirs in zip(wanted.splitlines(), found.splitlines(), strict=False):
+        if ours != theirs:
+            return f"the README has '{theirs}', the file has '{ours}'"
+    return "lines were added or removed"
+
+
+def _snapshot_findings(root: Path) -> list[tuple[str, str, str]]:
+    """Render the tables of docs/ again from the numbers beside them."""
+    found = []
+    for spec_path in sorted(root.glob("docs/*/*/tables/*.spec.json")):
+        numbers = read_json(spec_path.parents[1] / "numbers.json")
+        grid = tables.build_grid(read_json(spec_path), numbers)
+        for kind in ("md", "csv"):
+            target = spec_path.with_name(spec_path.name.split(".")[0] + f".{kind}")
+            wanted = tables.FORMATS[kind](grid)
+            if not target.is_file() or target.read_text(encoding="utf-8") != wanted:
+                body = target.read_text(encoding="utf-8") if target.is_file() else ""
+                text = (
+                    _first_difference(wanted, body)
+                    .replace("the README", "the table")
+                    .replace("the file", "its numbers")
+                )
+                found.append(("edited-docs", str(target.relative_to(root)), text))
+    return found

@@ -1,0 +1,151 @@
+"""Running one step: check what it reads, do the work, write its record."""
+
+from __future__ import annotations
+
+import datetime
+import importlib
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import IntegrityError, RobustftError
+from pipeline.files import digest_of, read_json, write_json
+from pipeline.plan import Step
+from pipeline.provenance.environment import circumstances, environment
+from pipeline.provenance.record import SCHEMA, file_entry, read_record
+from pipeline.sources import source_hashes
+from pipeline.step import Context
+
+SCRATCH = "scratch"
+"""Resume state and attempts of unfinished steps; Snakemake does not know it and so never deletes it."""
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def scratch_folder(step: Step) -> Path:
+    """Return the folder of a step's resume state.
+
+    Its name holds the step's digest and that of its source files: state of another configuration or of code that
+    has since been edited is never resumed.
+    """
+    return Path(SCRATCH) / f"{step.digest[:16]}-{digest_of(source_hashes(step.sources()))[:16]}"
+
+
+def vouched_input(role: str, path: str, record_path: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return an input's entry and its voucher, after comparing its bytes with the record of the step that made it.
+
+    Raises IntegrityError when the file was changed since.
+    """
+    entry = file_entry(path)
+    record = read_record(record_path)
+    made = record.output(path)
+    if made is None or made["sha256"] != entry["sha256"]:
+        raise IntegrityError(
+            f"the input '{role}' is not what its step wrote",
+            where=path,
+            expected=f"{made['sha256'] if made else 'an entry'} ({record_path})",
+            observed=entry["sha256"],
+            next_step=f"delete {path} and run snakemake; it will be made again",
+        )
+    return entry, {"record": record_path, "sha256": record.sha256}
+
+
+def _attempt(scratch: Path) -> int:
+    """Count this attempt in the step's scratch folder; killed attempts leave their count behind."""
+    counter = scratch / "attempts.json"
+    number = 1 + (read_json(counter)["attempts"] if counter.exists() else 0)
+    write_json(counter, {"attempts": number})
+    return number
+
+
+def _check_space(folder: Path) -> None:
+    free_mb = shutil.disk_usage(folder).free / 2**20
+    if free_mb < 20:
+        raise RobustftError(
+            "the disk is nearly full",
+            where=folder,
+            expected="at least 20 MB free",
+            observed=f"{free_mb:.0f} MB free",
+            next_step="free some space and run the same command again; finished work is kept",
+        )
+
+
+def run_step(step: Step, *, expect: str | None = None, say: Callable[[str], None] = print) -> Path:
+    """Run one step and return the path of its record.
+
+    `expect` is the digest that Snakemake planned; a different one means that the configuration was edited while the
+    workflow ran, and nothing is run. A step that fails or is killed keeps its scratch folder, so running it again
+    resumes; one that ends well removes it.
+    """
+    if expect is not None and expect != step.digest:
+        raise RobustftError(
+            f"the configuration of {step.key} changed after it was planned",
+            expected=expect,
+            observed=step.digest,
+            next_step="start snakemake again, so that it plans with the configuration as it is now",
+        )
+    scratch = scratch_folder(step)
+    scratch.mkdir(parents=True, exist_ok=True)
+    _check_space(scratch)
+    attempt = _attempt(scratch)
+    started, clock = _now(), time.monotonic()
+    say(f"{step.key} starts" + (f" (attempt {attempt})" if attempt > 1 else ""))
+
+    inputs, vouchers = {}, {}
+    for role, path in step.inputs.items():
+        inputs[role], vouchers[role] = vouched_input(role, path, step.upstream[role])
+    source = source_hashes(step.sources())
+    context = Context(
+        inputs={role: Path(path) for role, path in step.inputs.items()},
+        outputs={role: Path(path) for role, path in step.outputs.items()},
+        scratch=scratch,
+        settings=step.settings,
+        say=say,
+    )
+    for path in context.outputs.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    module, name = step.entry.split(":")
+    getattr(importlib.import_module(module), name)(step.spec, context)
+
+    record = {
+        "schema": SCHEMA,
+        "step": {"kind": step.kind, "id": step.id, "spec": step.spec, "spec_sha256": digest_of(step.spec)},
+        "inputs": inputs,
+        "outputs": {role: file_entry(path) for role, path in step.outputs.items()},
+        "source": {"files": source, "sha256": digest_of(source)},
+        "environment": environment(),
+        "circumstances": {
+            **circumstances(),
+            **context.facts,
+            "attempt": attempt,
+            "started": started,
+            "ended": _now(),
+            "seconds": round(time.monotonic() - clock, 3),
+            "vouchers": vouchers,
+        },
+    }
+    write_json(step.record, record)
+    shutil.rmtree(scratch, ignore_errors=True)
+    say(f"{step.key} done in {time.monotonic() - clock:.1f} s; record {step.record}")
+    return Path(step.record)
+
+
+def write_failure(step: Step, error: BaseException) -> Path:
+    """Keep what is known about a failed attempt beside its resume state, and return the file's path."""
+    path = scratch_folder(step) / f"failed-{os.getpid()}.json"
+    write_json(
+        path,
+        {
+            "step": step.key,
+            "digest": step.digest,
+            "ended": _now(),
+            "error": f"{type(error).__name__}: {error}",
+            "circumstances": circumstances(),
+        },
+    )
+    return path

@@ -1,0 +1,1 @@
+"""From ledgers to numbers, tables, figures and verdicts. Never imports torch."""

@@ -1,0 +1,1 @@
+"""Figures: drawn from histories and numbers, as SVG and PDF with a caption."""

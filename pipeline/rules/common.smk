@@ -1,0 +1,74 @@
+# What every rule asks the plan: a step's inputs, its identity, what it needs.
+
+import os
+import shlex
+import sys
+
+from snakemake.settings.types import DeploymentMethod
+
+SCALE = PLAN.scale
+RESULTS = f"results/{SCALE}"
+LOGS = f"logs/{SCALE}"
+IMAGE = PLAN.config.images["train"]["image"]
+BASEDIR = str(workflow.basedir)
+
+# Inside a container the interpreter is the image's own; outside it is the one that runs Snakemake.
+IN_CONTAINER = (
+    DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
+)
+PYTHON = "python" if IN_CONTAINER else shlex.quote(sys.executable)
+ROBUSTFT = f"PYTHONPATH={shlex.quote(BASEDIR)} {PYTHON} -m pipeline"
+
+
+wildcard_constraints:
+    source="[a-z0-9_]+",
+    name="[a-z0-9_]+",
+    paper="[a-z0-9_]+",
+    experiment="[a-z0-9_]+",
+    dataset="[a-z0-9_]+",
+    method="[a-z0-9_]+",
+    seed="[0-9]+",
+    evaluation="[a-z0-9_]+",
+    part="[0-9]+of[0-9]+",
+
+
+def of_step(kind, id_pattern):
+    """Return the step that a rule's wildcards name, as a function of the wildcards."""
+    return lambda wildcards: PLAN.step(kind, id_pattern.format(**wildcards))
+
+
+def inputs_of(kind, id_pattern):
+    """Return a step's inputs: files, the records that vouch for them, and the source files it can import.
+
+    Snakemake does not see an edit in an imported module unless the module is an input.
+    """
+
+    def inputs(wildcards):
+        step = of_step(kind, id_pattern)(wildcards)
+        sources = [
+            os.path.relpath(os.path.join(BASEDIR, name)) for name in step.sources()
+        ]
+        return [*step.inputs.values(), *dict.fromkeys(step.upstream.values()), *sources]
+
+    return inputs
+
+
+def digest_of_step(kind, id_pattern):
+    """Return the step's digest: as a parameter of the rule, an edit of the configuration re-runs just its steps."""
+    return lambda wildcards: of_step(kind, id_pattern)(wildcards).digest
+
+
+def outputs_of(*kinds):
+    """Return every output of the plan's steps of some kinds, records included."""
+    steps = [step for kind in kinds for step in PLAN.of_kind(kind)]
+    return [path for step in steps for path in (*step.outputs.values(), step.record)]
+
+
+def need(stage, what):
+    """Return what a stage needs of a machine, as the scale says."""
+    return PLAN.config.scale["resources"][stage][what]
+
+
+GPUS = 1 if PLAN.config.scale["device"] == "cuda" else 0
+THREADS = PLAN.config.scale["threads"]
+RUN = "{paper}/{experiment}/{dataset}/{method}/seed{seed}"

@@ -1,0 +1,25 @@
+# Data: each source is checked and decoded to one file with fixed splits, once for all scales.
+
+
+rule data:
+    input:
+        inputs_of("data", "{source}"),
+    output:
+        data="results/data/{source}.safetensors",
+        record="results/data/{source}.record.json",
+    log:
+        "logs/data/{source}.log",
+    benchmark:
+        "logs/data/{source}.benchmark.tsv"
+    retries: 2
+    container:
+        IMAGE
+    resources:
+        mem_mb=need("data", "mem_mb"),
+        runtime=need("data", "runtime_min"),
+    params:
+        digest=digest_of_step("data", "{source}"),
+    message:
+        "decoding {wildcards.source}"
+    shell:
+        "{ROBUSTFT} data {wildcards.source} --scale {SCALE} --expect {params.digest} --log {log}"

@@ -1,0 +1,29 @@
+# Attack evaluation: one job for each run, evaluation and part of the images; per-image outcomes go into a ledger.
+
+
+rule attack:
+    input:
+        inputs_of("attack", f"{RUN}/{{evaluation}}.{{part}}"),
+    output:
+        ledger=f"{RESULTS}/{RUN}/{{evaluation}}.{{part}}.ledger.parquet",
+        record=f"{RESULTS}/{RUN}/{{evaluation}}.{{part}}.record.json",
+    log:
+        f"{LOGS}/{RUN}/{{evaluation}}.{{part}}.log",
+    benchmark:
+        f"{LOGS}/{RUN}/{{evaluation}}.{{part}}.benchmark.tsv"
+    retries: 2
+    container:
+        IMAGE
+    threads: THREADS
+    resources:
+        mem_mb=need("attack", "mem_mb"),
+        runtime=need("attack", "runtime_min"),
+        gpu=GPUS,
+    params:
+        digest=digest_of_step("attack", f"{RUN}/{{evaluation}}.{{part}}"),
+    message:
+        "attacking {wildcards.method}, seed {wildcards.seed}: {wildcards.evaluation} ({wildcards.paper}/{wildcards.experiment})"
+    shell:
+        "{ROBUSTFT} attack {wildcards.paper}/{wildcards.experiment}/{wildcards.dataset}/{wildcards.method}"
+        "/seed{wildcards.seed}/{wildcards.evaluation}.{wildcards.part}"
+        " --scale {SCALE} --expect {params.digest} --log {log}"

@@ -1,0 +1,29 @@
+# Fine-tuning: one job for each run (data set x backbone x pre-training x method x seed).
+
+
+rule finetune:
+    input:
+        inputs_of("train", RUN),
+    output:
+        checkpoint=f"{RESULTS}/{RUN}/checkpoint.safetensors",
+        history=f"{RESULTS}/{RUN}/history.csv",
+        record=f"{RESULTS}/{RUN}/checkpoint.record.json",
+    log:
+        f"{LOGS}/{RUN}/train.log",
+    benchmark:
+        f"{LOGS}/{RUN}/train.benchmark.tsv"
+    retries: 2
+    container:
+        IMAGE
+    threads: THREADS
+    resources:
+        mem_mb=need("train", "mem_mb"),
+        runtime=need("train", "runtime_min"),
+        gpu=GPUS,
+    params:
+        digest=digest_of_step("train", RUN),
+    message:
+        "fine-tuning {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed} ({wildcards.paper}/{wildcards.experiment})"
+    shell:
+        "{ROBUSTFT} train {wildcards.paper}/{wildcards.experiment}/{wildcards.dataset}/{wildcards.method}"
+        "/seed{wildcards.seed} --scale {SCALE} --expect {params.digest} --log {log}"

@@ -1,0 +1,28 @@
+# Pre-training: the robust initial weights that a scale trains itself.
+
+
+rule pretrain:
+    input:
+        inputs_of("train", "pretraining/{name}"),
+    output:
+        checkpoint=f"{RESULTS}/pretraining/{{name}}/checkpoint.safetensors",
+        history=f"{RESULTS}/pretraining/{{name}}/history.csv",
+        record=f"{RESULTS}/pretraining/{{name}}/checkpoint.record.json",
+    log:
+        f"{LOGS}/pretraining/{{name}}.log",
+    benchmark:
+        f"{LOGS}/pretraining/{{name}}.benchmark.tsv"
+    retries: 2
+    container:
+        IMAGE
+    threads: THREADS
+    resources:
+        mem_mb=need("train", "mem_mb"),
+        runtime=need("train", "runtime_min"),
+        gpu=GPUS,
+    params:
+        digest=digest_of_step("train", "pretraining/{name}"),
+    message:
+        "pre-training {wildcards.name}"
+    shell:
+        "{ROBUSTFT} train pretraining/{wildcards.name} --scale {SCALE} --expect {params.digest} --log {log}"

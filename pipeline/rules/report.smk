@@ -1,0 +1,148 @@
+# Report: numbers from ledgers, then tables, figures and verdicts. Seconds of work without torch: local rules.
+
+
+localrules:
+    numbers,
+    verdicts,
+    table,
+    figure,
+    seal,
+
+
+rule numbers:
+    input:
+        inputs_of("numbers", "{paper}"),
+    output:
+        numbers=f"{RESULTS}/{{paper}}/numbers.json",
+        record=f"{RESULTS}/{{paper}}/numbers.record.json",
+    log:
+        f"{LOGS}/{{paper}}/numbers.log",
+    benchmark:
+        f"{LOGS}/{{paper}}/numbers.benchmark.tsv"
+    container:
+        IMAGE
+    resources:
+        mem_mb=need("report", "mem_mb"),
+        runtime=need("report", "runtime_min"),
+    params:
+        digest=digest_of_step("numbers", "{paper}"),
+    message:
+        "counting the ledgers of {wildcards.paper}"
+    shell:
+        "{ROBUSTFT} numbers {wildcards.paper} --scale {SCALE} --expect {params.digest} --log {log}"
+
+
+rule verdicts:
+    input:
+        inputs_of("verdicts", "{paper}"),
+    output:
+        json=f"{RESULTS}/{{paper}}/verdicts.json",
+        md=f"{RESULTS}/{{paper}}/verdicts.md",
+        record=f"{RESULTS}/{{paper}}/verdicts.record.json",
+    log:
+        f"{LOGS}/{{paper}}/verdicts.log",
+    benchmark:
+        f"{LOGS}/{{paper}}/verdicts.benchmark.tsv"
+    container:
+        IMAGE
+    resources:
+        mem_mb=need("report", "mem_mb"),
+        runtime=need("report", "runtime_min"),
+    params:
+        digest=digest_of_step("verdicts", "{paper}"),
+    message:
+        "judging the claims of {wildcards.paper}"
+    shell:
+        "{ROBUSTFT} verdicts {wildcards.paper} --scale {SCALE} --expect {params.digest} --log {log}"
+
+
+rule table:
+    input:
+        inputs_of("table", "{paper}/{name}"),
+    output:
+        md=f"{RESULTS}/{{paper}}/tables/{{name}}.md",
+        csv=f"{RESULTS}/{{paper}}/tables/{{name}}.csv",
+        tex=f"{RESULTS}/{{paper}}/tables/{{name}}.tex",
+        html=report(
+            f"{RESULTS}/{{paper}}/tables/{{name}}.html",
+            category="{paper}",
+            subcategory="tables",
+            caption="../report/captions/table.rst",
+            labels={"table": "{name}"},
+        ),
+        record=f"{RESULTS}/{{paper}}/tables/{{name}}.record.json",
+    log:
+        f"{LOGS}/{{paper}}/tables/{{name}}.log",
+    benchmark:
+        f"{LOGS}/{{paper}}/tables/{{name}}.benchmark.tsv"
+    container:
+        IMAGE
+    resources:
+        mem_mb=need("report", "mem_mb"),
+        runtime=need("report", "runtime_min"),
+    params:
+        digest=digest_of_step("table", "{paper}/{name}"),
+        about=lambda wildcards: PLAN.step(
+            "table", f"{wildcards.paper}/{wildcards.name}"
+        ).spec["table"],
+    message:
+        "writing the table {wildcards.paper}/{wildcards.name}"
+    shell:
+        "{ROBUSTFT} table {wildcards.paper}/{wildcards.name} --scale {SCALE} --expect {params.digest} --log {log}"
+
+
+rule figure:
+    input:
+        inputs_of("figure", "{paper}/{name}"),
+    output:
+        svg=report(
+            f"{RESULTS}/{{paper}}/figures/{{name}}.svg",
+            category="{paper}",
+            subcategory="figures",
+            caption="../report/captions/figure.rst",
+            labels={"figure": "{name}"},
+        ),
+        pdf=f"{RESULTS}/{{paper}}/figures/{{name}}.pdf",
+        caption=f"{RESULTS}/{{paper}}/figures/{{name}}.caption.md",
+        record=f"{RESULTS}/{{paper}}/figures/{{name}}.record.json",
+    log:
+        f"{LOGS}/{{paper}}/figures/{{name}}.log",
+    benchmark:
+        f"{LOGS}/{{paper}}/figures/{{name}}.benchmark.tsv"
+    container:
+        IMAGE
+    resources:
+        mem_mb=need("report", "mem_mb"),
+        runtime=need("report", "runtime_min"),
+    params:
+        digest=digest_of_step("figure", "{paper}/{name}"),
+        about=lambda wildcards: PLAN.step(
+            "figure", f"{wildcards.paper}/{wildcards.name}"
+        ).spec["figure"],
+    message:
+        "drawing the figure {wildcards.paper}/{wildcards.name}"
+    shell:
+        "{ROBUSTFT} figure {wildcards.paper}/{wildcards.name} --scale {SCALE} --expect {params.digest} --log {log}"
+
+
+rule seal:
+    input:
+        inputs_of("seal", SCALE),
+    output:
+        seal=f"{RESULTS}/seal.json",
+        record=f"{RESULTS}/seal.record.json",
+    params:
+        digest=digest_of_step("seal", SCALE),
+    log:
+        f"{LOGS}/seal.log",
+    benchmark:
+        f"{LOGS}/seal.benchmark.tsv"
+    resources:
+        mem_mb=need("report", "mem_mb"),
+        runtime=need("report", "runtime_min"),
+    container:
+        IMAGE
+    message:
+        "sealing the records of scale {SCALE}"
+    shell:
+        "{ROBUSTFT} seal {SCALE} --scale {SCALE} --expect {params.digest} --log {log}"

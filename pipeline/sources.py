@@ -1,0 +1,81 @@
+"""Which source files a step can import, found by reading them, not by running them.
+
+Snakemake does not see an edit in an imported module, so every rule lists these files among its inputs, and every
+record stores their hashes. The planner itself (`plan`, `config`, `cli`, this file) is not among them: all that it
+does to a step is in the step's specification, whose digest is tracked by itself. So a new paper, method or table
+re-runs nothing that exists.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+from pathlib import Path
+
+from pipeline.errors import ConfigError
+from pipeline.files import ROOT, sha256_file
+
+
+def module_of(implementation: str) -> str:
+    """Return the module of `module:attribute`."""
+    return implementation.split(":")[0]
+
+
+def _file_of(module: str) -> Path | None:
+    base = ROOT.joinpath(*module.split("."))
+    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+@functools.cache
+def _direct(module: str) -> frozenset[str]:
+    """Return the modules of this package that `module` imports, anywhere in its text, and its parent packages."""
+    path = _file_of(module)
+    if path is None:
+        return frozenset()
+    top = module.split(".")[0]
+    found = {module.rsplit(".", 1)[0]} if "." in module else set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), filename=str(path))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(name for name in found if name.split(".")[0] == top and _file_of(name))
+
+
+def closure(*modules: str) -> list[str]:
+    """Return the modules that importing `modules` can bring in, themselves included, sorted."""
+    seen: set[str] = set()
+    queue = list(modules)
+    while queue:
+        module = queue.pop()
+        if module in seen:
+            continue
+        if _file_of(module) is None:
+            raise ConfigError(f"there is no module '{module}'", where=ROOT)
+        seen.add(module)
+        queue.extend(_direct(module))
+    return sorted(seen)
+
+
+@functools.cache
+def source_files(*modules: str) -> list[str]:
+    """Return the files of `closure(*modules)`, relative to the checkout, sorted."""
+    return sorted(str(_file_of(module).relative_to(ROOT)) for module in closure(*modules))  # type: ignore[union-attr]
+
+
+@functools.cache
+def _hash(path: Path, stamp: tuple[int, int]) -> str:
+    return sha256_file(path)
+
+
+def source_hashes(files: list[str]) -> dict[str, str]:
+    """Return the SHA-256 of each source file (hashed once for each state of the file)."""
+    hashes = {}
+    for name in files:
+        status = (ROOT / name).stat()
+        hashes[name] = _hash(ROOT / name, (status.st_mtime_ns, status.st_size))
+    return hashes

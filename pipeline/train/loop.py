@@ -1,0 +1,205 @@
+"""The training loop: one for every method, for fine-tuning and for adversarial pre-training.
+
+It knows a method only through `prepare`, `perturb`, `loss` and `export`. Killed at any moment and started again it
+ends, on one CPU, with the same bytes as a run that was never interrupted: every draw is named by (seed, epoch, step),
+and all that is carried from step to step is in the resume state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.attacks.pgd import Budget
+from pipeline.methods.protocol import Loss, Method
+from pipeline.models.classifier import Classifier
+from pipeline.step import Context, Progress
+from pipeline.train.batches import Batches, Images
+from pipeline.train.diagnostics import flat_weights, gradient_diagnostics, weight_diagnostics, with_ratios
+from pipeline.train.distributed import Objective, World
+from pipeline.train.monitor import Monitor
+from pipeline.train.optim import build_optimizer, learning_rate
+from pipeline.train.randomness import counter_seed, generator
+from pipeline.train.state import load_state, save_state
+
+
+@dataclass
+class Carried:
+    """What a step hands to the next besides weights and optimiser: all of it is in the resume state."""
+
+    step: int = 0
+    rows: list[dict[str, float]] = field(default_factory=list)
+    sums: dict[str, list[float]] = field(default_factory=dict)
+    """For this epoch so far: [sum, count] of each logged value."""
+    best: dict[str, Any] = field(default_factory=dict)
+    """Under best_validation: the best (robust, clean) validation accuracy so far, its epoch and its weights."""
+
+    def log(self, values: dict[str, float]) -> None:
+        """Add values to the means of this epoch."""
+        for name, value in values.items():
+            total = self.sums.setdefault(name, [0.0, 0])
+            total[0] += value
+            total[1] += 1
+
+    def means(self) -> dict[str, float]:
+        """Return the means of this epoch and forget them."""
+        means = {name: total / count for name, (total, count) in self.sums.items()}
+        self.sums = {}
+        return means
+
+
+class Trainer:
+    """Trains one model by one method, as a specification says.
+
+    Args:
+        spec: the resolved specification of a `train` step.
+        method: the method; it has not yet prepared the model.
+        model: the model with its initial weights, on the device.
+        splits: images by split: train, validation, test (test is only watched, never used to choose anything).
+        context: where the resume state lies and how progress is told.
+        world: the group of processes, by default this one alone.
+    """
+
+    def __init__(
+        self,
+        spec: dict[str, Any],
+        *,
+        method: Method,
+        model: Classifier,
+        splits: dict[str, Images],
+        context: Context,
+        world: World | None = None,
+    ) -> None:
+        self.spec, self.method, self.context, self.world = spec, method, context, world or World()
+        recipe = spec["recipe"]
+        self.recipe: dict[str, Any] = recipe
+        self.device = splits["train"].labels.device
+        self.model = method.prepare(model)
+        self.layout = torch.channels_last if recipe["channels_last"] else torch.contiguous_format
+        self.model.to(memory_format=self.layout)  # type: ignore[call-overload]
+        if recipe["compile"]:
+            self.model.compile()
+        self.initial_weights = flat_weights(self.model)
+        self.objective = self.world.wrap(Objective(self.model, method))
+        self.optimizer = build_optimizer(self.model.parameters(), recipe)
+        self.batches = Batches(
+            splits["train"],
+            batch_size=recipe["batch_size"],
+            augmentation=spec["dataset"]["augmentation"],
+            seed=spec["seed"],
+        )
+        self.budget = Budget.of(spec["threat"], spec["training_attack"])
+        self.monitor = Monitor(spec["monitor"], threat=spec["threat"], splits=splits, seed=spec["seed"])
+        self.carried = Carried()
+
+    def run(self) -> list[dict[str, float]]:
+        """Train to the end (from the resume state if there is one) and return the history, one row an epoch.
+
+        Afterwards the model holds the weights that the recipe's selection rule keeps.
+        """
+        self._resume()
+        per_epoch = self.batches.per_epoch
+        total = self.recipe["epochs"] * per_epoch
+        progress = Progress(self.context, total=total, unit="step", done=self.carried.step)
+        every = self.context.settings.get("save_every_steps", per_epoch)
+        while self.carried.step < total:
+            epoch, position = divmod(self.carried.step, per_epoch)
+            self._train_step(epoch, position)
+            self.carried.step += 1
+            if position + 1 == per_epoch:
+                self._end_epoch(epoch)
+            if self.carried.step % every == 0 or position + 1 == per_epoch:
+                self._save()
+            progress.update(self.carried.step, self._note())
+        if self.recipe["selection"] == "best_validation":
+            self.model.load_state_dict(self.carried.best["weights"])
+            self.context.facts["selected_epoch"] = self.carried.best["epoch"]
+        return self.carried.rows
+
+    def _note(self) -> str:
+        if not self.carried.rows:
+            return ""
+        row = self.carried.rows[-1]
+        return f"loss {row['loss']:.3f}, robust validation {100 * row.get('robust_validation', float('nan')):.1f} %"
+
+    def _autocast(self) -> torch.autocast:
+        enabled = self.recipe["precision"] == "bfloat16"
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+
+    def _train_step(self, epoch: int, position: int) -> None:
+        step, seed = self.carried.step, self.spec["seed"]
+        # Anything that draws from torch's global generator (dropout) is a function of the step too.
+        torch.manual_seed(counter_seed(seed, "step", step, self.world.rank))
+        lr = learning_rate(self.recipe, step=step, steps_per_epoch=self.batches.per_epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        (x, y), share = self.world.share(*self.batches.get(epoch, position))
+        x = x.contiguous(memory_format=self.layout)
+        self.model.train()
+        draws = generator(self.device, seed, "attack", step, self.world.rank)
+        with self._autocast():
+            x_adv = self.method.perturb(self.model, x, y, budget=self.budget, generator=draws)
+            loss = Loss(self.objective(x, x_adv, y))
+        if self._diagnosed(position):
+            self.carried.log(gradient_diagnostics(self.model, loss))
+        total = loss.total
+        self.optimizer.zero_grad(set_to_none=True)
+        (total * share).backward()
+        self.optimizer.step()
+        self._log_loss(total, loss, step)
+
+    def _log_loss(self, total: Tensor, loss: Loss, step: int) -> None:
+        value = total.item()
+        if value != value or value in (float("inf"), float("-inf")):
+            raise FloatingPointError(
+                f"the loss is {value} at step {step} ({self.spec['method']['name']}, seed {self.spec['seed']}); "
+                "lower the learning rate or use precision: float32"
+            )
+        self.carried.log({"loss": value, **{f"term/{name}": term.item() for name, term in loss.terms.items()}})
+
+    def _diagnosed(self, position: int) -> bool:
+        """Tell whether this position is one of the evenly spaced ones, the last of the epoch among them."""
+        wanted, per_epoch = self.spec["diagnostics"]["steps_per_epoch"], self.batches.per_epoch
+        return (position + 1) * wanted // per_epoch > position * wanted // per_epoch
+
+    def _end_epoch(self, epoch: int) -> None:
+        lr = float(self.optimizer.param_groups[0]["lr"])
+        row = {**self.carried.means(), **weight_diagnostics(self.model, self.initial_weights)}
+        row = {"epoch": epoch + 1, "step": self.carried.step, "lr": lr, **with_ratios(row, lr)}
+        last = epoch + 1 == self.recipe["epochs"]
+        if last or (epoch + 1) % self.spec["monitor"]["every_epochs"] == 0:
+            with self._autocast():
+                row.update(self.monitor.measure(self.model))
+            self._keep_best(epoch + 1, row)
+        self.carried.rows.append(row)
+
+    def _keep_best(self, epoch: int, row: dict[str, float]) -> None:
+        if self.recipe["selection"] != "best_validation":
+            return
+        score = [row["robust_validation"], row["clean_validation"]]
+        if not self.carried.best or score > self.carried.best["score"]:
+            weights = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+            self.carried.best = {"score": score, "epoch": epoch, "weights": weights}
+
+    @property
+    def _state_path(self) -> Path:
+        return self.context.scratch / "training.state"
+
+    def _save(self) -> None:
+        if self.world.rank == 0:
+            state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), **vars(self.carried)}
+            save_state(self._state_path, state)
+
+    def _resume(self) -> None:
+        state = load_state(self._state_path, say=self.context.say)
+        if state is None:
+            return
+        self.model.load_state_dict(state.pop("model"))
+        self.optimizer.load_state_dict(state.pop("optimizer"))
+        self.carried = Carried(**state)
+        self.context.facts["resumed_from_step"] = self.carried.step
+        self.context.say(f"resumed at step {self.carried.step}")
