@@ -50,7 +50,7 @@ def _step(arguments: argparse.Namespace) -> int:
         say(f"error: {error}")
         write_failure(step, error)
         return 2
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (whatever it is, it is said, kept and answered with status 1)
         import traceback
 
         say(traceback.format_exc())
@@ -91,7 +91,7 @@ def _readme(arguments: argparse.Namespace) -> int:
 STEPS = {
     "data": "decode a source, such as `digits`",
     "train": "train one run, such as `twins/main/digits_5to9/twins_at/seed0`",
-    "attack": "attack one run's checkpoint, such as `twins/main/digits_5to9/twins_at/seed0/gradient.1of1`",
+    "attack": "attack one run's checkpoint, such as `twins/main/digits_5to9/twins_at/seed0/robustness.1of1`",
     "numbers": "compute a paper's accuracies from its ledgers",
     "verdicts": "compare a paper's claims with its numbers",
     "table": "write a table, such as `twins/main`",

@@ -54,10 +54,13 @@ def _validator(schema_path: Path) -> Any:
 
 
 def _deepest(error: Any) -> Any:
-    """Follow `oneOf`/`anyOf` into the branch that fits best: the error there is the one worth reading."""
+    """Follow `oneOf`/`anyOf` into the branch that was meant, the one whose constants fit."""
     while error.context:
-        best = min(error.context, key=lambda e: len([c for c in error.context if c.schema_path[0] == e.schema_path[0]]))
-        error = best
+        branches: dict[int, list[Any]] = {}
+        for inner in error.context:
+            branches.setdefault(inner.schema_path[0], []).append(inner)
+        meant = min(branches.values(), key=lambda found: (any(e.validator == "const" for e in found), len(found)))
+        error = meant[0]
     return error
 
 

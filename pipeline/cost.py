@@ -83,10 +83,10 @@ def describe(plan: Plan, *, details: bool = False) -> str:
     scale = plan.config.scale
     lines = [f"scale {plan.scale}: {' '.join(scale['about'].split())}", ""]
     seconds: dict[str, float] = defaultdict(float)
-    counts: Counter[str] = Counter()
+    counts: Counter[tuple[str, str]] = Counter()
     for step in plan.steps.values():
         owner = step.id.split("/")[0] if "/" in step.id or step.kind in ("numbers", "verdicts") else step.kind
-        counts[owner, step.kind] += 1  # type: ignore[index]
+        counts[owner, step.kind] += 1
         seconds[owner] += step_seconds(plan, step)
         if details:
             lines.append(f"  {_time(step_seconds(plan, step)):>9}  {step.kind:<9} {step.id}")
@@ -94,13 +94,14 @@ def describe(plan: Plan, *, details: bool = False) -> str:
         lines.append("")
     lines.append(f"{'':<14}{'train':>7}{'attack':>8}{'report':>8}   one core or GPU")
     for owner, total in seconds.items():
-        report = sum(counts[owner, kind] for kind in ("numbers", "verdicts", "table", "figure", "seal"))  # type: ignore[index]
-        lines.append(f"{owner:<14}{counts[owner, 'train']:>7}{counts[owner, 'attack']:>8}{report:>8}   {_time(total)}")  # type: ignore[index]
+        report = sum(counts[owner, kind] for kind in ("numbers", "verdicts", "table", "figure", "seal"))
+        lines.append(f"{owner:<14}{counts[owner, 'train']:>7}{counts[owner, 'attack']:>8}{report:>8}   {_time(total)}")
     measurements = sum(len(evaluation.attacks) for evaluation in plan.evaluations)
     lines += [
         "",
-        f"{len(plan.runs)} runs, {measurements} measurements, {len(plan.steps)} steps; about {_time(sum(seconds.values()))} "
-        f"of one {scale['device']} device with {scale['threads']} thread(s), {_time(critical_path(plan))} on the longest chain",
+        f"{len(plan.runs)} runs, {measurements} measurements, {len(plan.steps)} steps",
+        f"about {_time(sum(seconds.values()))} on one {scale['device']} device with {scale['threads']} thread(s); "
+        f"{_time(critical_path(plan))} on the longest chain",
         "An estimate from config/backbones.yaml and pipeline/cost.py, made before anything ran.",
     ]
     for paper, document in plan.config.papers.items():

@@ -19,8 +19,7 @@ from pipeline.attacks.threat import ThreatModel
 def model_checks(model: nn.Module, x: Tensor, y: Tensor, *, threat: ThreatModel) -> dict[str, float]:
     """Measure what must hold for a gradient attack on `model` (in evaluation mode) to mean anything.
 
-    Args:
-        x, y: some images (n, C, H, W) in [0, 1] and their labels.
+    `x` (n, C, H, W) in [0, 1] and `y` (n,) are some images and their labels.
 
     Returns:
         modules_in_training_mode: how many; must be 0.

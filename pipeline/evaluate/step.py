@@ -86,7 +86,8 @@ class Evaluator:
                 self.context.say(f"the stored piece {path.name} is damaged; it is made again")
         x, y = self.images.take(slice(*shard))
         if attack["algorithm"] == "autoattack":
-            outcome, found = self._autoattack(attack, shard, x, y), {}
+            outcome = self._autoattack(attack, shard, x, y)
+            found: dict[str, float] = {}
         else:
             outcome, found = self._gradient(attack, shard, x, y)
         table = outcome.table()

@@ -15,20 +15,33 @@ from pipeline.plan import Evaluation, Plan, Step
 from pipeline.provenance.record import read_record
 from pipeline.report import tables
 
-CELL = re.compile(r"(?P<paper>[a-z0-9_]+)/(?P<table>[a-z0-9_]+):(?:(?P<dataset>[a-z0-9_]+)\.)?(?P<method>[a-z0-9_]+)/(?P<attack>[a-z0-9_]+)")  # fmt: skip
+CELL = re.compile(
+    r"(?P<paper>[a-z0-9_]+)/(?P<table>[a-z0-9_]+):"
+    r"(?:(?P<dataset>[a-z0-9_]+)\.)?(?P<method>[a-z0-9_]+)/(?P<attack>[a-z0-9_]+)"
+)
+_TREE = {True: "clean tree", False: "TREE NOT CLEAN", None: "tree unknown to git"}
 
 
-def _short(sha256: str) -> str:
-    return f"{sha256[:12]}..."
+def explain(plan: Plan, cell: str) -> str:
+    """Return the chain behind one cell, named PAPER/TABLE:ROW/COLUMN (ROW may be DATASET.METHOD).
+
+    Every file on the way is hashed again; one that is not what its record says is shouted about in its place.
+    """
+    return _Explainer(plan).explain(cell)
 
 
 def _verified(path: str, recorded: str) -> str:
+    short = f"SHA-256 {recorded[:12]}..."
     if not Path(path).is_file():
-        return f"SHA-256 {_short(recorded)}, BUT THE FILE IS MISSING"
+        return f"{short}, BUT THE FILE IS MISSING"
     observed = sha256_file(path)
-    if observed != recorded:
-        return f"SHA-256 {_short(recorded)}, BUT THE FILE NOW HAS {_short(observed)}"
-    return f"SHA-256 {_short(recorded)}, verified just now"
+    return (
+        f"{short}, verified just now" if observed == recorded else f"{short}, BUT THE FILE NOW HAS {observed[:12]}..."
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
 
 
 class _Explainer:
@@ -36,9 +49,12 @@ class _Explainer:
         self.plan = plan
         self.lines: list[str] = []
 
-    def say(self, text: str, depth: int = 0) -> None:
+    def say(self, *sentences: str, depth: int = 0) -> None:
+        """Add one paragraph."""
         indent = "  " * depth
-        self.lines += textwrap.wrap(text, 110, initial_indent=indent, subsequent_indent=indent + "  ")
+        self.lines += textwrap.wrap(
+            " ".join(sentences), 110, initial_indent=indent, subsequent_indent=indent + "  ", break_long_words=False
+        )
 
     def explain(self, name: str) -> str:
         match = CELL.fullmatch(name)
@@ -46,23 +62,18 @@ class _Explainer:
             raise RobustftError(
                 f"'{name}' names no cell",
                 expected="PAPER/TABLE:ROW/COLUMN",
-                next_step="for example twins/main:twins_at/autoattack",
+                next_step="for example: robustft explain twins/main:twins_at/autoattack",
             )
         step = self.plan.step("table", f"{match['paper']}/{match['table']}")
         for part, valid in (("method", step.spec["rows"]), ("attack", step.spec["table"]["columns"])):
             if match[part] not in valid:
-                raise RobustftError(
-                    f"the table {step.id} has no {part} '{match[part]}'", next_step=nearest(match[part], valid)
-                )
+                hint = nearest(match[part], valid)
+                raise RobustftError(f"the table {step.id} has no {part} '{match[part]}'", next_step=hint)
         numbers = read_json(step.inputs["numbers"])
-        cells = [
-            cell
-            for cell in numbers["cells"]
-            if cell["experiment"] == step.spec["table"]["experiment"]
-            and cell["method"] == match["method"]
-            and cell["attack"] == match["attack"]
-            and match["dataset"] in (None, cell["dataset"])
-        ]
+        wanted = {"experiment": step.spec["table"]["experiment"], "method": match["method"], "attack": match["attack"]}
+        if match["dataset"]:
+            wanted["dataset"] = match["dataset"]
+        cells = [cell for cell in numbers["cells"] if wanted.items() <= cell.items()]
         if not cells:
             raise RobustftError(f"the cell {name} was not run at scale {self.plan.scale}")
         for cell in cells:
@@ -72,112 +83,112 @@ class _Explainer:
     def _cell(self, step: Step, cell: dict[str, Any], numbers: dict[str, Any]) -> None:
         title, attack = step.spec["methods"][cell["method"]], step.spec["attacks"][cell["attack"]]
         count = len(cell["seeds"])
+        mean = f"the mean and sample standard deviation over {count} seeds" if count > 1 else "the value of one seed"
         self.say(
-            f"{title} under {attack} on {cell['dataset']} reads {tables.cell_text(cell)} % in {step.outputs['md']}: the "
-            f"mean{' and sample standard deviation' if count > 1 else ''} over {count} "
-            f"seed{'s' if count > 1 else ''} of the share of test images that stay correct."
+            f"{title} under {attack} on {cell['dataset']} reads {tables.cell_text(cell)} (percent) in",
+            f"{step.outputs['md']}: {mean} of the share of test images that stay correct.",
         )
         if not numbers["reproduces"]:
             self.say(f"Scale {self.plan.scale} uses stand-ins, so it is not a reproduction of a published number.")
+        same = {key: cell[key] for key in ("experiment", "dataset", "method", "attack")}
         for measurement in numbers["measurements"]:
-            if all(measurement[k] == cell[k] for k in ("experiment", "dataset", "method", "attack")):
+            if same.items() <= measurement.items():
                 self._measurement(step.id.split("/")[0], measurement)
         self._claims(step, cell)
 
     def _measurement(self, paper: str, measurement: dict[str, Any]) -> None:
-        low, high = measurement["interval"]
-        self.say("")
-        self.lines.append(
-            f"Seed {measurement['seed']}: {measurement['correct']} of {measurement['images']} images stay correct "
-            f"({100 * measurement['accuracy']:.1f} %; 95 % interval of the images drawn: {100 * low:.1f} to {100 * high:.1f})."
-        )
+        low, high = map(_percent, measurement["interval"])
         failed = [check for check in measurement["checks"] if not check["ok"]]
-        self.say(f"Sanity checks: {len(measurement['checks'])} made, {len(failed)} failed.", 1)
+        self.lines.append("")
+        self.say(
+            f"Seed {measurement['seed']}: {measurement['correct']} of {measurement['images']} images stay correct,",
+            f"{_percent(measurement['accuracy'])} % (95 % interval of the images drawn: {low} to {high}).",
+            f"{len(measurement['checks'])} sanity checks, {len(failed)} failed.",
+        )
         for check in failed:
-            self.say(f"{check['check']}: {check['value']:.4g}, limit {check['limit']:.4g}. {check.get('text', '')}", 2)
-        evaluations = [
-            evaluation
-            for evaluation in self.plan.paper_evaluations(paper, measurement["experiment"])
-            if evaluation.step.id in {ledger["step"] for ledger in measurement["ledgers"]}
-        ]
+            text = check.get("text", "")
+            self.say(f"{check['check']}: {check['value']:.4g}, limit {check['limit']:.4g}. {text}", depth=2)
+        ledgers = {ledger["step"] for ledger in measurement["ledgers"]}
+        evaluations = [e for e in self.plan.paper_evaluations(paper) if e.step.id in ledgers]
         for evaluation in evaluations:
             self._ledger(evaluation, measurement["attack"])
-        self._training(evaluations[0].run.step)
+        self._training(evaluations[0].run.step, depth=1)
 
     def _ledger(self, evaluation: Evaluation, attack: str) -> None:
-        step = evaluation.step
-        path = step.outputs["ledger"]
+        step, path = evaluation.step, evaluation.step.outputs["ledger"]
         recorded = read_record(step.record).values["outputs"]["ledger"]["sha256"]
-        self.say(f"Image by image: {path} ({_verified(path, recorded)}).", 1)
+        self.say(f"Image by image: {path} ({_verified(path, recorded)}).", depth=1)
         outcome = read_ledger(Path(path))[attack]
         broken = Counter(name for name in outcome.broken_by.tolist() if name)
         if broken:
             parts = ", ".join(f"{count} by {name}" for name, count in broken.items())
             wrong = int((~outcome.correct).sum()) - sum(broken.values())
-            self.say(f"Of the {len(outcome.image)} images {wrong} were wrong before any attack; broken: {parts}.", 1)
+            self.say(f"{wrong} images were wrong before any attack; broken: {parts}.", depth=1)
         spec = next(entry for entry in step.spec["attacks"] if entry["name"] == attack)
-        threat = step.spec["threat"]
         details = ", ".join(f"{key} {value}" for key, value in spec.items() if key not in ("name", "title", "source"))
-        self.say(f"Attack: {spec['title']} ({details}), {threat['norm']} eps {threat['eps']}, seed {step.spec['seed']}; the gradient goes through the whole exported model.", 1)  # fmt: skip
+        threat = step.spec["threat"]
+        self.say(
+            f"Attack: {spec['title']} ({details}), {threat['norm']} eps {threat['eps']}, seed {step.spec['seed']};",
+            "the gradient goes through the whole exported model.",
+            depth=1,
+        )
 
-    def _training(self, step: Step, depth: int = 1) -> None:
+    def _training(self, step: Step, *, depth: int) -> None:
         values = read_record(step.record).values
-        spec, circumstances = values["step"]["spec"], values["circumstances"]
-        path = step.outputs["checkpoint"]
-        recipe = spec["recipe"]
-        self.say(f"Model: {path} ({_verified(path, values['outputs']['checkpoint']['sha256'])}).", depth)
-        parameters = ", ".join(f"{key}={value}" for key, value in spec["method"]["parameters"].items())
-        kept = (
-            f", epoch {circumstances['selected_epoch']} kept as best on validation"
-            if "selected_epoch" in circumstances
-            else ""
-        )
+        spec, path = values["step"]["spec"], step.outputs["checkpoint"]
+        recipe, method = spec["recipe"], spec["method"]
+        parameters = ", ".join(f"{key}={value}" for key, value in method["parameters"].items()) or "no parameters"
+        epoch = values["circumstances"].get("selected_epoch")
+        kept = f", epoch {epoch} kept as best on the validation split" if epoch else ""
+        self.say(f"Model: {path} ({_verified(path, values['outputs']['checkpoint']['sha256'])}).", depth=depth)
         self.say(
-            f"Trained by {spec['method']['implementation']} ({parameters or 'no parameters'}) on "
-            f"{spec['dataset']['name']}, {recipe['epochs']} epochs of batch {recipe['batch_size']}, {recipe['optimizer']} "
-            f"at {recipe['lr']}, seed {spec['seed']}{kept}; record {step.record}.",
-            depth,
+            f"Trained by {method['implementation']} ({parameters}) on {spec['dataset']['name']}:",
+            f"{recipe['epochs']} epochs of batch {recipe['batch_size']}, {recipe['optimizer']} at {recipe['lr']},",
+            f"seed {spec['seed']}{kept}; record {step.record}.",
+            depth=depth,
         )
-        environment = values["environment"]
-        image = environment["image"]["name"] if environment["image"] else "no container image"
-        clean = {True: "clean", False: "NOT CLEAN", None: "unknown"}[environment["git"]["clean"]]
-        self.say(
-            f"Code: {len(values['source']['files'])} source files (together {_short(values['source']['sha256'])}), commit "
-            f"{str(environment['git']['commit'])[:12]}, tree {clean}; Python {environment['python']}, torch "
-            f"{environment['packages'].get('torch')}, {image}, {circumstances.get('device')} on "
-            f"{circumstances['processor'] or circumstances['machine']}, {circumstances['ended']}.",
-            depth,
-        )
+        self._code(values, depth=depth)
         if "initial" in step.inputs:
             producer = self.plan.producer(step.inputs["initial"])
-            assert producer is not None
-            self.say("Started from:", depth)
-            self._training(producer, depth + 1)
+            assert producer is not None, "the plan makes every input"
+            self.say("Its initial weights:", depth=depth)
+            self._training(producer, depth=depth + 1)
         else:
-            self._data(step, depth)
+            self._data(step, depth=depth)
 
-    def _data(self, step: Step, depth: int) -> None:
+    def _code(self, values: dict[str, Any], *, depth: int) -> None:
+        environment, circumstances, source = values["environment"], values["circumstances"], values["source"]
+        image = environment["image"]["name"] if environment["image"] else "no container image"
+        self.say(
+            f"Code: {len(source['files'])} source files (together {source['sha256'][:12]}...),",
+            f"commit {str(environment['git']['commit'])[:12]}, {_TREE[environment['git']['clean']]};",
+            f"Python {environment['python']}, torch {environment['packages'].get('torch')}, {image};",
+            f"{circumstances.get('device')} on {circumstances['processor'] or circumstances['machine']},",
+            f"{circumstances['ended']}.",
+            depth=depth,
+        )
+
+    def _data(self, step: Step, *, depth: int) -> None:
         path = step.inputs["data"]
         producer = self.plan.producer(path)
-        assert producer is not None
+        assert producer is not None, "the plan makes every input"
         values = read_record(producer.record).values
         source = values["step"]["spec"]["source"]
-        self.say(f"Data: {path} ({_verified(path, values['outputs']['data']['sha256'])}), decoded from {source['package_file']} (SHA-256 {_short(source['sha256'])}, checked before use), {source['title']}.", depth)  # fmt: skip
+        self.say(
+            f"Data: {path} ({_verified(path, values['outputs']['data']['sha256'])}), decoded from",
+            f"{source['package_file']} (SHA-256 {source['sha256'][:12]}..., checked before use): {source['title']}.",
+            depth=depth,
+        )
 
     def _claims(self, step: Step, cell: dict[str, Any]) -> None:
-        paper = step.id.split("/")[0]
-        path = self.plan.step("verdicts", paper).outputs["json"]
-        claims = {claim["id"]: claim for claim in self.plan.step("verdicts", paper).spec["claims"]}
-        for verdict in read_json(path)["verdicts"]:
+        judged = self.plan.step("verdicts", step.id.split("/")[0])
+        claims = {claim["id"]: claim for claim in judged.spec["claims"]}
+        for verdict in read_json(judged.outputs["json"])["verdicts"]:
             claim = claims.get(verdict["id"], {})
             involved = {claim.get("left"), claim.get("right"), claim.get("method")}
             if claim.get("metric") == cell["attack"] and cell["method"] in involved:
-                self.say("")
+                self.lines.append("")
                 self.say(
-                    f"Claim: {verdict['statement']} ({verdict['source']}; {verdict['confidence']}). Verdict: {verdict['verdict']}."
+                    f"Claim: {verdict['statement']} ({verdict['source']}; {verdict['confidence']}).",
+                    f"Verdict: {verdict['verdict']}.",
                 )
-
-
-def explain(plan: Plan, cell: str) -> str:
-    """Return the chain behind one cell, named PAPER/TABLE:ROW/COLUMN (ROW may be DATASET.METHOD)."""
-    return _Explainer(plan).explain(cell)

@@ -107,8 +107,8 @@ def run_step(step: Step, *, expect: str | None = None, say: Callable[[str], None
         settings=step.settings,
         say=say,
     )
-    for path in context.outputs.values():
-        path.parent.mkdir(parents=True, exist_ok=True)
+    for output in context.outputs.values():
+        output.parent.mkdir(parents=True, exist_ok=True)
     module, name = step.entry.split(":")
     getattr(importlib.import_module(module), name)(step.spec, context)
 

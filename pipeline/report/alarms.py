@@ -28,7 +28,14 @@ LIMITS = {
 }
 """Largest value of each check made during the attack (see pipeline/evaluate/checks.py)."""
 
-STRENGTH = (("fgsm", "clean"), ("pgd10", "fgsm"), ("pgd20", "pgd10"), ("cw", "clean"), ("autoattack", "pgd20"), ("autoattack", "cw"))  # fmt: skip
+STRENGTH = (
+    ("fgsm", "clean"),
+    ("pgd10", "fgsm"),
+    ("pgd20", "pgd10"),
+    ("cw", "clean"),
+    ("autoattack", "pgd20"),
+    ("autoattack", "cw"),
+)
 """(stronger, weaker): on the same images the stronger attack leaves no more correct than the weaker one."""
 
 SLACK = 0.01
@@ -37,9 +44,8 @@ SLACK = 0.01
 SQUARE_SHARE = 0.002
 """AutoAttack's own threshold for an alarm about its black-box attack, as a share of images (at least one image)."""
 
-CONTROL_LIMIT = {"pgd10": 0.25, "pgd20": 0.25, "cw": 0.25, "autoattack": 0.05}
-"""Largest accuracy that a plainly trained control may keep: about zero under the full ensemble, and far below the
-defended models under plain gradient attacks."""
+CONTROL_LIMIT = {"pgd10": 0.05, "pgd20": 0.05, "cw": 0.05, "autoattack": 0.05}
+"""Largest accuracy that a plainly trained control may keep under an attack of several steps: about zero."""
 
 
 @dataclass(frozen=True)

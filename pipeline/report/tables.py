@@ -111,7 +111,8 @@ def to_latex(grid: Grid) -> str:
 
 
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;margin:2rem;color:#222}table{border-collapse:collapse}
-th,td{padding:.3rem .8rem;text-align:right;font-variant-numeric:tabular-nums}th:first-child,td:first-child{text-align:left}
+th,td{padding:.3rem .8rem;text-align:right;font-variant-numeric:tabular-nums}
+th:first-child,td:first-child{text-align:left}
 thead th{border-bottom:2px solid #222}tbody tr:nth-child(even){background:#f4f4f4}ul{max-width:60rem;color:#444}"""
 
 

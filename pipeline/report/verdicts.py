@@ -110,10 +110,7 @@ class Judge:
 
     def judge(self, claim: dict[str, Any]) -> dict[str, Any]:
         """Return the claim's verdict, with its interval where there is one."""
-        if claim["kind"] == "ordering":
-            found = self._ordering(claim)
-        else:
-            found = self._value(claim)
+        found = self._ordering(claim) if claim["kind"] == "ordering" else self._value(claim)
         return {
             "id": claim["id"],
             "statement": claim["statement"],

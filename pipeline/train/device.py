@@ -87,5 +87,5 @@ def describe(device: torch.device) -> dict[str, str | int]:
     return {
         "device": torch.cuda.get_device_name(device),
         "cuda": str(torch.version.cuda),
-        "cudnn": int(torch.backends.cudnn.version() or 0),
+        "cudnn": int(torch.backends.cudnn.version() or 0),  # type: ignore[no-untyped-call]
     }

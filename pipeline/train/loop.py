@@ -148,7 +148,7 @@ class Trainer:
             self.carried.log(gradient_diagnostics(self.model, loss))
         total = loss.total
         self.optimizer.zero_grad(set_to_none=True)
-        (total * share).backward()
+        (total * share).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self._log_loss(total, loss, step)
 

@@ -15,32 +15,40 @@ from pipeline.train.randomness import generator
 
 
 class Monitor:
-    """Accuracy on the first `images` of each split, clean and under one attack, the model in evaluation mode."""
+    """Accuracy on the first `images` of each split, clean and under one attack, the model in evaluation mode.
+
+    All splits go through the attack together: an image's outcome does not depend on its batch, and fewer, fuller
+    batches take less time.
+    """
 
     def __init__(self, spec: dict[str, Any], *, threat: dict[str, Any], splits: dict[str, Images], seed: int) -> None:
-        self._attack, self._splits, self._seed = spec["attack"], splits, seed
+        self._attack, self._seed = spec["attack"], seed
         self._budget = Budget.of(threat, self._attack)
-        self._images = spec["images"]
+        self._counts = {name: min(spec["images"], len(images)) for name, images in splits.items()}
+        taken = [images.take(slice(0, self._counts[name])) for name, images in splits.items()]
+        self._x, self._y = (torch.cat(tensors) for tensors in zip(*taken, strict=True))
 
-    def measure(self, model: nn.Module, *, batch_size: int = 500) -> dict[str, float]:
+    def measure(self, model: nn.Module, *, batch_size: int = 512) -> dict[str, float]:
         """Return `clean_<split>` and `robust_<split>` in [0, 1] for each split."""
-        found = {}
+        clean, robust = [], []
         with evaluating(model):
-            for split, images in self._splits.items():
-                count = min(self._images, len(images))
-                clean = robust = 0
-                for start in range(0, count, batch_size):
-                    x, y = images.take(slice(start, min(start + batch_size, count)))
-                    x_adv = pgd(
-                        model,
-                        x,
-                        budget=self._budget,
-                        objective=partial(OBJECTIVES[self._attack["objective"]], y=y),
-                        start=self._attack["start"],
-                        generator=generator(x.device, self._seed, "monitor", split, start),
-                    )
-                    with torch.no_grad():
-                        clean += int((model(x).argmax(1) == y).sum())
-                        robust += int((model(x_adv).argmax(1) == y).sum())
-                found[f"clean_{split}"], found[f"robust_{split}"] = clean / count, robust / count
+            for start in range(0, len(self._y), batch_size):
+                x, y = self._x[start : start + batch_size], self._y[start : start + batch_size]
+                x_adv = pgd(
+                    model,
+                    x,
+                    budget=self._budget,
+                    objective=partial(OBJECTIVES[self._attack["objective"]], y=y),
+                    start=self._attack["start"],
+                    generator=generator(x.device, self._seed, "monitor", start),
+                )
+                with torch.no_grad():
+                    clean.append(model(x).argmax(1) == y)
+                    robust.append(model(x_adv).argmax(1) == y)
+        found = {}
+        for kind, correct in (("clean", torch.cat(clean)), ("robust", torch.cat(robust))):
+            for (split, count), part in zip(
+                self._counts.items(), correct.split(list(self._counts.values())), strict=True
+            ):
+                found[f"{kind}_{split}"] = int(part.sum()) / count
         return found

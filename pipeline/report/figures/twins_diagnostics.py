@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -65,8 +66,13 @@ def draw(curves: Curves, *, title: str) -> Figure:
             _line(panel, curves, method, column, percent=True)
         panel.set(title=heading)
     _overfitting(axes[1, 3], curves)
+    for panel in axes.flat:
+        panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     for panel in axes[1]:
         panel.set(xlabel="Epoch")
+    for panel in axes[0, 1:3]:
+        panel.yaxis.set_major_formatter(ScalarFormatter())
+        panel.yaxis.set_minor_formatter(ScalarFormatter())
     handles, labels = axes[0, 1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     return figure
@@ -81,4 +87,4 @@ def _overfitting(axes: Axes, curves: Curves) -> None:
         color = curves.colors[method]
         axes.plot(fall.index, fall.mean(axis=1), color=color)
         axes.fill_between(fall.index, fall.min(axis=1), fall.max(axis=1), color=color, alpha=0.15, linewidth=0)
-    axes.set(title="Robust overfitting: fall since best (points)")
+    axes.set(title="Fall since best epoch (points)")

@@ -1,0 +1,117 @@
+"""The complete DAG at the smallest scale: it runs, it repeats, it knows when there is nothing to do."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+VOLATILE = (".record.json", "seal.json")
+
+
+def outputs(folder: Path) -> dict[str, str]:
+    """Return the hash of every result file except records (time, host) and the seal over them."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted((folder / "results").rglob("*"))
+        if path.is_file() and not path.name.endswith(VOLATILE)
+    }
+
+
+def test_every_planned_output_exists_and_the_audit_passes(finished, tools):
+    audit = tools["robustft"](finished, "audit", "--scale", "smoke")
+    assert audit.returncode == 0, audit.stdout + audit.stderr
+    assert "PASS: every number leads back to data and source" in audit.stdout
+    assert not list((finished / "scratch").iterdir()), "a step that ended well keeps no resume state"
+
+
+def test_second_run_has_nothing_to_do(finished, tools):
+    assert "Nothing to be done" in tools["snakemake"](finished, "--dry-run")
+
+
+def test_a_run_in_another_folder_gives_the_same_bytes(finished, tools, tmp_path):
+    # A name with a space and a letter outside ASCII: paths are data, not shell text.
+    other = tools["copy_checkout"](tmp_path / "another place é")
+    tools["snakemake"](other)
+    ours, theirs = outputs(finished), outputs(other)
+    assert ours.keys() == theirs.keys()
+    assert [path for path in ours if ours[path] != theirs[path]] == []
+    stable = ("schema", "step", "outputs", "source")
+    for path in sorted((finished / "results").rglob("*.record.json")):
+        here = json.loads(path.read_text())
+        there = json.loads((other / path.relative_to(finished)).read_text())
+        if here["step"]["kind"] != "seal":
+            assert {part: here[part] for part in stable} == {part: there[part] for part in stable}, path
+
+
+def test_an_edit_in_one_method_file_reruns_only_that_methods_jobs(copy_of_finished, tools):
+    method = copy_of_finished / "pipeline" / "methods" / "twins.py"
+    method.write_text(method.read_text() + "\n# an edit\n")
+    plan = tools["snakemake"](copy_of_finished, "--dry-run")
+    trained = set(re.findall(r"fine-tuning (\w+) on", plan))
+    assert trained == {"twins_at", "twins_trades_released"}
+    assert "pre-training" not in plan
+    assert "decoding" not in plan
+
+
+def test_an_edit_of_one_hyper_parameter_reruns_only_the_methods_that_have_it(copy_of_finished, tools):
+    config = copy_of_finished / "config" / "methods.yaml"
+    config.write_text(config.read_text().replace("{beta: 6.0, attack: kl}", "{beta: 5.0, attack: kl}"))
+    plan = tools["snakemake"](copy_of_finished, "--dry-run")
+    assert set(re.findall(r"fine-tuning (\w+) on", plan)) == {"trades"}
+
+
+def test_a_new_method_in_a_papers_file_reruns_no_training(copy_of_finished, tools):
+    """A sixth method is one class and one entry; what exists stays as it is (its tables are written again)."""
+    config = copy_of_finished / "config" / "papers" / "twins.yaml"
+    config.write_text(
+        config.read_text().replace(
+            "methods:\n  at_scaled:",
+            "methods:\n  at_tripled:\n    title: AT, loss x 3\n"
+            "    implementation: pipeline.methods.adversarial_training:AdversarialTraining\n"
+            '    parameters: {weight: 3.0}\n    color: "#123456"\n  at_scaled:',
+            1,
+        )
+    )
+    plan = tools["snakemake"](copy_of_finished, "--dry-run")
+    assert re.findall(r"fine-tuning (\w+) on", plan) == []
+
+
+def test_a_deleted_figure_is_drawn_again_and_nothing_else(copy_of_finished, tools):
+    figure = copy_of_finished / "results" / "smoke" / "twins" / "figures" / "diagnostics.svg"
+    before = figure.read_bytes()
+    figure.unlink()
+    said = tools["snakemake"](copy_of_finished)
+    assert figure.read_bytes() == before
+    assert set(re.findall(r"\] (\w+):\S+ starts", said)) == {"figure", "seal"}
+
+
+def test_the_html_report_holds_table_and_figure(copy_of_finished, tools):
+    report = copy_of_finished / "report.html"
+    tools["snakemake"](copy_of_finished, "--report", str(report))
+    text = report.read_text(encoding="utf-8")
+    assert "main.html" in text
+    assert "diagnostics.svg" in text
+
+
+def test_explain_tells_one_numbers_chain(finished, tools):
+    told = tools["robustft"](finished, "explain", "twins/main:twins_at/autoattack", "--scale", "smoke")
+    assert told.returncode == 0, told.stderr
+    for fact in (
+        "TWINS-AT under AutoAttack on digits_5to9",
+        "verified just now",
+        "pipeline.methods.twins:TwinsAT",
+        "Its initial weights:",
+        "digits.csv.gz",
+        "not a reproduction",
+        "Claim: TWINS-AT is more robust than AT",
+    ):
+        assert fact in " ".join(told.stdout.split()), fact
+    wrong = tools["robustft"](finished, "explain", "twins/main:twin_at/autoattack", "--scale", "smoke")
+    assert wrong.returncode == 2
+    assert "did you mean 'twins_at'?" in wrong.stderr
+
+
+def test_configuration_edited_while_the_workflow_runs_is_refused(finished, tools):
+    said = tools["robustft"](finished, "numbers", "twins", "--scale", "smoke", "--expect", "0" * 64)
+    assert said.returncode == 2
+    assert "changed after it was planned" in said.stderr

@@ -1,0 +1,75 @@
+"""Bad input gives one clear message (what, where, expected against observed, what to do) and a non-zero exit."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline import files
+from pipeline.errors import RobustftError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_an_unknown_step_offers_the_nearest():
+    said = subprocess.run(
+        [sys.executable, "-m", "pipeline", "train", "twins/main/digits_5to9/twin_at/seed0"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert said.returncode == 2
+    assert "Traceback" not in said.stderr
+    assert "did you mean 'twins/main/digits_5to9/twins_at/seed0'?" in said.stderr
+
+
+def test_a_missing_input_names_the_file_and_the_way_to_make_it(tmp_path):
+    said = subprocess.run(
+        [sys.executable, "-m", "pipeline", "train", "pretraining/digits_at"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert said.returncode == 2
+    assert "a file is missing" in said.stderr
+    assert "results/data/digits.safetensors" in said.stderr
+    assert "run snakemake" in said.stderr
+
+
+def test_a_full_disk_while_writing_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "result.json"
+    files.write_text(path, "old")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(RobustftError, match=r"the disk is full while writing result\.json") as error:
+        files.write_text(path, "new")
+    assert "free some space" in str(error.value)
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["result.json"], "no part is left behind"
+
+
+def test_a_half_written_json_is_named(tmp_path):
+    path = tmp_path / "numbers.json"
+    path.write_text('{"cells": [')
+    with pytest.raises(RobustftError, match="a JSON file cannot be read") as error:
+        files.read_json(path)
+    assert str(path) in str(error.value)
+
+
+def test_a_killed_writer_leaves_the_old_file(tmp_path):
+    path = tmp_path / "result"
+    files.write_text(path, "old")
+    code = (
+        "import os, sys\nfrom pipeline.files import atomic_path\n"
+        f"with atomic_path({str(path)!r}) as part:\n    part.write_text('new')\n    os.kill(os.getpid(), 9)\n"
+    )
+    died = subprocess.run([sys.executable, "-c", code], cwd=ROOT)
+    assert died.returncode == -9
+    assert path.read_text() == "old"

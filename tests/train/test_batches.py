@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pipeline.data.imagefile import Split
+from pipeline.train.batches import Batches, Images, augment
+
+PLAIN = {"pad": 0, "flip": False}
+
+
+def numbered(n: int, *, levels: int = 255, size: int = 2) -> Images:
+    """Images whose every pixel is their own number, and whose label is that number too."""
+    pixels = torch.arange(n, dtype=torch.uint8).view(n, 1, 1, 1).expand(n, 1, size, size).contiguous()
+    return Images(pixels, torch.arange(n), levels)
+
+
+def batches(n: int, size: int, *, seed: int = 0, augmentation: dict | None = None) -> Batches:
+    return Batches(numbered(n), batch_size=size, augmentation=augmentation or PLAIN, seed=seed)
+
+
+def epoch(source: Batches, number: int) -> list[int]:
+    return [int(label) for position in range(source.per_epoch) for label in source.get(number, position)[1]]
+
+
+@pytest.mark.parametrize("levels", [16, 255])
+def test_images_are_pixels_over_the_level_of_full_white(levels):
+    split = Split(
+        images=np.array([[[[0, levels]]], [[[4, 8]]]], dtype=np.uint8),
+        labels=np.array([1, 0]),
+        levels=levels,
+        indices=np.array([10, 20]),
+    )
+    images = Images.of(split, torch.device("cpu"))
+    x, y = images.take(slice(0, 2))
+    assert len(images) == 2
+    assert x.dtype == torch.float32
+    assert y.dtype == torch.int64
+    assert x.flatten().tolist() == pytest.approx([0.0, 1.0, 4 / levels, 8 / levels])
+    x, y = images.take(torch.tensor([1]))
+    assert y.tolist() == [0]
+    assert x.flatten().tolist() == pytest.approx([4 / levels, 8 / levels])
+
+
+def test_an_epoch_is_a_permutation_of_the_images():
+    source = batches(24, 8)
+    order = epoch(source, 0)
+    assert sorted(order) == list(range(24))
+    assert order != list(range(24))
+    assert source.per_epoch == 3
+
+
+def test_images_and_labels_stay_together():
+    x, y = batches(24, 8).get(0, 1)
+    assert (255 * x[:, 0, 0, 0]).round().int().tolist() == y.tolist()
+
+
+def test_epochs_and_seeds_have_orders_of_their_own():
+    orders = [epoch(batches(24, 8, seed=seed), number) for seed in (0, 1) for number in (0, 1)]
+    assert len({tuple(order) for order in orders}) == 4
+
+
+def test_a_batch_does_not_depend_on_what_was_taken_before():
+    augmentation = {"pad": 1, "flip": True}
+    expected = batches(24, 8, augmentation=augmentation).get(3, 1)
+    used = batches(24, 8, augmentation=augmentation)
+    for number, position in ((0, 0), (3, 2), (2, 1), (3, 0)):
+        used.get(number, position)
+        torch.rand(3)  # nor on the global generator
+    for one, other in zip(expected, used.get(3, 1), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("images", "size", "lengths"),
+    [(8, 4, [4, 4]), (9, 4, [4, 4]), (10, 4, [4, 4, 2]), (11, 4, [4, 4, 3]), (3, 4, [3]), (2, 2, [2])],
+)
+def test_a_last_batch_of_one_image_is_dropped_and_no_other(images, size, lengths):
+    source = batches(images, size)
+    assert source.per_epoch == len(lengths)
+    assert [len(source.get(0, position)[1]) for position in range(source.per_epoch)] == lengths
+    seen = epoch(source, 0)
+    assert len(set(seen)) == len(seen) == sum(lengths)
+
+
+def test_which_image_is_dropped_changes_from_epoch_to_epoch():
+    source = batches(9, 4)
+    assert len({*range(9)} - {i for number in range(6) for i in epoch(source, number)}) == 0
+
+
+# The image ((1, 2), (3, 4)), padded by one zero all round, cropped back at each of the nine places.
+CROPS = {
+    (0, 0): [[0, 0], [0, 1]],
+    (0, 1): [[0, 0], [1, 2]],
+    (0, 2): [[0, 0], [2, 0]],
+    (1, 0): [[0, 1], [0, 3]],
+    (1, 1): [[1, 2], [3, 4]],
+    (1, 2): [[2, 0], [4, 0]],
+    (2, 0): [[0, 3], [0, 0]],
+    (2, 1): [[3, 4], [0, 0]],
+    (2, 2): [[4, 0], [0, 0]],
+}
+
+
+def test_a_crop_by_hand_for_the_offset_that_was_drawn():
+    x = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).view(1, 1, 2, 2)
+    for seed in range(20):
+        rows, columns = torch.randint(0, 3, (2, 1), generator=torch.Generator().manual_seed(seed)).flatten().tolist()
+        found = augment(x, pad=1, flip=False, draws=torch.Generator().manual_seed(seed))
+        assert found[0, 0].tolist() == CROPS[rows, columns], seed
+
+
+def test_all_places_are_drawn_about_equally_often_for_each_image_by_itself():
+    x = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).expand(1800, 1, 2, 2)
+    found = augment(x, pad=1, flip=False, draws=torch.Generator().manual_seed(0))
+    counts = [sum(image[0].tolist() == crop for image in found) for crop in CROPS.values()]
+    assert sum(counts) == 1800
+    # 200 expected of each; one count has standard deviation sqrt(1800 * 1/9 * 8/9) = 13.3; margin five of them.
+    assert all(abs(count - 200) < 67 for count in counts)
+
+
+def test_channels_of_an_image_move_together():
+    x = torch.rand(6, 3, 5, 4)
+    found = augment(x, pad=2, flip=True, draws=torch.Generator().manual_seed(3))
+    alone = augment(x[:, :1], pad=2, flip=True, draws=torch.Generator().manual_seed(3))
+    assert found.shape == x.shape
+    assert torch.equal(found[:, :1], alone)
+    swapped = augment(x.flip(1), pad=2, flip=True, draws=torch.Generator().manual_seed(3))
+    assert torch.equal(swapped, found.flip(1))
+
+
+def test_a_large_crop_is_a_window_of_the_padded_image():
+    x = torch.rand(1, 1, 8, 8)
+    found = augment(x, pad=4, flip=False, draws=torch.Generator().manual_seed(1))[0, 0]
+    padded = F.pad(x, (4, 4, 4, 4))[0, 0]
+    windows = [padded[i : i + 8, j : j + 8] for i in range(9) for j in range(9)]
+    assert sum(torch.equal(found, window) for window in windows) == 1
+
+
+def test_about_half_of_the_images_are_mirrored_and_the_rest_untouched():
+    x = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).expand(400, 1, 2, 2)
+    found = augment(x, pad=0, flip=True, draws=torch.Generator().manual_seed(0))
+    mirrored = sum(image[0].tolist() == [[2.0, 1.0], [4.0, 3.0]] for image in found)
+    untouched = sum(image[0].tolist() == [[1.0, 2.0], [3.0, 4.0]] for image in found)
+    assert mirrored + untouched == 400
+    assert abs(mirrored - 200) < 50  # standard deviation sqrt(400)/2 = 10; margin five of them
+
+
+def test_without_augmentation_the_images_pass_through():
+    x = torch.rand(3, 1, 4, 4)
+    assert torch.equal(augment(x, **PLAIN, draws=torch.Generator()), x)
+
+
+def test_augmented_batches_are_images_and_differ_from_epoch_to_epoch():
+    images = Images(torch.randint(0, 17, (12, 1, 8, 8), dtype=torch.uint8), torch.arange(12), 16)
+    source = Batches(images, batch_size=12, augmentation={"pad": 2, "flip": True}, seed=0)
+    seen = []
+    for number in range(3):
+        x, y = source.get(number, 0)
+        assert x.min() >= 0
+        assert x.max() <= 1
+        assert x.shape == (12, 1, 8, 8)
+        seen.append(x[y.argsort()])  # in the order of the images, so that only augmentation differs
+    assert not torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[1], seen[2])
