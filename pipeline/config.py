@@ -54,21 +54,29 @@ def _validator(schema_path: Path) -> Any:
 
 
 def _deepest(error: Any) -> Any:
-    """Follow `oneOf`/`anyOf` into the branch that was meant, the one whose constants fit."""
-    while error.context:
+    """Follow `oneOf`/`anyOf` into the branch that was meant, the one whose constants fit.
+
+    A choice that the schema describes in words ("an exact fraction...") is left whole: its words say it best.
+    """
+    while error.context and "description" not in error.schema:
         branches: dict[int, list[Any]] = {}
         for inner in error.context:
             branches.setdefault(inner.schema_path[0], []).append(inner)
         meant = min(branches.values(), key=lambda found: (any(e.validator == "const" for e in found), len(found)))
-        error = meant[0]
+        error = min(meant, key=_order)
     return error
 
 
+def _order(error: Any) -> tuple[bool, list[str]]:
+    """Sort unknown keys first: a key spelt wrong is also a key that is missing."""
+    return error.validator != "additionalProperties", list(map(str, error.absolute_path))
+
+
 def _validate(tree: Any, schema_path: Path, where: Path) -> None:
-    errors = sorted(_validator(schema_path).iter_errors(tree), key=lambda e: list(map(str, e.absolute_path)))
+    errors = [_deepest(error) for error in _validator(schema_path).iter_errors(tree)]
     if not errors:
         return
-    error = _deepest(errors[0])
+    error = min(errors, key=_order)
     path = ".".join(str(part) for part in error.absolute_path) or "top level"
     if error.validator == "additionalProperties":
         valid = error.schema.get("properties", {})

@@ -12,12 +12,20 @@ LOGS = f"logs/{SCALE}"
 IMAGE = PLAN.config.images["train"]["image"]
 BASEDIR = str(workflow.basedir)
 
-# Inside a container the interpreter is the image's own; outside it is the one that runs Snakemake.
 IN_CONTAINER = (
     DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
 )
-PYTHON = "python" if IN_CONTAINER else shlex.quote(sys.executable)
-ROBUSTFT = f"PYTHONPATH={shlex.quote(BASEDIR)} {PYTHON} -m pipeline"
+
+# Steps run this checkout's package. Inside a container `python` is the image's own; outside it is the one that runs
+# Snakemake, whatever the caller's PATH says.
+shell.prefix(
+    f"export PYTHONPATH={shlex.quote(BASEDIR)}; "
+    + (
+        ""
+        if IN_CONTAINER
+        else f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; "
+    )
+)
 
 
 wildcard_constraints:
@@ -30,6 +38,11 @@ wildcard_constraints:
     seed="[0-9]+",
     evaluation="[a-z0-9_]+",
     part="[0-9]+of[0-9]+",
+
+
+def filled(pattern):
+    """Return a pattern with a job's wildcards filled in, as a function of the wildcards."""
+    return lambda wildcards: pattern.format(**wildcards)
 
 
 def of_step(kind, id_pattern):
@@ -54,7 +67,7 @@ def inputs_of(kind, id_pattern):
 
 
 def digest_of_step(kind, id_pattern):
-    """Return the step's digest: as a parameter of the rule, an edit of the configuration re-runs just its steps."""
+    """Return the step's digest: an edit of the configuration changes it for the steps that it touches, and re-runs those."""
     return lambda wildcards: of_step(kind, id_pattern)(wildcards).digest
 
 
@@ -72,3 +85,4 @@ def need(stage, what):
 GPUS = 1 if PLAN.config.scale["device"] == "cuda" else 0
 THREADS = PLAN.config.scale["threads"]
 RUN = "{paper}/{experiment}/{dataset}/{method}/seed{seed}"
+PART = f"{RUN}/{{evaluation}}.{{part}}"

@@ -18,8 +18,9 @@ rule data:
         mem_mb=need("data", "mem_mb"),
         runtime=need("data", "runtime_min"),
     params:
+        scale=SCALE,
         digest=digest_of_step("data", "{source}"),
     message:
         "decoding {wildcards.source}"
     shell:
-        "{ROBUSTFT} data {wildcards.source} --scale {SCALE} --expect {params.digest} --log {log}"
+        "python -m pipeline data {wildcards.source} --scale {params.scale} --expect {params.digest} --log {log}"

@@ -3,7 +3,7 @@
 
 rule attack:
     input:
-        inputs_of("attack", f"{RUN}/{{evaluation}}.{{part}}"),
+        inputs_of("attack", PART),
     output:
         ledger=f"{RESULTS}/{RUN}/{{evaluation}}.{{part}}.ledger.parquet",
         record=f"{RESULTS}/{RUN}/{{evaluation}}.{{part}}.record.json",
@@ -20,10 +20,10 @@ rule attack:
         runtime=need("attack", "runtime_min"),
         gpu=GPUS,
     params:
-        digest=digest_of_step("attack", f"{RUN}/{{evaluation}}.{{part}}"),
+        id=filled(PART),
+        scale=SCALE,
+        digest=digest_of_step("attack", PART),
     message:
         "attacking {wildcards.method}, seed {wildcards.seed}: {wildcards.evaluation} ({wildcards.paper}/{wildcards.experiment})"
     shell:
-        "{ROBUSTFT} attack {wildcards.paper}/{wildcards.experiment}/{wildcards.dataset}/{wildcards.method}"
-        "/seed{wildcards.seed}/{wildcards.evaluation}.{wildcards.part}"
-        " --scale {SCALE} --expect {params.digest} --log {log}"
+        "python -m pipeline attack {params.id} --scale {params.scale} --expect {params.digest} --log {log}"

@@ -21,9 +21,10 @@ rule finetune:
         runtime=need("train", "runtime_min"),
         gpu=GPUS,
     params:
+        id=filled(RUN),
+        scale=SCALE,
         digest=digest_of_step("train", RUN),
     message:
         "fine-tuning {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed} ({wildcards.paper}/{wildcards.experiment})"
     shell:
-        "{ROBUSTFT} train {wildcards.paper}/{wildcards.experiment}/{wildcards.dataset}/{wildcards.method}"
-        "/seed{wildcards.seed} --scale {SCALE} --expect {params.digest} --log {log}"
+        "python -m pipeline train {params.id} --scale {params.scale} --expect {params.digest} --log {log}"

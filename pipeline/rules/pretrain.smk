@@ -21,8 +21,9 @@ rule pretrain:
         runtime=need("train", "runtime_min"),
         gpu=GPUS,
     params:
+        scale=SCALE,
         digest=digest_of_step("train", "pretraining/{name}"),
     message:
         "pre-training {wildcards.name}"
     shell:
-        "{ROBUSTFT} train pretraining/{wildcards.name} --scale {SCALE} --expect {params.digest} --log {log}"
+        "python -m pipeline train pretraining/{wildcards.name} --scale {params.scale} --expect {params.digest} --log {log}"

@@ -25,11 +25,12 @@ rule numbers:
         mem_mb=need("report", "mem_mb"),
         runtime=need("report", "runtime_min"),
     params:
+        scale=SCALE,
         digest=digest_of_step("numbers", "{paper}"),
     message:
         "counting the ledgers of {wildcards.paper}"
     shell:
-        "{ROBUSTFT} numbers {wildcards.paper} --scale {SCALE} --expect {params.digest} --log {log}"
+        "python -m pipeline numbers {wildcards.paper} --scale {params.scale} --expect {params.digest} --log {log}"
 
 
 rule verdicts:
@@ -49,11 +50,12 @@ rule verdicts:
         mem_mb=need("report", "mem_mb"),
         runtime=need("report", "runtime_min"),
     params:
+        scale=SCALE,
         digest=digest_of_step("verdicts", "{paper}"),
     message:
         "judging the claims of {wildcards.paper}"
     shell:
-        "{ROBUSTFT} verdicts {wildcards.paper} --scale {SCALE} --expect {params.digest} --log {log}"
+        "python -m pipeline verdicts {wildcards.paper} --scale {params.scale} --expect {params.digest} --log {log}"
 
 
 rule table:
@@ -81,6 +83,7 @@ rule table:
         mem_mb=need("report", "mem_mb"),
         runtime=need("report", "runtime_min"),
     params:
+        scale=SCALE,
         digest=digest_of_step("table", "{paper}/{name}"),
         about=lambda wildcards: PLAN.step(
             "table", f"{wildcards.paper}/{wildcards.name}"
@@ -88,7 +91,7 @@ rule table:
     message:
         "writing the table {wildcards.paper}/{wildcards.name}"
     shell:
-        "{ROBUSTFT} table {wildcards.paper}/{wildcards.name} --scale {SCALE} --expect {params.digest} --log {log}"
+        "python -m pipeline table {wildcards.paper}/{wildcards.name} --scale {params.scale} --expect {params.digest} --log {log}"
 
 
 rule figure:
@@ -115,6 +118,7 @@ rule figure:
         mem_mb=need("report", "mem_mb"),
         runtime=need("report", "runtime_min"),
     params:
+        scale=SCALE,
         digest=digest_of_step("figure", "{paper}/{name}"),
         about=lambda wildcards: PLAN.step(
             "figure", f"{wildcards.paper}/{wildcards.name}"
@@ -122,7 +126,7 @@ rule figure:
     message:
         "drawing the figure {wildcards.paper}/{wildcards.name}"
     shell:
-        "{ROBUSTFT} figure {wildcards.paper}/{wildcards.name} --scale {SCALE} --expect {params.digest} --log {log}"
+        "python -m pipeline figure {wildcards.paper}/{wildcards.name} --scale {params.scale} --expect {params.digest} --log {log}"
 
 
 rule seal:
@@ -131,18 +135,19 @@ rule seal:
     output:
         seal=f"{RESULTS}/seal.json",
         record=f"{RESULTS}/seal.record.json",
-    params:
-        digest=digest_of_step("seal", SCALE),
     log:
         f"{LOGS}/seal.log",
     benchmark:
         f"{LOGS}/seal.benchmark.tsv"
+    container:
+        IMAGE
     resources:
         mem_mb=need("report", "mem_mb"),
         runtime=need("report", "runtime_min"),
-    container:
-        IMAGE
+    params:
+        scale=SCALE,
+        digest=digest_of_step("seal", SCALE),
     message:
-        "sealing the records of scale {SCALE}"
+        "sealing the records of scale {params.scale}"
     shell:
-        "{ROBUSTFT} seal {SCALE} --scale {SCALE} --expect {params.digest} --log {log}"
+        "python -m pipeline seal {params.scale} --scale {params.scale} --expect {params.digest} --log {log}"

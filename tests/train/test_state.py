@@ -103,5 +103,5 @@ def test_nothing_is_unpickled_that_could_run_code(path):
             return (print, ("run while loading",))
 
     save_state(path, {"x": Harmful()})
-    with pytest.raises(Exception, match="[Ww]eights.only"):
+    with pytest.raises(Exception, match=r"[Ww]eights.only"):
         load_state(path, say=silent)

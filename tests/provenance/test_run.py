@@ -1,0 +1,116 @@
+"""Running a step: what goes into its record, and what it refuses to build on."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import Config
+from pipeline.errors import IntegrityError, RobustftError
+from pipeline.files import digest_of, sha256_file
+from pipeline.plan import Plan
+from pipeline.provenance.environment import environment, locked_versions, observed_image
+from pipeline.provenance.record import problem_with, read_record
+from pipeline.provenance.run import run_step, scratch_folder, write_failure
+
+
+@pytest.fixture
+def step(tmp_path, monkeypatch):
+    """The step that decodes the digits, in a folder of its own: real and fast."""
+    monkeypatch.chdir(tmp_path)
+    return Plan(Config(scale="demo")).step("data", "digits")
+
+
+def silent(_: str) -> None:
+    pass
+
+
+def test_the_record_says_what_was_read_run_and_written(step):
+    record = read_record(run_step(step, say=silent)).values
+    assert record["step"]["spec"] == step.spec
+    assert record["step"]["spec_sha256"] == digest_of(step.spec)
+    data = record["outputs"]["data"]
+    assert data == {"path": step.outputs["data"], "sha256": sha256_file(data["path"]), "bytes": data["bytes"]}
+    assert set(record["source"]["files"]) == set(step.sources())
+    assert record["environment"]["packages"]["torch"]
+    assert record["environment"]["lock"]["not_as_locked"] == []
+    assert {"host", "seconds", "peak_memory_mb", "attempt", "vouchers"} <= set(record["circumstances"])
+
+
+def test_a_step_that_ends_well_leaves_no_scratch(step):
+    run_step(step, say=silent)
+    assert not scratch_folder(step).exists()
+
+
+def test_attempts_are_counted_until_one_succeeds(step, monkeypatch):
+    import pipeline.data.step as module
+
+    real = module.save
+    monkeypatch.setattr(module, "save", lambda *a, **k: (_ for _ in ()).throw(RobustftError("no luck")))
+    for _ in range(2):
+        with pytest.raises(RobustftError, match="no luck"):
+            run_step(step, say=silent)
+    failure = write_failure(step, RobustftError("no luck"))
+    assert json.loads(failure.read_text())["error"] == "RobustftError: no luck"
+    monkeypatch.setattr(module, "save", real)
+    assert read_record(run_step(step, say=silent)).values["circumstances"]["attempt"] == 3
+
+
+def test_a_digest_that_was_not_planned_runs_nothing(step):
+    with pytest.raises(RobustftError, match="changed after it was planned"):
+        run_step(step, expect="0" * 64, say=silent)
+    assert not Path(step.outputs["data"]).exists()
+
+
+def test_an_input_that_is_not_what_its_step_wrote_is_refused(step):
+    run_step(step, say=silent)
+    consumer = dataclasses.replace(
+        step,
+        id="consumer",
+        inputs={"data": step.outputs["data"]},
+        upstream={"data": step.record},
+        outputs={"data": "results/consumer.safetensors"},
+    )
+    run_step(consumer, say=silent)
+    path = Path(step.outputs["data"])
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(IntegrityError, match="the input 'data' is not what its step wrote") as error:
+        run_step(consumer, say=silent)
+    assert sha256_file(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("edit", "problem"),
+    [
+        (lambda r: r.pop("inputs"), "its parts are"),
+        (lambda r: r.update(schema="other"), "its schema is"),
+        (lambda r: r["step"]["spec"].update(extra=1), "its specification does not have the hash"),
+        (lambda r: r["source"]["files"].update({"x.py": "0"}), "its source files do not have the hash"),
+    ],
+)
+def test_a_record_that_contradicts_itself_is_named(step, edit, problem):
+    path = run_step(step, say=silent)
+    values = json.loads(path.read_text())
+    edit(values)
+    assert problem in problem_with(values)
+
+
+def test_outside_an_image_the_record_says_none(tmp_path, monkeypatch):
+    import pipeline.provenance.environment as module
+
+    monkeypatch.setattr(module, "IDENTITY_FILE", tmp_path / "absent")
+    assert environment()["image"] is None
+    (tmp_path / "identity").write_text('{"name": "robustft-train"}')
+    monkeypatch.setattr(module, "IDENTITY_FILE", tmp_path / "identity")
+    assert observed_image() == {"name": "robustft-train"}
+
+
+def test_a_package_that_is_not_as_locked_is_named(tmp_path, monkeypatch):
+    import pipeline.provenance.environment as module
+
+    lock = tmp_path / "lock.txt"
+    lock.write_text("numpy==0.0.1 ; python_full_version < '3.12' \\\n    --hash=sha256:00\nPyYAML==1 \\\n")
+    assert locked_versions(lock) == {"numpy": {"0.0.1"}, "pyyaml": {"1"}}
+    monkeypatch.setattr(module, "LOCK", str(lock))
+    assert "numpy" in environment()["lock"]["not_as_locked"]

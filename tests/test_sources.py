@@ -1,0 +1,103 @@
+"""Imports point one way, and a step's declared sources are those that it really imports."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import Config
+from pipeline.plan import Plan
+from pipeline.sources import closure, source_files
+
+ROOT = Path(__file__).resolve().parents[1]
+FOUNDATION = {"pipeline.errors", "pipeline.files", "pipeline.step", "pipeline"}
+LAYERS = {
+    "data": set(),
+    "models": set(),
+    "attacks": set(),
+    "methods": {"attacks", "models", "data"},
+    "train": {"methods", "attacks", "models", "data"},
+    "evaluate": {"train", "attacks", "models", "data"},
+    "report": {"evaluate"},
+    "provenance": {"report", "evaluate"},
+}
+"""What each folder may import besides itself and the foundation."""
+PLANNING = {"pipeline.plan", "pipeline.config", "pipeline.sources"}
+SHARED = {"pipeline.methods.protocol", "pipeline.methods"}
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pipeline"):
+            found.add(node.module)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.startswith("pipeline")}
+    return found
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_imports_point_one_way(layer):
+    allowed = LAYERS[layer] | {layer}
+    for path in (ROOT / "pipeline" / layer).rglob("*.py"):
+        for module in imports(path) - FOUNDATION:
+            if layer == "provenance" and module in PLANNING:
+                continue
+            assert module.split(".")[1] in allowed, f"{path.relative_to(ROOT)} imports {module}"
+
+
+def test_every_folder_has_a_place_in_the_order():
+    folders = {path.name for path in (ROOT / "pipeline").iterdir() if (path / "__init__.py").exists()}
+    assert folders == set(LAYERS)
+
+
+def test_a_method_never_imports_the_loop_the_data_or_another_method():
+    for path in (ROOT / "pipeline" / "methods").glob("*.py"):
+        for module in imports(path):
+            assert not module.startswith(("pipeline.train", "pipeline.data", "pipeline.evaluate")), path
+            assert not module.startswith("pipeline.methods.") or module in SHARED, f"{path} imports {module}"
+
+
+def test_no_relative_import_escapes_the_closure():
+    for path in (ROOT / "pipeline").rglob("*.py"):
+        levels = [n.level for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom)]
+        assert not any(levels), f"{path} imports relatively, which pipeline.sources does not follow"
+
+
+def test_the_planner_is_no_part_of_a_steps_sources():
+    for step in Plan(Config(scale="demo")).steps.values():
+        assert not {f"pipeline/{name}.py" for name in ("plan", "config", "cli", "sources")} & set(step.sources())
+
+
+def test_a_training_step_depends_on_its_own_method_only():
+    plan = Plan(Config(scale="demo"))
+    sources = plan.step("train", "twins/main/digits_5to9/twins_at/seed0").sources()
+    methods = {Path(name).stem for name in sources if name.startswith("pipeline/methods/")}
+    assert methods == {"__init__", "protocol", "twins"}
+
+
+def test_an_evaluation_depends_on_no_method():
+    plan = Plan(Config(scale="demo"))
+    assert not [name for name in plan.evaluations[0].step.sources() if name.startswith("pipeline/methods/")]
+
+
+@pytest.mark.parametrize("kind", ["data", "train", "attack", "numbers", "verdicts", "table", "figure", "seal"])
+def test_a_step_imports_nothing_beyond_its_declared_sources(kind):
+    """The declaration is made by reading; this runs the imports and compares."""
+    step = Plan(Config(scale="demo")).of_kind(kind)[-1]
+    modules = [name.split(":")[0] for name in (step.entry, *step.implementations)]
+    code = (
+        f"import sys, importlib\nfor m in {modules!r}:\n    importlib.import_module(m)\n"
+        "print('\\n'.join(m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'pipeline'))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    real = {str(Path(line).resolve().relative_to(ROOT)) for line in said.stdout.split()}
+    assert real <= set(step.sources()), real - set(step.sources())
+
+
+def test_closure_holds_parents_and_lazy_imports():
+    found = closure("pipeline.attacks.pgd")
+    assert {"pipeline", "pipeline.attacks", "pipeline.attacks.pgd", "pipeline.attacks.threat"} == set(found)
+    assert source_files("pipeline.files") == ["pipeline/__init__.py", "pipeline/errors.py", "pipeline/files.py"]

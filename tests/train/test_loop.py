@@ -1,0 +1,323 @@
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pipeline.methods.adversarial_training import AdversarialTraining
+from pipeline.methods.linear_probe import LinearProbe
+from pipeline.methods.protocol import Loss
+from pipeline.methods.standard import Standard
+from pipeline.methods.trades import Trades
+from pipeline.methods.twins import TwinsAT, TwinsTrades
+from pipeline.train import loop
+from pipeline.train.monitor import Monitor
+
+from . import toy
+
+TWINS_TRADES = TwinsTrades(lambda_frozen=0.5, lambda_adaptive=2.0, beta=6.0, attack="kl", kl_over="wing")
+AT = AdversarialTraining()
+
+
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+class Killed:
+    """A method whose process dies when it is about to craft images for the n-th time (from 0)."""
+
+    def __init__(self, method, *, at: int) -> None:
+        self.method, self.left = method, at
+        self.prepare, self.loss, self.export = method.prepare, method.loss, method.export
+
+    def perturb(self, *args, **kwargs):
+        if self.left == 0:
+            raise KilledError
+        self.left -= 1
+        return self.method.perturb(*args, **kwargs)
+
+
+SETUPS = {
+    "twins_trades": (TWINS_TRADES, {"selection": "best_validation"}, {}),
+    "at": (AT, {"selection": "last"}, {}),
+    "at_with_dropout": (AT, {"selection": "last"}, {"dropout": True}),
+    "at_in_bfloat16": (AT, {"precision": "bfloat16", "channels_last": True, "optimizer": "adamw"}, {}),
+}
+
+
+def start(setup: str, folder, *, every: int = 1, killed_at: int | None = None) -> loop.Trainer:
+    """A trainer as a fresh process would make it."""
+    method, recipe, kind = SETUPS[setup]
+    if killed_at is not None:
+        method = Killed(method, at=killed_at)
+    folder.mkdir(exist_ok=True)
+    return toy.trainer(method, folder, spec=toy.spec(recipe=recipe), model=toy.network(**kind), every=every)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """For each setup the weights, history and facts of a run without a stop."""
+    found = {}
+    for setup in SETUPS:
+        trainer = start(setup, tmp_path_factory.mktemp(setup))
+        history = trainer.run()
+        found[setup] = toy.content(trainer.model), history, trainer.context.facts
+    return found
+
+
+@pytest.mark.parametrize("killed_at", range(6))  # three steps in each of two epochs
+@pytest.mark.parametrize(
+    ("setup", "every"),
+    [("twins_trades", 1), ("twins_trades", 2), ("at", 1), ("at_with_dropout", 1), ("at_in_bfloat16", 1)],
+)
+def test_a_run_killed_at_any_step_and_resumed_ends_with_the_same_bytes(
+    setup, every, killed_at, uninterrupted, tmp_path
+):
+    weights, history, facts = uninterrupted[setup]
+    with pytest.raises(KilledError):
+        start(setup, tmp_path, every=every, killed_at=killed_at).run()
+    resumed = start(setup, tmp_path, every=every)
+    assert resumed.run() == history
+    assert toy.content(resumed.model) == weights
+    stored = {0: None, 1: 1 if every == 1 else None, 2: 2, 3: 3, 4: 4, 5: 5 if every == 1 else 4}[killed_at]
+    assert resumed.context.facts == facts | ({"resumed_from_step": stored} if stored else {})
+
+
+def test_a_run_killed_again_and_again_ends_with_the_same_bytes(uninterrupted, tmp_path):
+    weights, history, _ = uninterrupted["twins_trades"]
+    for _ in range(5):  # each life does one step and dies
+        with pytest.raises(KilledError):
+            start("twins_trades", tmp_path, killed_at=1).run()
+    resumed = start("twins_trades", tmp_path)
+    assert resumed.run() == history
+    assert resumed.context.facts["resumed_from_step"] == 5
+    assert toy.content(resumed.model) == weights
+
+
+def test_a_run_killed_while_it_is_being_monitored_ends_with_the_same_bytes(uninterrupted, tmp_path, monkeypatch):
+    weights, history, _ = uninterrupted["twins_trades"]
+
+    def dies(self, model):
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Monitor, "measure", dies)
+        with pytest.raises(KilledError):
+            start("twins_trades", tmp_path).run()
+    resumed = start("twins_trades", tmp_path)
+    assert resumed.run() == history
+    assert toy.content(resumed.model) == weights
+
+
+def test_a_run_killed_after_its_last_step_trains_no_further(uninterrupted, tmp_path):
+    weights, history, _ = uninterrupted["twins_trades"]
+    start("twins_trades", tmp_path).run()
+    again = start("twins_trades", tmp_path, killed_at=0)  # the first step would kill it
+    assert again.run() == history
+    assert toy.content(again.model) == weights
+
+
+def test_a_damaged_resume_state_costs_the_work_and_nothing_else(uninterrupted, tmp_path):
+    weights, history, _ = uninterrupted["at"]
+    with pytest.raises(KilledError):
+        start("at", tmp_path, killed_at=4).run()
+    state = tmp_path / "training.state"
+    data = bytearray(state.read_bytes())
+    data[-100] ^= 1
+    state.write_bytes(data)
+    resumed = start("at", tmp_path)
+    assert resumed.run() == history
+    assert "resumed_from_step" not in resumed.context.facts
+    assert toy.content(resumed.model) == weights
+
+
+def test_the_comparisons_above_can_fail(uninterrupted, tmp_path):
+    # Another seed, and dropout, do change the bytes; and training does move the weights.
+    other = toy.trainer(AT, tmp_path, spec=toy.spec(seed=1))
+    before = toy.content(other.model)
+    other.run()
+    assert toy.content(other.model) != uninterrupted["at"][0]
+    assert toy.content(other.model) != before
+    plain, dropped = (list(uninterrupted[setup][0].values()) for setup in ("at", "at_with_dropout"))
+    assert plain != dropped
+
+
+def scripted(monkeypatch, rows: list[dict[str, float]]) -> list[dict[str, bytes]]:
+    """Let the monitor report these rows, one each time; return the weights that it was shown, as it is shown them."""
+    shown: list[dict[str, bytes]] = []
+    script: Iterator[dict[str, float]] = iter(rows)
+
+    def measure(self, model):
+        shown.append(toy.content(model))
+        return next(script)
+
+    monkeypatch.setattr(Monitor, "measure", measure)
+    return shown
+
+
+def row(robust: float, clean: float, test: float = 0.0) -> dict[str, float]:
+    return {"robust_validation": robust, "clean_validation": clean, "robust_test": test, "clean_test": test}
+
+
+@pytest.mark.parametrize(
+    ("rows", "best"),
+    [
+        ([row(0.3, 0.5), row(0.9, 0.5), row(0.5, 0.9)], 2),  # the most robust
+        ([row(0.5, 0.5), row(0.5, 0.7), row(0.5, 0.6)], 2),  # of equally robust ones the most accurate
+        ([row(0.5, 0.5), row(0.5, 0.5), row(0.5, 0.5)], 1),  # of equals the first
+        ([row(0.9, 0.5, test=0.1), row(0.3, 0.5, test=0.9), row(0.3, 0.5, test=1.0)], 1),  # test is only watched
+    ],
+)
+def test_best_validation_keeps_the_weights_of_the_best_epoch(rows, best, monkeypatch, tmp_path):
+    shown = scripted(monkeypatch, rows)
+    trainer = toy.trainer(AT, tmp_path, spec=toy.spec(recipe={"selection": "best_validation", "epochs": 3}))
+    history = trainer.run()
+    assert len(shown) == len(history) == 3
+    assert len({tuple(weights.values()) for weights in shown}) == 3  # each epoch had weights of its own
+    assert toy.content(trainer.model) == shown[best - 1]
+    assert trainer.context.facts["selected_epoch"] == best
+
+
+def test_last_keeps_the_last_weights_whatever_validation_says(monkeypatch, tmp_path):
+    shown = scripted(monkeypatch, [row(0.9, 0.9), row(0.1, 0.1)])
+    trainer = toy.trainer(AT, tmp_path, spec=toy.spec(recipe={"selection": "last"}))
+    trainer.run()
+    assert toy.content(trainer.model) == shown[-1]
+    assert "selected_epoch" not in trainer.context.facts
+
+
+class Broken:
+    """Standard training whose loss becomes `value` at step 4."""
+
+    def __init__(self, value: float) -> None:
+        self.value, self.step = value, 0
+        standard = Standard()
+        self.prepare, self.perturb, self.export, self._loss = (
+            standard.prepare,
+            standard.perturb,
+            standard.export,
+            standard.loss,
+        )
+
+    def loss(self, model, x, x_adv, y):
+        self.step += 1
+        terms = self._loss(model, x, x_adv, y).terms
+        return Loss({**terms, "extra": torch.tensor(self.value if self.step == 5 else 0.0)})
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_no_number_stops_the_run_and_says_where(value, tmp_path):
+    trainer = toy.trainer(Broken(value), tmp_path)
+    with pytest.raises(Exception, match=r"(?s)(nan|inf).*step 4.*toy.*seed 0"):
+        trainer.run()
+    # What was stored last is from before, so a run with a better setting need not start again from damaged weights.
+    resumed = toy.trainer(Standard(), tmp_path)
+    resumed.run()
+    assert resumed.context.facts["resumed_from_step"] == 4
+
+
+def test_history_is_the_mean_over_the_epochs_steps(tmp_path):
+    # Nothing moves (learning rate 0, eps 0, the probe's backbone keeps its statistics) and nothing is augmented, so
+    # an epoch's loss is the mean over its batches (4, 4 and 3 images) of the mean cross-entropy of the fixed model.
+    spec = toy.spec(
+        recipe={"lr": 0.0},
+        threat={"norm": "linf", "eps": "0"},
+        dataset={**toy.SPEC["dataset"], "augmentation": {"pad": 0, "flip": False}},
+    )
+    trainer = toy.trainer(LinearProbe(), tmp_path, spec=spec)
+    history = trainer.run()
+    assert [(line["epoch"], line["step"], line["lr"]) for line in history] == [(1, 3, 0.0), (2, 6, 0.0)]
+    model = toy.network().eval()
+    norm = torch.cat([p.flatten() for p in model.parameters() if p.dim() == 4]).norm().item()
+    for epoch, line in enumerate(history):
+        batches = [trainer.batches.get(epoch, position) for position in range(3)]
+        with torch.no_grad():
+            losses = [F.cross_entropy(model(x), y).item() for x, y in batches]
+        assert line["loss"] == pytest.approx(sum(losses) / 3, rel=1e-6)
+        assert line["term/cross_entropy"] == line["loss"]
+        assert line["weight_norm"] == pytest.approx(norm, rel=1e-6)
+        assert line["weight_distance"] == 0.0
+        assert not [name for name in line if name.startswith("gradient_norm")]  # no convolution is trained
+
+
+def test_the_learning_rate_of_the_schedule_is_used_and_recorded(tmp_path):
+    history = toy.trainer(AT, tmp_path).run()
+    assert [line["lr"] for line in history] == pytest.approx([0.05, 0.005])  # gamma 0.1 at epoch 1
+
+
+def test_the_monitor_runs_every_so_many_epochs_and_after_the_last(tmp_path):
+    spec = toy.spec(recipe={"epochs": 5}, monitor={**toy.SPEC["monitor"], "every_epochs": 2})
+    history = toy.trainer(Standard(), tmp_path, spec=spec).run()
+    assert [line["epoch"] for line in history if "robust_validation" in line] == [2, 4, 5]
+    names = {f"{kind}_{split}" for kind in ("clean", "robust") for split in ("train", "validation", "test")}
+    assert names <= set(history[-1])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "steps"), [(0, []), (1, [5, 11]), (2, [2, 5, 8, 11]), (4, [1, 2, 4, 5, 7, 8, 10, 11]), (9, [*range(12)])]
+)
+def test_diagnostics_are_taken_at_evenly_spaced_steps_the_last_of_the_epoch_among_them(
+    wanted, steps, tmp_path, monkeypatch
+):
+    taken = []
+    trainer = toy.trainer(Standard(), tmp_path, spec=toy.spec(diagnostics={"steps_per_epoch": wanted}), train=24)
+    monkeypatch.setattr(loop, "gradient_diagnostics", lambda model, loss: taken.append(trainer.carried.step) or {})
+    trainer.run()
+    assert taken == steps
+
+
+def test_diagnostics_do_not_change_the_training(tmp_path):
+    (tmp_path / "with").mkdir()
+    (tmp_path / "without").mkdir()
+    watched = toy.trainer(TWINS_TRADES, tmp_path / "with", spec=toy.spec(diagnostics={"steps_per_epoch": 3}))
+    plain = toy.trainer(TWINS_TRADES, tmp_path / "without", spec=toy.spec(diagnostics={"steps_per_epoch": 0}))
+    rows, bare = watched.run(), plain.run()
+    assert toy.content(watched.model) == toy.content(plain.model)
+    assert {"gradient_norm/frozen", "cosine/adaptive", "relative_step/adaptive"} <= set(rows[0])
+    assert not [name for name in bare[0] if name.startswith(("gradient_norm", "cosine"))]
+
+
+def trained(method, folder, name: str, **recipe) -> dict[str, torch.Tensor]:
+    (folder / name).mkdir()
+    # A whole epoch at one rate: three steps, so that the difference stays that of the arithmetic.
+    spec = toy.spec(recipe={"epochs": 1, "milestones": [9], **recipe})
+    trainer = toy.trainer(method, folder / name, spec=spec)
+    trainer.run()
+    return copy.deepcopy(trainer.model.state_dict())
+
+
+METHODS = [AT, Trades(beta=6.0, attack="kl"), TwinsAT(lambda_frozen=1.0, lambda_adaptive=1.0), TWINS_TRADES]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: type(method).__name__)
+def test_channels_last_changes_nothing_but_rounding(method, tmp_path):
+    plain = trained(method, tmp_path, "plain")
+    other = trained(method, tmp_path, "other", channels_last=True)
+    for name, value in plain.items():
+        # Three steps of float32 sums taken in another order; a different step would differ by lr x gradient, 1e-2.
+        torch.testing.assert_close(other[name].contiguous(), value, rtol=1e-3, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: type(method).__name__)
+def test_bfloat16_changes_the_result_only_within_its_precision(method, tmp_path):
+    plain, other = trained(method, tmp_path, "plain"), trained(method, tmp_path, "other", precision="bfloat16")
+    start = method.prepare(toy.network()).state_dict()
+    gap = distance = 0.0
+    for name, value in plain.items():
+        assert other[name].dtype == value.dtype  # weights and statistics stay float32
+        if not value.is_floating_point() or name.startswith("normalise"):
+            continue
+        if "frozen.running" in name:
+            assert torch.equal(other[name], start[name])
+            continue
+        # Every tensor is trained (a cast that is cached without its graph would leave it where it was).
+        assert not torch.equal(other[name], start[name]), name
+        gap += (other[name] - value).square().sum().item()
+        distance += (value - start[name]).square().sum().item()
+    # Not the same, but most of the way the same way: bfloat16 keeps 8 bits, and the signs of small input gradients
+    # flip in the attack. Unrelated steps of equal length would give sqrt 2, opposite ones 2.
+    assert 0 < math.sqrt(gap / distance) < 0.5
