@@ -14,7 +14,10 @@ help:  ## list the targets
 
 $(INSTALLED): envs/dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r envs/dev.txt
+	# First the locked setuptools: a few packages have no wheel and would else be built with one that nobody pinned.
+	sed -n '/^setuptools==/,/[^\\]$$/p' envs/dev.txt >.venv/setuptools.txt
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r .venv/setuptools.txt
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --no-build-isolation -r envs/dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --no-index --editable .
 	touch $@
 

@@ -197,6 +197,7 @@ class Plan:
             "seed": values["seed"],
             "device": config.scale["device"],
             "threads": config.scale["threads"],
+            "processes": config.scale["processes"],
         }
         inputs = {"data": self.steps[f"data:{dataset['source']}"].outputs["data"]}
         if initial:
@@ -334,7 +335,7 @@ class Plan:
                 paper,
                 spec={**head, "members": members, "controls": controls},
                 inputs=ledgers,
-                outputs={"numbers": f"{folder}/numbers.json"},
+                outputs={"numbers": f"{folder}/numbers.json", "metrics": f"{folder}/metrics.json"},
             )
         )
         common = {**head, "methods": methods, "attacks": {k: v["title"] for k, v in self.config.attacks.items()}}

@@ -267,6 +267,9 @@ class _Auditor:
         self.report.counts["measurements"] += len(computed["measurements"])
         if self.hash(path) and path not in self.broken:
             self._same(path, read_json(path), computed)
+        metrics = step.outputs["metrics"]
+        if self.hash(metrics) and metrics not in self.broken:
+            self._same(metrics, read_json(metrics), numbers.metrics(computed))
         for table in (t for t in self.plan.of_kind("table") if t.id.split("/")[0] == paper):
             grid = tables.build_grid(table.spec, computed)
             self.report.counts["table cells"] += len(grid.rows) * len(grid.column_names)
@@ -295,6 +298,7 @@ class _Auditor:
         outside = sum(environment["image"] is None for environment in environments)
         dirty = sum(environment["git"]["clean"] is not True for environment in environments)
         other_lock = sum(environment["lock"]["sha256"] != lock for environment in environments)
+        foreign = sum(not self._is_ours(environment["image"]) for environment in environments)
         astray = sorted({name for environment in environments for name in environment["lock"]["not_as_locked"]})
         commits = sorted({str(environment["git"]["commit"])[:12] for environment in environments})
         total = len(environments)
@@ -303,11 +307,19 @@ class _Auditor:
             (outside, "ran outside every image of this project"),
             (dirty, "ran from a tree that was not clean, or that git does not know"),
             (other_lock, f"ran under another {LOCK} than today's"),
+            (foreign, "ran in an image that was not built from the base and lock of this checkout"),
         ):
             if count:
                 self.report.notes.append(f"{count} of {total} steps {text}")
         if astray:
             self.report.notes.append(f"packages not as locked: {', '.join(astray)}")
+
+    def _is_ours(self, image: dict[str, Any] | None) -> bool:
+        """Tell whether an observed image (None: no image) is what config/images.yaml describes."""
+        if image is None:
+            return True
+        wanted = [(role["base"], sha256_file(ROOT / role["lock"])) for role in self.plan.config.images.values()]
+        return (image.get("base"), image.get("lock_sha256")) in wanted
 
     def _seal(self) -> None:
         step = self.plan.step("seal", self.plan.scale)

@@ -37,9 +37,12 @@ def _git(*arguments: str) -> str | None:
 
 @functools.cache
 def git_state() -> dict[str, Any]:
-    """Return the commit and whether every tracked file equals it; None where git cannot tell."""
+    """Return the commit and whether every tracked file equals it; None where git cannot tell.
+
+    DVC's lock file does not count: it describes results, and DVC rewrites it while a run goes on.
+    """
     commit = _git("rev-parse", "--verify", "-q", "HEAD")
-    changes = _git("status", "--porcelain", "--untracked-files=no")
+    changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)dvc.lock")
     return {"commit": commit or None, "clean": None if changes is None else changes == ""}
 
 

@@ -10,6 +10,7 @@ import re
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import RobustftError
 from pipeline.files import ROOT, read_json, write_json, write_text
@@ -33,23 +34,32 @@ def update_readme(plan: Plan) -> str:
         raise RobustftError(f"scale {plan.scale} has not been run to its end", where=seal, next_step="run snakemake")
     folder = snapshot_folder(plan.scale)
     shutil.rmtree(folder, ignore_errors=True)
-    kinds = ("numbers", "verdicts", "table", "figure")
-    steps = [step for kind in kinds for step in plan.of_kind(kind)]
-    for step in steps:
+    results = f"results/{plan.scale}"
+    for step in (step for kind in ("verdicts", "table", "figure") for step in plan.of_kind(kind)):
         for role, path in step.outputs.items():
-            if role in ("numbers", "md", "csv", "svg", "caption"):
-                target = folder / Path(path).relative_to(f"results/{plan.scale}")
+            if role in ("md", "csv", "svg", "caption"):
+                target = folder / Path(path).relative_to(results)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)
         if step.kind == "table":
-            write_json(
-                folder / Path(step.record).relative_to(f"results/{plan.scale}").with_suffix(".spec.json"), step.spec
-            )
+            write_json(folder / Path(step.outputs["md"]).relative_to(results).with_suffix(".spec.json"), step.spec)
+    for step in plan.of_kind("numbers"):
+        path = step.outputs["numbers"]
+        write_json(folder / Path(path).relative_to(results), _without_passed_checks(read_json(path)))
     write_json(folder / "root.json", {"scale": plan.scale, "root": read_json(seal)["root"]})
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
     write_text(readme, BLOCK.sub(lambda m: m[1] + (ROOT / m[2]).read_text(encoding="utf-8") + m[4], text))
     return f"docs/{plan.scale} and README.md hold the numbers of root {read_json(seal)['root']}"
+
+
+def _without_passed_checks(numbers: dict[str, Any]) -> dict[str, Any]:
+    """Keep a paper's numbers but of the sanity checks only those that failed: a snapshot in git should be small."""
+    kept = [
+        {**measurement, "checks": [check for check in measurement["checks"] if not check["ok"]]}
+        for measurement in numbers["measurements"]
+    ]
+    return {**numbers, "measurements": kept}
 
 
 def readme_findings(counts: Counter[str], root: Path = ROOT) -> list[tuple[str, str, str]]:

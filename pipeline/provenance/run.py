@@ -123,6 +123,7 @@ def run_step(step: Step, *, expect: str | None = None, say: Callable[[str], None
             **circumstances(),
             **context.facts,
             "attempt": attempt,
+            "failed_attempts": [read_json(path) for path in sorted(scratch.glob("failed-*.json"))],
             "started": started,
             "ended": _now(),
             "seconds": round(time.monotonic() - clock, 3),

@@ -17,8 +17,10 @@ from pipeline.step import Context
 
 
 def numbers(spec: dict[str, Any], context: Context) -> None:
-    """Write numbers.json."""
-    write_json(context.outputs["numbers"], compute(spec, context.inputs))
+    """Write numbers.json, and of its means a nested form without lists for `dvc metrics`."""
+    found = compute(spec, context.inputs)
+    write_json(context.outputs["numbers"], found)
+    write_json(context.outputs["metrics"], metrics(found))
 
 
 def joined(parts: list[Outcome]) -> Outcome:
@@ -98,6 +100,17 @@ def compute(spec: dict[str, Any], ledgers: dict[str, Path]) -> dict[str, Any]:
         "measurements": measurements,
         "cells": _cells(measurements),
     }
+
+
+def metrics(found: dict[str, Any]) -> dict[str, Any]:
+    """Return the mean accuracies as {experiment: {data set: {method: {attack: mean}}}}."""
+    nested: dict[str, Any] = {}
+    for cell in found["cells"]:
+        branch = nested
+        for part in ("experiment", "dataset", "method"):
+            branch = branch.setdefault(cell[part], {})
+        branch[cell["attack"]] = cell["mean"]
+    return nested
 
 
 def _cells(measurements: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-# What every rule asks the plan: a step's inputs, its identity, what it needs.
+# What the rules ask the plan for, a step at a time - its inputs, its identity, what it needs of a machine.
 
 import os
 import shlex
@@ -84,5 +84,6 @@ def need(stage, what):
 
 GPUS = 1 if PLAN.config.scale["device"] == "cuda" else 0
 THREADS = PLAN.config.scale["threads"]
+PROCESSES = PLAN.config.scale["processes"]
 RUN = "{paper}/{experiment}/{dataset}/{method}/seed{seed}"
 PART = f"{RUN}/{{evaluation}}.{{part}}"

@@ -15,11 +15,11 @@ rule finetune:
     retries: 2
     container:
         IMAGE
-    threads: THREADS
+    threads: THREADS * PROCESSES
     resources:
         mem_mb=need("train", "mem_mb"),
         runtime=need("train", "runtime_min"),
-        gpu=GPUS,
+        gpu=GPUS * PROCESSES,
     params:
         id=filled(RUN),
         scale=SCALE,

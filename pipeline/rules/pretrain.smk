@@ -15,11 +15,11 @@ rule pretrain:
     retries: 2
     container:
         IMAGE
-    threads: THREADS
+    threads: THREADS * PROCESSES
     resources:
         mem_mb=need("train", "mem_mb"),
         runtime=need("train", "runtime_min"),
-        gpu=GPUS,
+        gpu=GPUS * PROCESSES,
     params:
         scale=SCALE,
         digest=digest_of_step("train", "pretraining/{name}"),

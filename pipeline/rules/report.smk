@@ -14,6 +14,7 @@ rule numbers:
         inputs_of("numbers", "{paper}"),
     output:
         numbers=f"{RESULTS}/{{paper}}/numbers.json",
+        metrics=f"{RESULTS}/{{paper}}/metrics.json",
         record=f"{RESULTS}/{{paper}}/numbers.record.json",
     log:
         f"{LOGS}/{{paper}}/numbers.log",
@@ -146,8 +147,9 @@ rule seal:
         runtime=need("report", "runtime_min"),
     params:
         scale=SCALE,
+        papers=",".join(PLAN.config.papers),
         digest=digest_of_step("seal", SCALE),
     message:
         "sealing the records of scale {params.scale}"
     shell:
-        "python -m pipeline seal {params.scale} --scale {params.scale} --expect {params.digest} --log {log}"
+        "python -m pipeline seal {params.scale} --scale {params.scale} --papers {params.papers} --expect {params.digest} --log {log}"

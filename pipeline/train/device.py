@@ -29,55 +29,93 @@ def lock_folder() -> Path:
     return folder
 
 
+def _try_lease(names: Sequence[str], count: int, folder: Path) -> dict[int, FileLock]:
+    """Take the locks of `count` GPUs, or of none: holding some while waiting for others could wait for ever."""
+    held: dict[int, FileLock] = {}
+    for position, name in enumerate(names):
+        lock = FileLock(folder / f"gpu-{name.replace('/', '_')}.lock")
+        with contextlib.suppress(Timeout):
+            lock.acquire(timeout=0)
+            held[position] = lock
+        if len(held) == count:
+            return held
+    for lock in held.values():
+        lock.release()
+    return {}
+
+
+@contextlib.contextmanager
+def leased_gpus(
+    names: Sequence[str], count: int, *, folder: Path, say: Callable[[str], None] = print
+) -> Iterator[list[int]]:
+    """Yield the positions in `names` of GPUs that no other job holds, waiting for them if need be.
+
+    The operating system drops the locks of a job that dies, so a crash never blocks a GPU.
+    """
+    held = _try_lease(names, count, folder)
+    if not held:
+        say(f"waiting: of the {len(names)} GPUs of this machine fewer than {count} are free of other jobs")
+    while not held:
+        # Jobs that wait in step would collide for ever; each waits a time of its own.
+        time.sleep(0.5 + os.getpid() % 97 / 97)
+        held = _try_lease(names, count, folder)
+    try:
+        yield list(held)
+    finally:
+        for lock in held.values():
+            lock.release()
+
+
 @contextlib.contextmanager
 def leased_gpu(names: Sequence[str], *, folder: Path, say: Callable[[str], None] = print) -> Iterator[int]:
-    """Yield the position in `names` of a GPU that no other job holds, waiting for one if need be.
+    """Yield the position in `names` of one GPU that no other job holds."""
+    with leased_gpus(names, 1, folder=folder, say=say) as (position,):
+        yield position
 
-    The operating system drops the lock of a job that dies, so a crash never blocks a GPU.
+
+def set_up(device: torch.device, *, threads: int) -> None:
+    """Prepare this process for repeatable results on a device."""
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.cuda.set_device(device)
+
+
+@contextlib.contextmanager
+def devices_for(
+    kind: str, *, count: int, threads: int, say: Callable[[str], None] = print
+) -> Iterator[list[torch.device]]:
+    """Yield the devices a step runs on, this process set up for the first of them.
+
+    Raises RobustftError if more GPUs are asked for than are visible.
     """
-    told = False
-    while True:
-        for position, name in enumerate(names):
-            lock = FileLock(folder / f"gpu-{name.replace('/', '_')}.lock")
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                continue
-            try:
-                yield position
-            finally:
-                lock.release()
-            return
-        if not told:
-            say(f"waiting: all {len(names)} GPUs are taken by other jobs on this machine")
-            told = True
-        time.sleep(1.0)
+    if kind == "cpu":
+        devices = [torch.device("cpu")] * count
+        set_up(devices[0], threads=threads)
+        yield devices
+        return
+    names = visible_gpus()
+    if len(names) < count:
+        raise RobustftError(
+            f"this step needs {count} GPU{'s' if count > 1 else ''} and {len(names) or 'none'} "
+            f"{'are' if len(names) > 1 else 'is'} visible",
+            expected=f"at least {count} CUDA device{'s' if count > 1 else ''}",
+            observed=f"CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES', 'unset')}, torch sees {len(names)}",
+            next_step="run it on a machine with a GPU (in a container: with --nv), or choose scale=demo",
+        )
+    with leased_gpus(names, count, folder=lock_folder(), say=say) as positions:
+        devices = [torch.device("cuda", position) for position in positions]
+        set_up(devices[0], threads=threads)
+        yield devices
 
 
 @contextlib.contextmanager
 def device_for(kind: str, *, threads: int, say: Callable[[str], None] = print) -> Iterator[torch.device]:
-    """Yield the device a step runs on, set up for repeatable results.
-
-    Raises RobustftError if a GPU is asked for and none is visible.
-    """
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
-    torch.backends.cudnn.benchmark = False
-    if kind == "cpu":
-        yield torch.device("cpu")
-        return
-    names = visible_gpus()
-    if not names:
-        raise RobustftError(
-            "this step needs a GPU and none is visible",
-            expected="at least one CUDA device",
-            observed=f"CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES', 'unset')}, torch sees none",
-            next_step="run it on a machine with a GPU (in a container: with --nv), or choose scale=demo",
-        )
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    with leased_gpu(names, folder=lock_folder(), say=say) as position:
-        torch.cuda.set_device(position)
-        yield torch.device("cuda", position)
+    """Yield the one device a step runs on, set up for repeatable results."""
+    with devices_for(kind, count=1, threads=threads, say=say) as (device,):
+        yield device
 
 
 def describe(device: torch.device) -> dict[str, str | int]:

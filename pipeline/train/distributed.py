@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import start_processes
 from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.methods.protocol import Method
@@ -58,3 +62,24 @@ class World:
         """Leave the group."""
         if self.size > 1:
             dist.destroy_process_group()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _member(rank: int, size: int, port: int, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    function(rank, *arguments)
+
+
+def launch(size: int, function: Callable[..., None], *arguments: Any) -> None:
+    """Run `function(rank, *arguments)` in `size` fresh processes of this machine that form one group.
+
+    If one fails, the others are ended and its error is raised here. Function and arguments must be picklable.
+    """
+    start_processes(  # type: ignore[no-untyped-call]
+        _member, (size, _free_port(), function, arguments), nprocs=size, start_method="spawn"
+    )

@@ -45,10 +45,10 @@ class Monitor:
                 with torch.no_grad():
                     clean.append(model(x).argmax(1) == y)
                     robust.append(model(x_adv).argmax(1) == y)
-        found = {}
-        for kind, correct in (("clean", torch.cat(clean)), ("robust", torch.cat(robust))):
-            for (split, count), part in zip(
-                self._counts.items(), correct.split(list(self._counts.values())), strict=True
-            ):
-                found[f"{kind}_{split}"] = int(part.sum()) / count
+        found, first = {}, 0
+        both = {"clean": torch.cat(clean), "robust": torch.cat(robust)}
+        for split, count in self._counts.items():
+            for kind, correct in both.items():
+                found[f"{kind}_{split}"] = int(correct[first : first + count].sum()) / count
+            first += count
         return found
