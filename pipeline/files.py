@@ -79,6 +79,24 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         part.write_bytes(data)
 
 
+_SCRATCH_MAGIC = b"robustft-scratch-1\n"
+
+
+def write_checked(path: str | Path, data: bytes) -> None:
+    """Write `data` atomically with its SHA-256 in front, for files that only this project reads back."""
+    write_bytes(path, _SCRATCH_MAGIC + hashlib.sha256(data).digest() + data)
+
+
+def read_checked(path: str | Path) -> bytes | None:
+    """Return the data of a file of `write_checked`, or None if it is missing or not what was written."""
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError:
+        return None
+    head, data = content[: len(_SCRATCH_MAGIC) + 32], content[len(_SCRATCH_MAGIC) + 32 :]
+    return data if head == _SCRATCH_MAGIC + hashlib.sha256(data).digest() else None
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 `text` to `path` atomically."""
     write_bytes(path, text.encode())

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pipeline.models.classifier import Classifier, build_classifier
 
 # Helpers are no test modules, so pytest rewrites their assertions only when told to.
-pytest.register_assert_rewrite("tests.methods.cases", "tests.train.toy", "tests.evaluate.toy")
+pytest.register_assert_rewrite("tests.methods.cases", "tests.train.toy", "tests.train.group")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -20,6 +20,11 @@ STANDARD = ("apgd-ce", "apgd-t", "fab-t", "square")
 _NORMS = {"linf": "Linf", "l2": "L2"}
 
 
+def targeted_classes(classes: int) -> int:
+    """Return how many target classes the targeted attacks try: 9 in the standard ensemble, fewer if there are fewer."""
+    return min(9, classes - 1)
+
+
 @dataclass
 class ShardOutcome:
     """For each image of a shard (n): prediction, norm of the perturbation, and which attack broke it ("" if none)."""
@@ -63,9 +68,8 @@ class AutoAttackShard:
             raise ConfigError(
                 "this pyautoattack has another standard ensemble", expected=STANDARD, observed=driver.attacks_to_run
             )
-        self.targets = min(9, classes - 1)
-        driver.apgd_targeted.n_target_classes = self.targets
-        driver.fab.n_target_classes = self.targets
+        self.targets = targeted_classes(classes)
+        driver.apgd_targeted.n_target_classes = driver.fab.n_target_classes = self.targets
         driver.apgd.loss = "ce"
         driver.fab.targeted, driver.fab.n_restarts = True, 1
         self._attacks: dict[str, object] = {

@@ -23,6 +23,7 @@ def model_checks(model: nn.Module, x: Tensor, y: Tensor, *, threat: ThreatModel)
 
     Returns:
         modules_in_training_mode: how many; must be 0.
+        logits_not_finite: share of logits that are infinite or no number; must be 0.
         pixels_outside: largest distance of a pixel from [0, 1]; must be 0.
         repeat_difference: largest difference of logits between two passes; must be 0.
         batch_difference: largest difference of an image's logits alone and in the batch; rounding only.
@@ -41,16 +42,21 @@ def model_checks(model: nn.Module, x: Tensor, y: Tensor, *, threat: ThreatModel)
     unmoved = pgd(model, x, budget=nothing, objective=lambda z: cross_entropy(z, y), start="none")
     with torch.no_grad():
         changed = int((model(unmoved).argmax(1) != logits.argmax(1)).sum())
-    sums = logits.sum(1)
     return {
         "modules_in_training_mode": float(sum(module.training for module in model.modules())),
-        "pixels_outside": float(torch.clamp(torch.maximum(-x, x - 1), min=0).max()),
-        "repeat_difference": float((logits - again).abs().max()),
-        "batch_difference": float((logits[:few] - alone).abs().max()),
+        "logits_not_finite": float((~logits.isfinite()).float().mean()),
+        "pixels_outside": _largest(torch.maximum(-x, x - 1)),
+        "repeat_difference": _largest((logits - again).abs()),
+        "batch_difference": _largest((logits[:few] - alone).abs()),
         "zero_gradients": float((gradient.flatten(1).abs().amax(1) == 0).float().mean()),
         "eps0_changes": float(changed),
-        "probabilities": float(bool(logits.min() >= 0) and bool(((sums - 1).abs() < 1e-5).all())),
+        "probabilities": float(bool(logits.min() >= 0) and bool(((logits.sum(1) - 1).abs() < 1e-5).all())),
     }
+
+
+def _largest(values: Tensor) -> float:
+    """Return the largest value above 0 that is a number; what is no number has a check of its own."""
+    return float(values.nan_to_num(nan=0.0, posinf=1e30).clamp_min(0).max())
 
 
 def perturbation_checks(
@@ -61,8 +67,8 @@ def perturbation_checks(
     with torch.no_grad():
         rescored = model(x_adv).argmax(1)
     return {
-        "over_eps": float((distance - float(threat.eps)).clamp_min(0).max()),
-        "adversarial_pixels_outside": float(torch.clamp(torch.maximum(-x_adv, x_adv - 1), min=0).max()),
+        "over_eps": _largest(distance - float(threat.eps)),
+        "adversarial_pixels_outside": _largest(torch.maximum(-x_adv, x_adv - 1)),
         "not_a_number": float(x_adv.isnan().sum()),
         "rescored_differently": float((rescored != prediction).sum()),
     }

@@ -18,7 +18,10 @@ This module never imports torch: the report and the audit read ledgers too.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +31,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import IntegrityError
-from pipeline.files import atomic_path, canonical_json
+from pipeline.files import canonical_json, read_checked, write_bytes, write_checked
 
 SCHEMA = pa.schema(
     [
@@ -73,32 +76,55 @@ class Outcome:
         return pa.table({name: pa.array(columns[name], SCHEMA.field(name).type) for name in SCHEMA.names}, SCHEMA)
 
 
-def write_ledger(path: Path, tables: list[pa.Table], *, checks: dict[str, Any]) -> None:
-    """Write rows and checks atomically; equal rows give equal bytes."""
+def _encode(tables: list[pa.Table], checks: dict[str, Any]) -> bytes:
     table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
     table = table.replace_schema_metadata({"robustft": canonical_json(checks)})
-    with atomic_path(path) as part:
-        pq.write_table(table, part, compression="zstd", version="2.6")
+    stream = io.BytesIO()
+    pq.write_table(table, stream, compression="zstd", version="2.6")
+    return stream.getvalue()
 
 
-def _read(path: Path) -> pa.Table:
+def write_ledger(path: Path, tables: list[pa.Table], *, checks: dict[str, Any]) -> None:
+    """Write rows and checks atomically; equal rows give equal bytes."""
+    write_bytes(path, _encode(tables, checks))
+
+
+def write_piece(path: Path, table: pa.Table, *, checks: dict[str, float]) -> None:
+    """Store a part of a ledger in scratch, with its hash: a flipped bit in Parquet can be another, valid, outcome."""
+    write_checked(path, _encode([table], checks))
+
+
+def read_piece(path: Path) -> tuple[pa.Table, dict[str, float]] | None:
+    """Return the rows and checks of a stored part, or None if it is missing or not what was written."""
+    data = read_checked(path)
+    if data is None:
+        return None
+    table = pq.read_table(pa.BufferReader(data))
+    return table, json.loads(table.schema.metadata[b"robustft"])
+
+
+@contextlib.contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Turn what a damaged file can cause (Arrow has many kinds) into the one error that callers know."""
     try:
-        table = pq.read_table(path, memory_map=False)
-    except (pa.ArrowInvalid, OSError) as error:
+        yield
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise IntegrityError(
             "the ledger cannot be read",
             where=path,
-            observed=error,
+            observed=f"{type(error).__name__}: {error}",
             next_step="delete it and run snakemake; it will be made again",
         ) from error
-    if table.schema.names != SCHEMA.names:
-        raise IntegrityError("the file is not a ledger", where=path, expected=SCHEMA.names, observed=table.schema.names)
-    return table
 
 
 def read_table(path: Path) -> pa.Table:
     """Return the rows as they are. Raises IntegrityError for a damaged or foreign file."""
-    return _read(path)
+    with _damage_named(path):
+        table = pq.read_table(path, memory_map=False)
+        ours, names = table.schema.remove_metadata().equals(SCHEMA), table.schema.names
+    if not ours:
+        raise IntegrityError("the file is not a ledger", where=path, expected=SCHEMA.names, observed=names)
+    return table
 
 
 def read_ledger(path: Path) -> dict[str, Outcome]:
@@ -106,10 +132,11 @@ def read_ledger(path: Path) -> dict[str, Outcome]:
 
     Raises IntegrityError for a damaged file, an image listed twice, or a `correct` that contradicts its prediction.
     """
-    table = _read(path)
-    attacks = np.array(table["attack"].to_pylist())
-    columns = {name: table[name].to_numpy() for name in ("image", "label", "prediction", "correct", "distance")}
-    broken_by = np.array([value or "" for value in table["broken_by"].to_pylist()], dtype=object)
+    table = read_table(path)
+    with _damage_named(path):
+        attacks = np.array(table["attack"].to_pylist())
+        columns = {name: table[name].to_numpy() for name in ("image", "label", "prediction", "correct", "distance")}
+        broken_by = np.array([value or "" for value in table["broken_by"].to_pylist()], dtype=object)
     outcomes = {}
     for attack in dict.fromkeys(attacks.tolist()):
         rows = attacks == attack
@@ -127,5 +154,6 @@ def read_ledger(path: Path) -> dict[str, Outcome]:
 
 def read_checks(path: Path) -> dict[str, Any]:
     """Return the checks stored with a ledger."""
-    metadata = _read(path).schema.metadata or {}
-    return dict(json.loads(metadata.get(b"robustft", b"{}")))
+    metadata = read_table(path).schema.metadata or {}
+    with _damage_named(path):
+        return dict(json.loads(metadata[b"robustft"]))

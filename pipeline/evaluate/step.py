@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,13 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from pipeline.attacks.autoattack import STANDARD, AutoAttackShard, ShardOutcome
+from pipeline.attacks.autoattack import STANDARD, AutoAttackShard, ShardOutcome, targeted_classes
 from pipeline.attacks.objectives import OBJECTIVES
 from pipeline.attacks.pgd import Budget, pgd
 from pipeline.attacks.threat import ThreatModel
 from pipeline.data.imagefile import load_split
-from pipeline.errors import IntegrityError
 from pipeline.evaluate.checks import model_checks, perturbation_checks, worst
-from pipeline.evaluate.ledger import Outcome, read_checks, read_table, write_ledger
+from pipeline.evaluate.ledger import Outcome, read_piece, write_ledger, write_piece
 from pipeline.models.checkpoint import load_classifier
 from pipeline.models.classifier import Classifier
 from pipeline.step import Context, Progress
@@ -58,6 +58,8 @@ class Evaluator:
 
     def run(self) -> None:
         """Run all pieces, those already stored excepted, and assemble the ledger."""
+        if any(attack["algorithm"] == "autoattack" for attack in self.spec["attacks"]):
+            self.context.facts["autoattack_targets"] = targeted_classes(self.classes)
         shards = list(self.shards())
         pieces = [(attack, shard) for attack in self.spec["attacks"] for shard in shards]
         progress = Progress(self.context, total=len(pieces), unit="shard")
@@ -78,12 +80,12 @@ class Evaluator:
 
     def _piece(self, attack: dict[str, Any], shard: tuple[int, int]) -> tuple[pa.Table, dict[str, float]]:
         """Return one (attack, shard) as rows and checks, from its stored file if there is a whole one."""
-        path = self.context.scratch / f"{attack['name']}.{shard[0]}-{shard[1]}.parquet"
+        path = self._piece_path(attack, shard)
+        stored = read_piece(path)
+        if stored is not None:
+            return stored
         if path.exists():
-            try:
-                return read_table(path), read_checks(path)["piece"]
-            except (IntegrityError, KeyError):
-                self.context.say(f"the stored piece {path.name} is damaged; it is made again")
+            self.context.say(f"the stored piece {path.name} is damaged; it is made again")
         x, y = self.images.take(slice(*shard))
         if attack["algorithm"] == "autoattack":
             outcome = self._autoattack(attack, shard, x, y)
@@ -91,8 +93,13 @@ class Evaluator:
         else:
             outcome, found = self._gradient(attack, shard, x, y)
         table = outcome.table()
-        write_ledger(path, [table], checks={"piece": found})
+        write_piece(path, table, checks=found)
         return table, found
+
+    def _piece_path(self, attack: dict[str, Any], shard: tuple[int, int], *, stage: int | None = None) -> Path:
+        """Name the file of a finished piece, or of an ensemble's outcome after some of its attacks."""
+        after = f".after-{stage}" if stage else ""
+        return self.context.scratch / f"{attack['name']}.{shard[0]}-{shard[1]}{after}.piece"
 
     def _outcome(
         self, attack: dict[str, Any], shard: tuple[int, int], y: Tensor, prediction: Tensor, distance: Tensor,
@@ -128,13 +135,11 @@ class Evaluator:
     def _autoattack(self, attack: dict[str, Any], shard: tuple[int, int], x: Tensor, y: Tensor) -> Outcome:
         seed = counter_seed(self.spec["seed"], "autoattack", shard[0]) % 2**31
         ensemble = AutoAttackShard(self.model, threat=self.threat, classes=self.classes, seed=seed, device=self.device)
-        self.context.facts["autoattack_targets"] = ensemble.targets
         outcome = self._resumed(attack, shard, x) or ensemble.clean(x)
 
         def store(state: ShardOutcome) -> None:
             rows = self._outcome(attack, shard, y, state.prediction, state.distance, state.broken_by)
-            path = self.context.scratch / f"{attack['name']}.{shard[0]}-{shard[1]}.after-{state.attacks_done}.parquet"
-            write_ledger(path, [rows.table()], checks={})
+            write_piece(self._piece_path(attack, shard, stage=state.attacks_done), rows.table(), checks={})
             left = int(state.robust(y).sum())
             self.context.say(
                 f"images {shard[0]}-{shard[1]}: {left}/{len(y)} robust after {STANDARD[state.attacks_done - 1]}"
@@ -146,11 +151,10 @@ class Evaluator:
     def _resumed(self, attack: dict[str, Any], shard: tuple[int, int], x: Tensor) -> ShardOutcome | None:
         """Return the shard's stored outcome after as many attacks as were finished before the job died."""
         for done in range(len(STANDARD), 0, -1):
-            path = self.context.scratch / f"{attack['name']}.{shard[0]}-{shard[1]}.after-{done}.parquet"
-            try:
-                table = read_table(path)
-            except IntegrityError:
+            stored = read_piece(self._piece_path(attack, shard, stage=done))
+            if stored is None:
                 continue
+            table, _ = stored
             return ShardOutcome(
                 prediction=torch.tensor(table["prediction"].to_pylist(), device=x.device),
                 distance=torch.tensor(table["distance"].to_pylist(), device=x.device),

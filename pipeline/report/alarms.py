@@ -15,6 +15,7 @@ from pipeline.evaluate.ledger import Outcome
 
 LIMITS = {
     "modules_in_training_mode": 0.0,
+    "logits_not_finite": 0.0,
     "pixels_outside": 0.0,
     "repeat_difference": 0.0,
     "batch_difference": 1e-4,

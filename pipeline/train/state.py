@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -10,28 +9,24 @@ from typing import Any
 
 import torch
 
-from pipeline.files import write_bytes
-
-_MAGIC = b"robustft-state-1\n"
+from pipeline.files import read_checked, write_checked
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write tensors and plain values atomically, with their SHA-256 in front."""
+    """Write tensors and plain values atomically, with their hash."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    data = buffer.getvalue()
-    write_bytes(path, _MAGIC + hashlib.sha256(data).digest() + data)
+    write_checked(path, buffer.getvalue())
 
 
 def load_state(path: Path, *, say: Callable[[str], None] = print) -> dict[str, Any] | None:
     """Return the state, or None if there is none or if it is damaged (which is said; the work starts again)."""
     if not path.is_file():
         return None
-    data = path.read_bytes()
-    head, body = data[: len(_MAGIC) + 32], data[len(_MAGIC) + 32 :]
-    if head != _MAGIC + hashlib.sha256(body).digest():
+    data = read_checked(path)
+    if data is None:
         say(f"the resume state {path} is damaged; it is put aside and the work starts again")
         path.replace(path.with_suffix(".damaged"))
         return None
-    state: dict[str, Any] = torch.load(io.BytesIO(body), weights_only=True)
+    state: dict[str, Any] = torch.load(io.BytesIO(data), weights_only=True)
     return state

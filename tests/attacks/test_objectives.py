@@ -24,9 +24,10 @@ def test_cross_entropy_by_hand():
 
 
 def test_margin_by_hand():
-    # Largest wrong minus true: 2 - 5 = -3 (correct), 5 - 2 = 3 (wrong), and with the true class last 4 - 4 = 0.
-    logits = rows([5.0, 2.0, -1.0], [5.0, 2.0, -1.0], [4.0, -7.0, 4.0])
-    assert margin(logits, torch.tensor([0, 1, 2])).tolist() == [-3.0, 3.0, 0.0]
+    # Largest wrong minus true: 2 - 5 = -3 (correct), 5 - 2 = 3 (wrong), with the true class last 4 - 4 = 0, and with
+    # all logits far below zero -50 + 40 = -10.
+    logits = rows([5.0, 2.0, -1.0], [5.0, 2.0, -1.0], [4.0, -7.0, 4.0], [-40.0, -60.0, -50.0])
+    assert margin(logits, torch.tensor([0, 1, 2, 0])).tolist() == [-3.0, 3.0, 0.0, -10.0]
 
 
 def test_margin_is_the_linf_form_of_cw_without_a_floor():

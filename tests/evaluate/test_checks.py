@@ -17,6 +17,7 @@ THREAT = ThreatModel("linf", Fraction(1, 10))
 
 MODEL_CHECKS = {
     "modules_in_training_mode",
+    "logits_not_finite",
     "pixels_outside",
     "repeat_difference",
     "batch_difference",
@@ -163,7 +164,7 @@ def test_a_perturbation_is_measured_in_the_norm_of_the_threat_model():
         return perturbation_checks(lambda z: z.flatten(1), x_adv, x, torch.tensor([0]), threat=threat)["over_eps"]
 
     assert found("linf") == 0.0  # 0.08
-    assert found("l2") == pytest.approx(0.01)  # |(0.08, -0.06)| = 0.1
+    assert found("l2") == pytest.approx(0.01, abs=1e-6)  # |(0.08, -0.06)| = 0.1
 
 
 @pytest.mark.parametrize(("x_adv", "outside"), [((-0.05, 0.75), 0.05), ((0.25, 1.125), 0.125)])
@@ -180,15 +181,17 @@ def test_a_prediction_that_does_not_repeat_is_counted():
 def test_pixels_that_are_no_number_are_counted_and_can_be_stored():
     found = perturbed(greys(math.nan, 0.7), prediction=[0, 1])
     assert found["not_a_number"] == 1.0
-    # What is found goes into the ledger's JSON, which holds no NaN: the alarm must not be lost on the way there.
-    assert canonical_json(worst({}, found))
+    # What is found goes into the JSON of a piece and of the ledger, which holds no NaN: the alarm must get there.
+    assert canonical_json(found)
+    assert worst({}, found) == worst(found, {}) == found
 
 
-def test_a_model_that_answers_with_no_number_raises_an_alarm_that_can_be_stored(tiny_model, batch):
-    broken = Ending(tiny_model(lived=True).eval(), lambda z: z * math.nan).eval()
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_logits_that_are_no_number_raise_an_alarm_that_can_be_stored(value, tiny_model, batch):
+    broken = Ending(tiny_model(lived=True).eval(), lambda z: torch.cat([z[:, :4], z[:, 4:] * 0 + value], 1)).eval()
     found = checked(broken, batch)
-    assert canonical_json(worst({}, found))
-    assert any(value > 0 for value in found.values())
+    assert found["logits_not_finite"] == pytest.approx(1 / 5)  # one class of five
+    assert canonical_json(found)
 
 
 def test_the_worst_of_two_shards_is_the_larger_value_of_each_check():

@@ -91,14 +91,14 @@ def test_training_killed_and_resumed_ends_with_the_same_bytes(undisturbed, befor
 
 def test_autoattack_killed_and_resumed_ends_with_the_same_bytes(undisturbed, before_attack):
     process = start(before_attack, "attack", f"{RUN}/robustness.1of1")
-    wait_for(before_attack, "scratch/*/autoattack.*.after-2.parquet", process)
+    wait_for(before_attack, "scratch/*/autoattack.*.after-2.piece", process)
     kill(process)
-    stored = {path.name: path.stat().st_mtime_ns for path in before_attack.glob("scratch/*/*.parquet")}
+    stored = {path.name: path.stat().st_mtime_ns for path in before_attack.glob("scratch/*/*.piece")}
     assert not (before_attack / LEDGER).exists(), "killed too late to show anything"
     process = start(before_attack, "attack", f"{RUN}/robustness.1of1")
     kept = {}
     while process.poll() is None:
-        kept.update({p.name: p.stat().st_mtime_ns for p in before_attack.glob("scratch/*/*.parquet") if p.exists()})
+        kept.update({p.name: p.stat().st_mtime_ns for p in before_attack.glob("scratch/*/*.piece") if p.exists()})
         time.sleep(0.02)
     assert process.returncode == 0, process.communicate()[0]
     assert (before_attack / LEDGER).read_bytes() == (undisturbed / LEDGER).read_bytes()

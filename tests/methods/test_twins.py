@@ -275,9 +275,13 @@ def test_each_variant_crafts_what_its_one_network_method_crafts_on_the_adaptive_
 ):
     x, y = random_batch(6)
     model = method.prepare(tiny_model(lived=True)).train()
-    with using(model, "both"):  # whatever wing acts outside, the adaptive one is attacked
-        crafted = method.perturb(model, x, y, budget=BUDGET, generator=seeded(4))
-    assert torch.equal(crafted, plain_attack(attack, model, x, y))
+    for layer in model.modules():
+        if isinstance(layer, TwoWingBatchNorm2d):
+            layer.frozen.weight.data *= -1.0  # so that the wings differ
+    for wing in ("both", "frozen"):  # whatever wing acts outside, the adaptive one is attacked
+        with using(model, wing):
+            crafted = method.perturb(model, x, y, budget=BUDGET, generator=seeded(4))
+        assert torch.equal(crafted, plain_attack(attack, model, x, y))
 
 
 def test_the_released_attack_is_not_the_published_one(tiny_model, random_batch):

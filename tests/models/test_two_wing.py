@@ -76,6 +76,14 @@ def test_the_frozen_statistics_never_change(wing, tiny_model, random_batch):
             assert torch.equal(value, old[name]), name
 
 
+def test_the_frozen_wing_is_frozen_from_the_start():
+    # Before anyone has called train() or eval(): the pre-trained layer it is copied from may be in training mode.
+    norm = layer()
+    norm.wing = "frozen"
+    assert norm(pixels(0.0, 4.0, 8.0)).flatten().tolist() == pytest.approx([-1.0, 1.0, 3.0], abs=1e-14)
+    assert norm.frozen.running_mean.item() == 2.0
+
+
 def test_the_adaptive_statistics_do_change(tiny_model, random_batch):
     model = to_two_wings(tiny_model(lived=True)).train()
     before = [norm.adaptive.running_mean.clone() for norm in two_wing_layers(model)]

@@ -153,6 +153,16 @@ def test_without_augmentation_the_images_pass_through():
     assert torch.equal(augment(x, **PLAIN, draws=torch.Generator()), x)
 
 
+def test_draws_of_augmentation_differ_from_epoch_to_epoch_and_from_batch_to_batch():
+    # All images are one image, so that only the draws can differ.
+    pixels = torch.randint(0, 17, (1, 1, 8, 8), dtype=torch.uint8).expand(24, 1, 8, 8).contiguous()
+    images = Images(pixels, torch.zeros(24, dtype=torch.int64), 16)
+    source = Batches(images, batch_size=12, augmentation={"pad": 2, "flip": True}, seed=0)
+    other = Batches(images, batch_size=12, augmentation={"pad": 2, "flip": True}, seed=1)
+    found = [source.get(0, 0), source.get(0, 1), source.get(1, 0), source.get(1, 1), other.get(0, 0)]
+    assert len({x.numpy().tobytes() for x, _ in found}) == 5
+
+
 def test_augmented_batches_are_images_and_differ_from_epoch_to_epoch():
     images = Images(torch.randint(0, 17, (12, 1, 8, 8), dtype=torch.uint8), torch.arange(12), 16)
     source = Batches(images, batch_size=12, augmentation={"pad": 2, "flip": True}, seed=0)

@@ -16,7 +16,7 @@ import torch
 
 from pipeline.errors import RobustftError
 from pipeline.train import device as devices
-from pipeline.train.device import describe, device_for, leased_gpu, lock_folder, visible_gpus
+from pipeline.train.device import describe, device_for, devices_for, leased_gpu, leased_gpus, lock_folder, visible_gpus
 
 PATIENCE_S = 60  # an upper bound for a loaded machine, not a measurement
 
@@ -85,8 +85,8 @@ def test_a_third_job_waits_until_one_of_two_gpus_is_released(jobs):
     third = jobs(["0", "1"])
     kind, line = third.hear()
     assert kind == "said"
-    assert "all 2 GPUs are taken" in str(line)
-    assert not third.pipe.poll(1.5)  # it has tried again meanwhile, in vain, and does not repeat itself
+    assert "waiting: of the 2 GPUs" in str(line)
+    assert not third.pipe.poll(1.6)  # it has tried again meanwhile, in vain, and does not repeat itself
     taken[1].release()
     assert third.hear() == ("leased", 1)
 
@@ -108,6 +108,21 @@ def test_a_gpu_is_known_by_its_name_and_not_by_its_position(jobs):
     assert second.hear()[0] == "said"
     third = jobs(["1"])
     assert third.hear() == ("leased", 0)  # position 0 of its own list
+
+
+def test_several_gpus_are_leased_all_or_none(tmp_path):
+    said: list[str] = []
+    with leased_gpu(["0"], folder=tmp_path):
+        assert devices._try_lease(["0", "1"], 2, tmp_path) == {}  # only one of two is free ...
+        with leased_gpu(["1"], folder=tmp_path, say=said.append) as position:
+            assert position == 0  # ... and it was not kept while waiting for the other
+    with leased_gpus(["0", "1", "2"], 2, folder=tmp_path, say=said.append) as positions:
+        assert positions == [0, 1]
+        with leased_gpu(["0", "1", "2"], folder=tmp_path, say=said.append) as third:
+            assert third == 2
+    with leased_gpus(["0", "1"], 2, folder=tmp_path, say=said.append) as positions:
+        assert positions == [0, 1]
+    assert said == []
 
 
 def test_a_lease_ends_when_the_work_fails(tmp_path):
@@ -167,17 +182,24 @@ def test_the_cpu_is_set_up_for_repeatable_results(monkeypatch):
 def test_asking_for_a_gpu_where_none_is_visible_is_an_error_that_says_so(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
-    with pytest.raises(RobustftError, match="needs a GPU and none is visible") as error, device_for("cuda", threads=1):
+    with pytest.raises(RobustftError, match="needs 1 GPU and none is visible") as error, device_for("cuda", threads=1):
         pass
     assert "CUDA_VISIBLE_DEVICES=7" in str(error.value)
     assert "--nv" in str(error.value)
 
 
 @pytest.mark.usefixtures("torch_settings_restored")
+def test_asking_for_more_gpus_than_are_visible_is_an_error_and_not_a_wait_for_ever(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(RobustftError, match="needs 3 GPUs and 2 are visible"), devices_for("cuda", count=3, threads=1):
+        pass
+
+
+@pytest.mark.usefixtures("torch_settings_restored")
 def test_a_step_on_a_gpu_leases_one_that_is_free(monkeypatch, tmp_path):
     chosen: list[int] = []
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: chosen.append(torch.device(device).index))
     monkeypatch.setattr(devices, "lock_folder", lambda: tmp_path)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)

@@ -1,75 +1,42 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 import torch
 
 from pipeline.files import ROOT
 from pipeline.methods.twins import TwinsAT
-from pipeline.train.distributed import Objective, World
+from pipeline.train.distributed import Objective, World, launch
 
-from . import toy
-
-CASES = ("standard", "linear_probe")
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def launch(folder: Path, *, size: int) -> None:
-    """Start a group of real processes with the variables that torchrun sets, and wait for all of them."""
-    port = free_port()
-    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    started = [
-        subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("distributed_worker.py")), str(folder)],
-            env={
-                **os.environ,
-                "PYTHONPATH": paths,
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "WORLD_SIZE": str(size),
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(port),
-                "GLOO_SOCKET_IFNAME": "lo",
-                "OMP_NUM_THREADS": "1",
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(size)
-    ]
-    try:
-        for process in started:
-            output, _ = process.communicate(timeout=120)
-            assert process.returncode == 0, output
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
+from . import group, toy
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory) -> dict[str, dict[str, dict[str, torch.Tensor]]]:
+def importable() -> Iterator[None]:
+    """The processes of a group find the package and these tests where this process does."""
+    before = list(sys.path)
+    sys.path.insert(0, str(ROOT))
+    yield
+    sys.path[:] = before
+
+
+@pytest.fixture(scope="module")
+def weights(importable, tmp_path_factory) -> dict[str, dict[str, dict[str, torch.Tensor]]]:
     """By case and process ("rank0of2", ...): the weights after two steps, alone and in a group of two."""
     folder = tmp_path_factory.mktemp("distributed")
-    launch(folder, size=2)
+    for case in group.CASES:
+        group.train(case, folder, World())
+    launch(2, group.train_together, folder)
     return {
         case: {path.stem: torch.load(path, weights_only=True) for path in sorted((folder / case).glob("*.pt"))}
-        for case in CASES
+        for case in group.CASES
     }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", group.CASES)
 def test_two_processes_end_with_the_weights_of_one(case, weights):
     # The batch of five is shared as three and two, so a plain mean of the two processes' gradients would be wrong.
     found = weights[case]
@@ -79,11 +46,21 @@ def test_two_processes_end_with_the_weights_of_one(case, weights):
         torch.testing.assert_close(found["rank1of2"][name], alone, rtol=0, atol=1e-5, msg=name)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", group.CASES)
 def test_two_steps_move_the_weights_by_far_more_than_that_tolerance(case, weights):
     start = toy.network(batch_norm=case != "standard").state_dict()
     moved = max((value - start[name]).abs().max() for name, value in weights[case]["rank0of1"].items())
     assert moved > 1e-3
+
+
+@pytest.mark.usefixtures("importable")
+def test_when_one_process_fails_the_others_are_ended_and_its_error_is_raised(tmp_path):
+    with pytest.raises(Exception, match="the second process fails"):
+        launch(2, group.fail_in_one, tmp_path)
+    pid = tmp_path / "pid"
+    if pid.exists():  # the first one got as far as starting
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(pid.read_text()), 0)
 
 
 def test_a_process_alone_takes_the_whole_batch(monkeypatch):

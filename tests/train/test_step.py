@@ -73,19 +73,23 @@ METHOD = {
 }
 
 
+def step(spec, inputs, folder):
+    """Run one train step in a folder of its own; return its outputs and what it learned about its circumstances."""
+    folder.mkdir()
+    outputs = {"checkpoint": folder / "checkpoint.safetensors", "history": folder / "history.csv"}
+    context = Context(inputs=inputs, outputs=outputs, scratch=folder, say=lambda line: None)
+    train({"scale": "toy", "device": "cpu", "threads": 1, "processes": 1, **spec}, context)
+    return outputs, context.facts
+
+
 @pytest.mark.usefixtures("torch_settings_restored")
 def test_a_step_writes_an_ordinary_checkpoint_and_a_history_and_repeats_to_the_byte(data, pretrained, tmp_path):
     written = []
     for attempt in ("a", "b"):
-        folder = tmp_path / attempt
-        folder.mkdir()
-        outputs = {"checkpoint": folder / "checkpoint.safetensors", "history": folder / "history.csv"}
-        context = Context(
-            inputs={"data": data, "initial": pretrained}, outputs=outputs, scratch=folder, say=lambda line: None
-        )
-        train(toy.spec(method=METHOD, scale="toy", device="cpu", threads=1), context)
+        inputs = {"data": data, "initial": pretrained}
+        outputs, facts = step(toy.spec(method=METHOD), inputs, tmp_path / attempt)
         written.append([path.read_bytes() for path in outputs.values()])
-        assert context.facts["device"] == "cpu"
+        assert (facts["device"], facts["processes"]) == ("cpu", 1)
     assert written[0] == written[1]
     model, about = load_classifier(outputs["checkpoint"])
     assert not any(isinstance(module, TwoWingBatchNorm2d) for module in model.modules())
@@ -96,6 +100,24 @@ def test_a_step_writes_an_ordinary_checkpoint_and_a_history_and_repeats_to_the_b
         rows = list(csv.DictReader(stream))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert {"loss", "robust_validation", "gradient_norm/frozen", "relative_step/adaptive"} <= set(rows[0])
+
+
+@pytest.mark.usefixtures("torch_settings_restored")
+def test_a_step_of_two_processes_writes_what_one_process_would(data, pretrained, tmp_path):
+    # Linear probing at eps 0, where neither batch statistics nor each process's own noise make a difference.
+    probe = {"name": "probe", "implementation": "pipeline.methods.linear_probe:LinearProbe", "parameters": {}}
+    spec = toy.spec(
+        method=probe, threat={"norm": "linf", "eps": "0"}, recipe={"selection": "best_validation", "batch_size": 6}
+    )
+    inputs = {"data": data, "initial": pretrained}
+    alone, one = step(spec, inputs, tmp_path / "alone")
+    together, two = step({**spec, "processes": 2}, inputs, tmp_path / "together")
+    assert (one["processes"], two["processes"]) == (1, 2)
+    assert one["selected_epoch"] == two["selected_epoch"]
+    expected, found = (load_classifier(outputs["checkpoint"])[0].state_dict() for outputs in (alone, together))
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=1e-5, msg=name)
+    assert len(together["history"].read_text().splitlines()) == 3
 
 
 def test_a_value_that_was_not_measured_in_an_epoch_is_empty(tmp_path):

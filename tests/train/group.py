@@ -1,21 +1,19 @@
-"""One process of a group, as torchrun would start it: trains each case for two steps and stores the weights.
-
-Run by `test_distributed.py`: python distributed_worker.py FOLDER, with RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT.
-"""
+"""What the members of a group of processes do in `test_distributed.py`; each is a fresh process that imports this."""
 
 from __future__ import annotations
 
 import os
-import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import torch
-import toy  # the file beside this one
 
 from pipeline.methods.linear_probe import LinearProbe
 from pipeline.methods.standard import Standard
 from pipeline.train.distributed import World
+
+from . import toy
 
 CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
     # No batch norm: its statistics would be those of a share of the batch.
@@ -35,22 +33,23 @@ def train(name: str, folder: Path, world: World) -> None:
     trainer.run()
     assert trainer.carried.step == 2
     torch.save(trainer.model.state_dict(), folder / name / f"rank{world.rank}of{world.size}.pt")
-    if world.rank:
-        assert not list(scratch.iterdir()), "only the first process stores the resume state"
+    assert bool(list(scratch.iterdir())) == (world.rank == 0), "only the first process stores the resume state"
 
 
-def main() -> None:
+def train_together(rank: int, folder: Path) -> None:
+    """Join the group that the environment describes and train every case."""
     torch.set_num_threads(1)
-    folder = Path(sys.argv[1])
-    if os.environ["RANK"] == "0":  # the reference, in the same process: what one process does alone
-        for name in CASES:
-            train(name, folder, World())
     world = World.join(toy.CPU)
-    assert (world.rank, world.size) == (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    assert (world.rank, world.size) == (rank, 2) == (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     for name in CASES:
         train(name, folder, world)
     world.leave()
 
 
-if __name__ == "__main__":
-    main()
+def fail_in_one(rank: int, folder: Path) -> None:
+    """Fail in the second process while the first would go on for ever."""
+    if rank == 1:
+        raise ValueError("the second process fails")
+    (folder / "pid").write_text(str(os.getpid()))
+    while True:
+        time.sleep(0.1)

@@ -1,0 +1,74 @@
+"""The contract of the ledger: image by image what pyautoattack's own driver finds for the same seed and batches."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pyautoattack
+import pytest
+import torch
+
+from pipeline.attacks.objectives import cross_entropy
+from pipeline.attacks.pgd import Budget, pgd
+from pipeline.attacks.threat import ThreatModel
+from pipeline.data.imagefile import save
+from pipeline.evaluate.ledger import read_ledger
+from pipeline.evaluate.step import Evaluator
+from pipeline.models.checkpoint import load_classifier, save_checkpoint
+from pipeline.step import Context
+from pipeline.train.randomness import counter_seed
+
+THREAT = {"norm": "linf", "eps": "1/8"}
+SHARD = 6
+IMAGES = 12
+SEED = 5
+
+
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory, tiny_model, tiny_backbone, class_patterns):
+    """A residual network trained adversarially for a moment, and its ledger under the standard ensemble."""
+    folder = tmp_path_factory.mktemp("attacked")
+    model = tiny_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    budget = Budget.of(THREAT, {"steps": 3, "step_over_eps": "1/2"})
+    for step in range(60):
+        x, y = class_patterns(40, seed=step, noise=0.25)
+        x_adv = pgd(model.eval(), x, budget=budget, objective=partial(cross_entropy, y=y), start="none")
+        model.train()
+        optimizer.zero_grad()
+        cross_entropy(model(x_adv), y).mean().backward()
+        optimizer.step()
+    about = {"backbone": tiny_backbone, "shape": [1, 8, 8], "classes": 5}
+    save_checkpoint(folder / "checkpoint", model, about=about)
+    x, y = class_patterns(IMAGES, seed=999, noise=0.25)
+    y[-1] = (y[-1] + 1) % 5  # one image that is wrong before any attack
+    save(
+        folder / "data",
+        images=(255 * x).round().to(torch.uint8).numpy(),
+        labels=y.numpy(),
+        splits={"toy/test": np.arange(IMAGES)},
+        about={"levels": 255, "datasets": {"toy": {"classes": [0, 1, 2, 3, 4]}}},
+    )
+    spec = {"dataset": "toy", "split": "test", "images": [0, IMAGES], "shard_images": SHARD, "threat": THREAT}
+    spec |= {"attacks": [{"name": "autoattack", "algorithm": "autoattack", "version": "standard"}], "seed": SEED}
+    inputs = {name: folder / name for name in ("checkpoint", "data")}
+    context = Context(inputs, {"ledger": folder / "ledger"}, folder, say=lambda _: None)
+    evaluator = Evaluator(spec, context, torch.device("cpu"))
+    evaluator.run()
+    return load_classifier(folder / "checkpoint")[0].eval(), evaluator, read_ledger(folder / "ledger")["autoattack"]
+
+
+def test_the_ledger_equals_the_packages_own_driver_image_by_image(attacked):
+    model, evaluator, outcome = attacked
+    assert 0.2 < outcome.correct.mean() < 0.8, "the comparison says little if all images stand or all fall"
+    for start in range(0, IMAGES, SHARD):
+        x, y = evaluator.images.take(slice(start, start + SHARD))
+        seed = counter_seed(SEED, "autoattack", start) % 2**31
+        driver = pyautoattack.AutoAttack(model, eps=float(ThreatModel.of(THREAT).eps), seed=seed, version="standard")
+        driver.apgd_targeted.n_target_classes = driver.fab.n_target_classes = 4  # all that five classes have
+        x_adv, predicted = driver.run_standard_evaluation(x, y, batch_size=SHARD)
+        rows = slice(start, start + SHARD)
+        assert outcome.prediction[rows].tolist() == predicted.tolist()
+        distance = ThreatModel.of(THREAT).distance(x_adv, x).numpy()
+        np.testing.assert_array_equal(outcome.distance[rows], distance)
