@@ -20,6 +20,9 @@ CONFIG_FILE = str(Path(workflow.basedir) / "config" / "config.yaml")
 configfile: CONFIG_FILE
 
 
+report: "pipeline/report/captions/workflow.rst"
+
+
 PLAN = Plan(Config(scale=config["scale"], papers=config["papers"]))
 
 

@@ -346,7 +346,13 @@ class Plan:
                 self._make(
                     "table",
                     f"{paper}/{name}",
-                    spec={**common, "table": {"name": name, **table}, "rows": rows, "deviations": values["deviations"]},
+                    spec={
+                        **common,
+                        "table": {"name": name, **table},
+                        "rows": rows,
+                        "control": controls[table["experiment"]],
+                        "deviations": values["deviations"],
+                    },
                     inputs={"numbers": numbers.outputs["numbers"]},
                     outputs={kind: f"{folder}/tables/{name}.{kind}" for kind in ("md", "csv", "tex", "html")},
                 )
@@ -370,7 +376,7 @@ class Plan:
                 paper,
                 spec={**head, "claims": resolved, "members": members},
                 inputs={"numbers": numbers.outputs["numbers"], **ledgers},
-                outputs={"json": f"{folder}/verdicts.json", "md": f"{folder}/verdicts.md"},
+                outputs={kind: f"{folder}/verdicts.{kind}" for kind in ("json", "md", "html")},
             )
         )
 

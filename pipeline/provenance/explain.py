@@ -125,11 +125,12 @@ class _Explainer:
             wrong = int((~outcome.correct).sum()) - sum(broken.values())
             self.say(f"{wrong} images were wrong before any attack; broken: {parts}.", depth=1)
         spec = next(entry for entry in step.spec["attacks"] if entry["name"] == attack)
-        details = ", ".join(f"{key} {value}" for key, value in spec.items() if key not in ("name", "title", "source"))
+        shown = {key: value for key, value in spec.items() if key not in ("name", "title", "source", "through")}
+        details = ", ".join(f"{key} {value}" for key, value in shown.items())
         threat = step.spec["threat"]
         self.say(
             f"Attack: {spec['title']} ({details}), {threat['norm']} eps {threat['eps']}, seed {step.spec['seed']};",
-            "the gradient goes through the whole exported model.",
+            f"what it attacks: the {spec.get('through', 'exported_model').replace('_', ' ')}, from pixels to logits.",
             depth=1,
         )
 

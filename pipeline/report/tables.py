@@ -56,28 +56,46 @@ def build_grid(spec: dict[str, Any], numbers: dict[str, Any]) -> Grid:
             names.append(f"{dataset}.{method}" if several else method)
     titles = [spec["attacks"][column] for column in table["columns"]]
     header = (["Data set"] if several else []) + ["Method", *titles]
-    return Grid(table["title"], header, rows, _notes(spec, cells, datasets), names, table["columns"])
+    return Grid(table["title"], header, rows, _notes(spec, numbers, cells), names, table["columns"])
 
 
-def _notes(spec: dict[str, Any], cells: dict[tuple[str, str, str], dict[str, Any]], datasets: list[str]) -> list[str]:
+def _notes(
+    spec: dict[str, Any], numbers: dict[str, Any], cells: dict[tuple[str, str, str], dict[str, Any]]
+) -> list[str]:
     table = spec["table"]
-    counts = []
-    for column in table["columns"]:
-        images = sorted({cell["images"] for (_, _, attack), cell in cells.items() if attack == column})
-        counts.append(f"{spec['attacks'][column]} {'/'.join(map(str, images)) or 'none'}")
+    datasets = list(dict.fromkeys(dataset for dataset, _, _ in cells))
     seeds = sorted({seed for cell in cells.values() for seed in cell["seeds"]})
-    notes = [
-        table["caption"],
-        f"Scale {spec['scale']}: data {', '.join(datasets)}; seeds {', '.join(map(str, seeds))}; "
-        f"test images by column: {', '.join(counts)}.",
-    ]
+    basis = f"data {', '.join(datasets)}; seeds {', '.join(map(str, seeds))}; {_images(spec, cells)}"
+    notes = [table["caption"], f"Scale {spec['scale']}: {basis}."]
     if not spec["reproduces"]:
         notes.append("These are measurements of small stand-ins. They are not a reproduction of a published number.")
+    notes += _control(spec, numbers)
     alarms = sorted({alarm for cell in cells.values() for alarm in cell["alarms"]})
     if alarms:
         notes.append(f"{ALARM} a sanity check failed for at least one seed: {', '.join(alarms)}.")
-    notes += [f"Deviation {entry['key']}: {entry['text']}" for entry in spec["deviations"]]
-    return notes
+    return notes + [f"Deviation {entry['key']}: {entry['text']}" for entry in spec["deviations"]]
+
+
+def _images(spec: dict[str, Any], cells: dict[tuple[str, str, str], dict[str, Any]]) -> str:
+    """Say how many test images a cell counts: once if all columns agree, else by column."""
+    counts = {
+        column: sorted({cell["images"] for (_, _, attack), cell in cells.items() if attack == column})
+        for column in spec["table"]["columns"]
+    }
+    if len({tuple(found) for found in counts.values()}) == 1:
+        return f"{'/'.join(map(str, next(iter(counts.values()))))} test images"
+    by_column = [f"{spec['attacks'][column]} {'/'.join(map(str, found)) or 'none'}" for column, found in counts.items()]
+    return f"test images by column: {', '.join(by_column)}"
+
+
+def _control(spec: dict[str, Any], numbers: dict[str, Any]) -> list[str]:
+    """Say what a plainly trained model keeps under each attack: an attack that it survives shows nothing."""
+    kept = [
+        f"{spec['attacks'][cell['attack']]} {100 * cell['mean']:.1f}"
+        for cell in numbers["cells"]
+        if cell["experiment"] == spec["control"] and cell["attack"] in spec["table"]["columns"]
+    ]
+    return [f"Undefended control under the same attacks: {', '.join(kept)}."] if kept else []
 
 
 def to_markdown(grid: Grid) -> str:

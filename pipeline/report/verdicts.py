@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.evaluate.ledger import Outcome, read_ledger
-from pipeline.files import read_json, write_json, write_text
+from pipeline.files import write_json, write_text
 from pipeline.report.numbers import joined
 from pipeline.report.statistics import Z95, mean, sample_sd, student_t975
+from pipeline.report.tables import Grid, to_html, to_markdown
 from pipeline.step import Context
 
 MINIMUM_SEEDS = 3
@@ -161,29 +162,33 @@ class Judge:
         }
 
 
-def _line(verdict: dict[str, Any]) -> str:
+def _row(verdict: dict[str, Any]) -> list[str]:
     interval = ""
     if "estimate" in verdict:
         interval = f"{100 * verdict['estimate']:+.1f} [{100 * verdict['low']:+.1f}, {100 * verdict['high']:+.1f}]"
-    cells = (verdict["statement"], f"**{verdict['verdict']}**", interval, verdict["confidence"], verdict["source"])
-    return "| " + " | ".join(cells) + " |"
+    return [verdict["statement"], verdict["verdict"], interval, verdict["confidence"], verdict["source"]]
+
+
+def build_grid(spec: dict[str, Any], found: list[dict[str, Any]]) -> Grid:
+    """Lay the verdicts out as a table."""
+    notes = ["Orderings: seeds (Student's t) and test images are combined; fewer than three seeds is inconclusive."]
+    if not spec["reproduces"]:
+        notes.append("Published values are not comparable with this scale's stand-ins.")
+    return Grid(
+        title=f"Claims of {spec['paper']} at scale {spec['scale']}",
+        header=["Claim", "Verdict", "Difference in points [95 %]", "Confidence", "Source"],
+        rows=[_row(verdict) for verdict in found],
+        notes=notes,
+        row_names=[verdict["id"] for verdict in found],
+        column_names=["verdict", "difference", "confidence", "source"],
+    )
 
 
 def verdicts(spec: dict[str, Any], context: Context) -> None:
-    """Write the verdicts as JSON and as a Markdown table."""
-    read_json(context.inputs["numbers"])
+    """Write the verdicts as JSON, Markdown and HTML."""
     judge = Judge(spec, {role: path for role, path in context.inputs.items() if role != "numbers"})
     found = [judge.judge(claim) for claim in spec["claims"]]
     write_json(context.outputs["json"], {"scale": spec["scale"], "paper": spec["paper"], "verdicts": found})
-    lines = [
-        f"**Claims of {spec['paper']} at scale {spec['scale']}**",
-        "",
-        "| Claim | Verdict | Difference in points [95 %] | Confidence | Source |",
-        "| --- | --- | ---: | --- | --- |",
-        *map(_line, found),
-        "",
-        "- Orderings: seeds (Student's t) and test images are combined; fewer than three seeds is inconclusive.",
-    ]
-    if not spec["reproduces"]:
-        lines.append("- Published values are not comparable with this scale's stand-ins.")
-    write_text(context.outputs["md"], "\n".join(lines) + "\n")
+    grid = build_grid(spec, found)
+    write_text(context.outputs["md"], to_markdown(grid))
+    write_text(context.outputs["html"], to_html(grid))

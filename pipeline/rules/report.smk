@@ -40,6 +40,13 @@ rule verdicts:
     output:
         json=f"{RESULTS}/{{paper}}/verdicts.json",
         md=f"{RESULTS}/{{paper}}/verdicts.md",
+        html=report(
+            f"{RESULTS}/{{paper}}/verdicts.html",
+            category="{paper}",
+            subcategory="verdicts",
+            caption="../report/captions/verdicts.rst",
+            labels={"verdicts": "all claims"},
+        ),
         record=f"{RESULTS}/{{paper}}/verdicts.record.json",
     log:
         f"{LOGS}/{{paper}}/verdicts.log",

@@ -18,6 +18,7 @@ SPEC = {
         "columns": ["clean", "pgd20"],
         "caption": "100 % of it.",
     },
+    "control": "control",
     "deviations": [{"key": "k", "text": "why"}],
 }
 
@@ -45,7 +46,7 @@ def test_cell_texts_by_hand():
 
 def test_notes_say_scale_images_alarms_and_deviations():
     notes = "\n".join(build_grid(SPEC, NUMBERS).notes)
-    for text in ("Scale demo", "Clean 128", "not a reproduction", "† a sanity check failed", "Deviation k: why"):
+    for text in ("Scale demo", "128 test images", "not a reproduction", "† a sanity check failed", "Deviation k: why"):
         assert text in notes
 
 
@@ -70,3 +71,16 @@ def test_special_characters_survive_each_format():
     assert r"TWINS-AT \& co\_1" in FORMATS["tex"](grid)
     assert "TWINS-AT &amp; co_1 &lt;b&gt;" in FORMATS["html"](grid)
     assert r"100 \% of it" in FORMATS["tex"](grid)
+
+
+def test_images_are_given_by_column_where_columns_differ():
+    subset = {**cell("at", "pgd20", 0.5, 0.1), "images": 40}
+    notes = "\n".join(build_grid(SPEC, {"cells": [cell("at", "clean", 0.9, 0.1), subset]}).notes)
+    assert "test images by column: Clean 128, PGD-20 40" in notes
+
+
+def test_the_undefended_control_is_shown_under_the_table():
+    control = {**cell("standard", "pgd20", 0.004, None), "experiment": "control"}
+    grid = build_grid(SPEC, {"cells": [*NUMBERS["cells"], control]})
+    assert "Undefended control under the same attacks: PGD-20 0.4." in grid.notes
+    assert len(grid.rows) == 2
