@@ -48,9 +48,19 @@ class AutoAttackShard:
         classes: K; at least 4, as the targeted DLR loss compares four logits. With fewer than 10 classes the
             targeted attacks use the K-1 targets that exist, as the package advises.
         seed: given to each attack, as the driver does.
+        inspect: called with (adversarial images, clean images, predictions) of what each attack broke.
     """
 
-    def __init__(self, model: nn.Module, *, threat: ThreatModel, classes: int, seed: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        threat: ThreatModel,
+        classes: int,
+        seed: int,
+        device: torch.device,
+        inspect: Callable[[Tensor, Tensor, Tensor], None] = lambda *_: None,
+    ) -> None:
         from pyautoattack import AutoAttack  # the import takes a third of a second; only this attack needs it
 
         if classes < 4:
@@ -60,7 +70,7 @@ class AutoAttackShard:
                 observed=classes,
                 next_step="leave autoattack out of the evaluations of this data set",
             )
-        self._model, self._threat, self._seed = model, threat, seed
+        self._model, self._threat, self._seed, self._inspect = model, threat, seed, inspect
         driver = AutoAttack(
             model, norm=_NORMS[threat.norm], eps=float(threat.eps), seed=seed, version="standard", device=str(device)
         )
@@ -111,3 +121,5 @@ class AutoAttackShard:
         outcome.distance[where] = self._threat.distance(x_adv[broken], x[where])
         for index in where.tolist():
             outcome.broken_by[index] = name
+        if len(where):
+            self._inspect(x_adv[broken], x[where], prediction[broken])

@@ -60,13 +60,13 @@ def load_split(path: Path, *, dataset: str, split: str) -> Split:
             indices = file.get_tensor(f"{dataset}/{split}")
             images = file.get_tensor("images")[indices]
             labels = file.get_tensor("labels")[indices]
-    except (SafetensorError, KeyError, TypeError, OSError) as error:
+        number = {label: index for index, label in enumerate(about["datasets"][dataset]["classes"])}
+        counted = np.array([number[int(label)] for label in labels], dtype=np.int64)
+        return Split(images, counted, about["levels"], indices)
+    except (SafetensorError, KeyError, TypeError, IndexError, ValueError, OSError) as error:
         raise IntegrityError(
             f"the data file cannot give {dataset}/{split}",
             where=path,
-            observed=error,
+            observed=f"{type(error).__name__}: {error}",
             next_step="delete it and run snakemake; it will be made again",
         ) from error
-    classes = about["datasets"][dataset]["classes"]
-    number = {label: index for index, label in enumerate(classes)}
-    return Split(images, np.array([number[int(label)] for label in labels], dtype=np.int64), about["levels"], indices)

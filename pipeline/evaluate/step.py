@@ -6,7 +6,7 @@ a file in the step's scratch folder, so a killed job loses at most the piece it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.attacks.autoattack import STANDARD, AutoAttackShard, ShardOutcome, targeted_classes
 from pipeline.attacks.objectives import OBJECTIVES
@@ -29,6 +29,9 @@ from pipeline.step import Context, Progress
 from pipeline.train.batches import Images
 from pipeline.train.device import describe, device_for
 from pipeline.train.randomness import counter_seed, generator
+
+THROUGH: dict[str, Callable[[Classifier], nn.Module]] = {"exported_model": lambda model: model}
+"""What an attack's gradient or query sees, made from the evaluated model: the `through` of config/attacks.yaml."""
 
 
 def attack(spec: dict[str, Any], context: Context) -> None:
@@ -88,8 +91,7 @@ class Evaluator:
             self.context.say(f"the stored piece {path.name} is damaged; it is made again")
         x, y = self.images.take(slice(*shard))
         if attack["algorithm"] == "autoattack":
-            outcome = self._autoattack(attack, shard, x, y)
-            found: dict[str, float] = {}
+            outcome, found = self._autoattack(attack, shard, x, y)
         else:
             outcome, found = self._gradient(attack, shard, x, y)
         table = outcome.table()
@@ -120,7 +122,7 @@ class Evaluator:
         x_adv = x
         if attack["algorithm"] == "pgd":
             x_adv = pgd(
-                self.model,
+                THROUGH[attack["through"]](self.model),
                 x,
                 budget=Budget.of(self.spec["threat"], attack),
                 objective=partial(OBJECTIVES[attack["objective"]], y=y),
@@ -132,33 +134,49 @@ class Evaluator:
         found = perturbation_checks(self.model, x_adv, x, prediction, threat=self.threat)
         return self._outcome(attack, shard, y, prediction, self.threat.distance(x_adv, x)), found
 
-    def _autoattack(self, attack: dict[str, Any], shard: tuple[int, int], x: Tensor, y: Tensor) -> Outcome:
-        seed = counter_seed(self.spec["seed"], "autoattack", shard[0]) % 2**31
-        ensemble = AutoAttackShard(self.model, threat=self.threat, classes=self.classes, seed=seed, device=self.device)
-        outcome = self._resumed(attack, shard, x) or ensemble.clean(x)
+    def _autoattack(
+        self, attack: dict[str, Any], shard: tuple[int, int], x: Tensor, y: Tensor
+    ) -> tuple[Outcome, dict[str, float]]:
+        stored = self._resumed(attack, shard, x)
+        found: dict[str, float] = dict(stored[1]) if stored else {}
+
+        def inspect(x_adv: Tensor, clean: Tensor, prediction: Tensor) -> None:
+            found.update(worst(found, perturbation_checks(self.model, x_adv, clean, prediction, threat=self.threat)))
+
+        def rows(state: ShardOutcome) -> Outcome:
+            return self._outcome(attack, shard, y, state.prediction, state.distance, state.broken_by)
 
         def store(state: ShardOutcome) -> None:
-            rows = self._outcome(attack, shard, y, state.prediction, state.distance, state.broken_by)
-            write_piece(self._piece_path(attack, shard, stage=state.attacks_done), rows.table(), checks={})
-            left = int(state.robust(y).sum())
-            self.context.say(
-                f"images {shard[0]}-{shard[1]}: {left}/{len(y)} robust after {STANDARD[state.attacks_done - 1]}"
-            )
+            path = self._piece_path(attack, shard, stage=state.attacks_done)
+            write_piece(path, rows(state).table(), checks=found)
+            left, done = int(state.robust(y).sum()), STANDARD[state.attacks_done - 1]
+            self.context.say(f"images {shard[0]}-{shard[1]}: {left}/{len(y)} robust after {done}")
 
-        ensemble.run(x, y, outcome, after=store)
-        return self._outcome(attack, shard, y, outcome.prediction, outcome.distance, outcome.broken_by)
+        ensemble = AutoAttackShard(
+            THROUGH[attack["through"]](self.model),
+            threat=self.threat,
+            classes=self.classes,
+            seed=counter_seed(self.spec["seed"], "autoattack", shard[0]) % 2**31,
+            device=self.device,
+            inspect=inspect,
+        )
+        outcome = ensemble.run(x, y, stored[0] if stored else ensemble.clean(x), after=store)
+        return rows(outcome), found
 
-    def _resumed(self, attack: dict[str, Any], shard: tuple[int, int], x: Tensor) -> ShardOutcome | None:
-        """Return the shard's stored outcome after as many attacks as were finished before the job died."""
+    def _resumed(
+        self, attack: dict[str, Any], shard: tuple[int, int], x: Tensor
+    ) -> tuple[ShardOutcome, dict[str, float]] | None:
+        """Return the shard's stored outcome and checks after as many attacks as were done before the job died."""
         for done in range(len(STANDARD), 0, -1):
             stored = read_piece(self._piece_path(attack, shard, stage=done))
             if stored is None:
                 continue
-            table, _ = stored
-            return ShardOutcome(
+            table, checks = stored
+            outcome = ShardOutcome(
                 prediction=torch.tensor(table["prediction"].to_pylist(), device=x.device),
                 distance=torch.tensor(table["distance"].to_pylist(), device=x.device),
                 broken_by=[value or "" for value in table["broken_by"].to_pylist()],
                 attacks_done=done,
             )
+            return outcome, checks
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -58,7 +59,8 @@ class Method(Protocol):
 def build_method(spec: Mapping[str, Any]) -> Method:
     """Build the method that a specification {name, implementation, parameters} describes.
 
-    Raises ConfigError for an unknown parameter, naming the nearest, and for a missing one.
+    Raises ConfigError for an unknown parameter, naming the nearest, for a missing one, and for a value of another kind
+    than its field's type.
     """
     module, name = spec["implementation"].split(":")
     cls = getattr(importlib.import_module(module), name)
@@ -70,5 +72,25 @@ def build_method(spec: Mapping[str, Any]) -> Method:
     missing = sorted(required - set(spec["parameters"]))
     if missing:
         raise ConfigError(f"the method '{spec['name']}' needs the parameter '{missing[0]}'")
+    for key, hint in typing.get_type_hints(cls).items():
+        if key in spec["parameters"] and not _fits(spec["parameters"][key], hint):
+            raise ConfigError(
+                f"the method '{spec['name']}' cannot take {key}={spec['parameters'][key]!r}", expected=_shown(hint)
+            )
     method: Method = cls(**spec["parameters"])
     return method
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Tell whether a value from YAML fits a field's type: a number, a truth value, a text or one of some words."""
+    if typing.get_origin(hint) is typing.Literal:
+        return value in typing.get_args(hint)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
+
+
+def _shown(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return "one of " + ", ".join(map(repr, typing.get_args(hint)))
+    return "a number" if hint is float else str(hint.__name__)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.data.imagefile import Split
+from pipeline.errors import ConfigError
 from pipeline.train.randomness import generator
 
 
@@ -54,13 +55,24 @@ def augment(x: Tensor, *, pad: int, flip: bool, draws: torch.Generator) -> Tenso
 class Batches:
     """The batches of a training run, each named by (epoch, position).
 
-    A last batch of a single image is dropped: neither batch statistics nor two wings can be had from one image.
+    A last batch that leaves one of `processes` processes a single image is dropped: neither batch statistics nor two
+    wings can be had from one image.
     """
 
-    def __init__(self, images: Images, *, batch_size: int, augmentation: dict[str, Any], seed: int) -> None:
+    def __init__(
+        self, images: Images, *, batch_size: int, augmentation: dict[str, Any], seed: int, processes: int = 1
+    ) -> None:
         self._images, self._size, self._augmentation, self._seed = images, batch_size, augmentation, seed
         full, rest = divmod(len(images), batch_size)
-        self.per_epoch = full + (rest >= 2)
+        least = 2 * processes
+        self.per_epoch = (full if batch_size >= least else 0) + (rest >= least)
+        if not self.per_epoch:
+            raise ConfigError(
+                f"no batch gives each of {processes} process(es) two images",
+                expected=f"batches of at least {least}",
+                observed=f"{len(images)} images in batches of {batch_size}",
+                next_step="raise batch_size or lower processes in config/scales/",
+            )
         self._order: tuple[int, Tensor] | None = None
 
     def _epoch_order(self, epoch: int) -> Tensor:

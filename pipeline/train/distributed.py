@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import start_processes
+from torch.multiprocessing.spawn import ProcessException, start_processes
 from torch.nn.parallel import DistributedDataParallel
 
+from pipeline.errors import RobustftError
+from pipeline.files import write_text
 from pipeline.methods.protocol import Method
 
 
@@ -58,6 +62,19 @@ class World:
         parts = [tensor.tensor_split(self.size)[self.rank] for tensor in tensors]
         return parts, len(parts[0]) * self.size / len(tensors[0])
 
+    def agree(self, value: int, what: str) -> None:
+        """Raise RobustftError unless all processes have the same value; else they would wait for ever."""
+        if self.size == 1:
+            return
+        ends = torch.tensor([value, -value], dtype=torch.float64)
+        dist.all_reduce(ends, dist.ReduceOp.MAX)
+        if ends[0] != -ends[1]:
+            raise RobustftError(
+                f"the processes of one run do not agree on {what}",
+                observed=f"{-int(ends[1])} to {int(ends[0])}",
+                next_step="let all of them see the same scratch folder, or remove it",
+            )
+
     def leave(self) -> None:
         """Leave the group."""
         if self.size > 1:
@@ -70,16 +87,30 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _member(rank: int, size: int, port: int, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def _member(
+    rank: int, size: int, port: int, errors: str, function: Callable[..., None], arguments: tuple[Any, ...]
+) -> None:
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    function(rank, *arguments)
+    try:
+        function(rank, *arguments)
+    except RobustftError as error:
+        write_text(Path(errors) / str(rank), str(error))
+        raise
 
 
 def launch(size: int, function: Callable[..., None], *arguments: Any) -> None:
     """Run `function(rank, *arguments)` in `size` fresh processes of this machine that form one group.
 
-    If one fails, the others are ended and its error is raised here. Function and arguments must be picklable.
+    If one fails, the others are ended; a RobustftError is raised here as it was raised there, any other error as
+    torch's ProcessRaisedException. Function and arguments must be picklable.
     """
-    start_processes(  # type: ignore[no-untyped-call]
-        _member, (size, _free_port(), function, arguments), nprocs=size, start_method="spawn"
-    )
+    with tempfile.TemporaryDirectory() as errors:
+        try:
+            start_processes(  # type: ignore[no-untyped-call]
+                _member, (size, _free_port(), errors, function, arguments), nprocs=size, start_method="spawn"
+            )
+        except ProcessException:
+            told = sorted(Path(errors).iterdir())
+            if told:
+                raise RobustftError(told[0].read_text(encoding="utf-8")) from None
+            raise

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pipeline.attacks.pgd import Budget
+from pipeline.errors import RobustftError
 from pipeline.methods.protocol import Loss, Method
 from pipeline.models.classifier import Classifier
 from pipeline.step import Context, Progress
@@ -91,6 +92,7 @@ class Trainer:
             batch_size=recipe["batch_size"],
             augmentation=spec["dataset"]["augmentation"],
             seed=spec["seed"],
+            processes=self.world.size,
         )
         self.budget = Budget.of(spec["threat"], spec["training_attack"])
         self.monitor = Monitor(spec["monitor"], threat=spec["threat"], splits=splits, seed=spec["seed"])
@@ -155,9 +157,11 @@ class Trainer:
     def _log_loss(self, total: Tensor, loss: Loss, step: int) -> None:
         value = total.item()
         if value != value or value in (float("inf"), float("-inf")):
-            raise FloatingPointError(
-                f"the loss is {value} at step {step} ({self.spec['method']['name']}, seed {self.spec['seed']}); "
-                "lower the learning rate or use precision: float32"
+            raise RobustftError(
+                f"the loss of {self.spec['method']['name']}, seed {self.spec['seed']}, is {value}",
+                where=f"step {step}",
+                expected="a finite number",
+                next_step="lower the learning rate, or use precision: float32",
             )
         self.carried.log({"loss": value, **{f"term/{name}": term.item() for name, term in loss.terms.items()}})
 
@@ -197,9 +201,11 @@ class Trainer:
     def _resume(self) -> None:
         state = load_state(self._state_path, say=self.context.say)
         if state is None:
+            self.world.agree(0, "the step to resume from")
             return
         self.model.load_state_dict(state.pop("model"))
         self.optimizer.load_state_dict(state.pop("optimizer"))
         self.carried = Carried(**state)
+        self.world.agree(self.carried.step, "the step to resume from")
         self.context.facts["resumed_from_step"] = self.carried.step
         self.context.say(f"resumed at step {self.carried.step}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +27,8 @@ def load_state(path: Path, *, say: Callable[[str], None] = print) -> dict[str, A
     data = read_checked(path)
     if data is None:
         say(f"the resume state {path} is damaged; it is put aside and the work starts again")
-        path.replace(path.with_suffix(".damaged"))
+        with contextlib.suppress(FileNotFoundError):  # another process of the group was faster
+            path.replace(path.with_suffix(".damaged"))
         return None
     state: dict[str, Any] = torch.load(io.BytesIO(data), weights_only=True)
     return state

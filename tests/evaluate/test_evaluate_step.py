@@ -45,6 +45,9 @@ ATTACKS = {
     },
     "autoattack": {"name": "autoattack", "algorithm": "autoattack", "version": "standard"},
 }
+for _entry in ATTACKS.values():
+    if _entry["algorithm"] != "none":
+        _entry["through"] = "exported_model"
 DETERMINISTIC = ("clean", "fgsm", "cw")
 
 

@@ -13,7 +13,7 @@ from pipeline.attacks.objectives import cross_entropy
 from pipeline.attacks.pgd import Budget, pgd
 from pipeline.attacks.threat import ThreatModel
 from pipeline.data.imagefile import save
-from pipeline.evaluate.ledger import read_ledger
+from pipeline.evaluate.ledger import read_checks, read_ledger
 from pipeline.evaluate.step import Evaluator
 from pipeline.models.checkpoint import load_classifier, save_checkpoint
 from pipeline.step import Context
@@ -51,16 +51,23 @@ def attacked(tmp_path_factory, tiny_model, tiny_backbone, class_patterns):
         about={"levels": 255, "datasets": {"toy": {"classes": [0, 1, 2, 3, 4]}}},
     )
     spec = {"dataset": "toy", "split": "test", "images": [0, IMAGES], "shard_images": SHARD, "threat": THREAT}
-    spec |= {"attacks": [{"name": "autoattack", "algorithm": "autoattack", "version": "standard"}], "seed": SEED}
+    ensemble = {"name": "autoattack", "algorithm": "autoattack", "version": "standard", "through": "exported_model"}
+    spec |= {"attacks": [ensemble], "seed": SEED}
     inputs = {name: folder / name for name in ("checkpoint", "data")}
     context = Context(inputs, {"ledger": folder / "ledger"}, folder, say=lambda _: None)
     evaluator = Evaluator(spec, context, torch.device("cpu"))
     evaluator.run()
-    return load_classifier(folder / "checkpoint")[0].eval(), evaluator, read_ledger(folder / "ledger")["autoattack"]
+    checks = read_checks(folder / "ledger")["autoattack"]
+    return (
+        load_classifier(folder / "checkpoint")[0].eval(),
+        evaluator,
+        read_ledger(folder / "ledger")["autoattack"],
+        checks,
+    )
 
 
 def test_the_ledger_equals_the_packages_own_driver_image_by_image(attacked):
-    model, evaluator, outcome = attacked
+    model, evaluator, outcome, _ = attacked
     assert 0.2 < outcome.correct.mean() < 0.8, "the comparison says little if all images stand or all fall"
     for start in range(0, IMAGES, SHARD):
         x, y = evaluator.images.take(slice(start, start + SHARD))
@@ -72,3 +79,10 @@ def test_the_ledger_equals_the_packages_own_driver_image_by_image(attacked):
         assert outcome.prediction[rows].tolist() == predicted.tolist()
         distance = ThreatModel.of(THREAT).distance(x_adv, x).numpy()
         np.testing.assert_array_equal(outcome.distance[rows], distance)
+
+
+def test_what_the_ensemble_broke_is_inspected_like_any_other_attack(attacked):
+    *_, checks = attacked
+    assert set(checks) == {"over_eps", "adversarial_pixels_outside", "not_a_number", "rescored_differently"}
+    assert checks["over_eps"] < 1e-6  # float32 sums of pixel and eps round
+    assert checks["adversarial_pixels_outside"] == checks["not_a_number"] == checks["rescored_differently"] == 0

@@ -44,3 +44,22 @@ def test_a_missing_parameter_is_named():
     spec = {"name": "mine", "implementation": TRADES, "parameters": {"beta": 3.0}}
     with pytest.raises(ConfigError, match="'mine' needs the parameter 'attack'"):
         build_method(spec)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"beta": "6.0", "attack": "kl"}, "beta='6.0'.*a number"),
+        ({"beta": True, "attack": "kl"}, "beta=True.*a number"),
+        ({"beta": 6.0, "attack": "klx"}, "attack='klx'.*'kl', 'cross_entropy'"),
+    ],
+)
+def test_a_parameter_of_another_kind_is_named_with_what_is_valid(parameters, message):
+    spec = {"name": "trades", "implementation": "pipeline.methods.trades:Trades", "parameters": parameters}
+    with pytest.raises(ConfigError, match=f"(?s){message}"):
+        build_method(spec)
+
+
+def test_a_whole_number_is_a_number():
+    spec = {"name": "trades", "implementation": "pipeline.methods.trades:Trades"}
+    assert build_method({**spec, "parameters": {"beta": 6, "attack": "kl"}}) == Trades(beta=6.0, attack="kl")

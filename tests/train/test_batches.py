@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from pipeline.data.imagefile import Split
+from pipeline.errors import ConfigError
 from pipeline.train.batches import Batches, Images, augment
 
 PLAIN = {"pad": 0, "flip": False}
@@ -175,3 +176,16 @@ def test_augmented_batches_are_images_and_differ_from_epoch_to_epoch():
         seen.append(x[y.argsort()])  # in the order of the images, so that only augmentation differs
     assert not torch.equal(seen[0], seen[1])
     assert not torch.equal(seen[1], seen[2])
+
+
+@pytest.mark.parametrize(
+    ("images", "processes", "batches"),
+    [(10, 1, 3), (9, 1, 2), (10, 2, 2), (11, 2, 2), (12, 2, 3), (10, 3, 0)],
+)
+def test_a_rest_that_leaves_a_process_one_image_is_dropped(images, processes, batches):
+    """Batches of 4: every process needs two images of every batch, for its statistics and its two wings."""
+    if not batches:
+        with pytest.raises(ConfigError, match="each of 3 process"):
+            Batches(numbered(images), batch_size=4, augmentation=PLAIN, seed=0, processes=processes)
+        return
+    assert Batches(numbered(images), batch_size=4, augmentation=PLAIN, seed=0, processes=processes).per_epoch == batches

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from pipeline.errors import RobustftError
 from pipeline.files import ROOT
 from pipeline.methods.twins import TwinsAT
 from pipeline.train.distributed import Objective, World, launch
@@ -111,3 +112,24 @@ def test_the_objectives_parameters_are_the_models():
     model = toy.network()
     objective = Objective(model, TwinsAT(lambda_frozen=1.0, lambda_adaptive=1.0))
     assert {id(p) for p in objective.parameters()} == {id(p) for p in model.parameters()}
+
+
+def fail_in_the_second(rank: int) -> None:
+    if rank == 1:
+        raise RobustftError("the second process is out of luck", next_step="try again")
+
+
+def test_an_error_of_a_member_is_raised_as_it_was_there():
+    with pytest.raises(RobustftError, match=r"(?s)the second process is out of luck.*try again"):
+        launch(2, fail_in_the_second)
+
+
+def disagree(rank: int) -> None:
+    world = World.join(torch.device("cpu"))
+    world.agree(7, "a number")
+    world.agree(rank, "the step to resume from")
+
+
+def test_members_that_resume_from_different_steps_stop_instead_of_waiting_for_ever():
+    with pytest.raises(RobustftError, match=r"(?s)do not agree on the step to resume from.*0 to 1"):
+        launch(2, disagree)

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from pipeline.errors import RobustftError
 from pipeline.methods.adversarial_training import AdversarialTraining
 from pipeline.methods.linear_probe import LinearProbe
 from pipeline.methods.protocol import Loss
@@ -135,6 +136,13 @@ def test_a_damaged_resume_state_costs_the_work_and_nothing_else(uninterrupted, t
     assert toy.content(resumed.model) == weights
 
 
+def test_a_model_that_comes_in_evaluation_mode_is_trained_all_the_same(uninterrupted, tmp_path):
+    weights, history, _ = uninterrupted["at"]
+    trainer = toy.trainer(AT, tmp_path, model=toy.network().eval())
+    assert trainer.run() == history
+    assert toy.content(trainer.model) == weights
+
+
 def test_the_comparisons_above_can_fail(uninterrupted, tmp_path):
     # Another seed, and dropout, do change the bytes; and training does move the weights.
     other = toy.trainer(AT, tmp_path, spec=toy.spec(seed=1))
@@ -212,7 +220,7 @@ class Broken:
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_loss_that_is_no_number_stops_the_run_and_says_where(value, tmp_path):
     trainer = toy.trainer(Broken(value), tmp_path)
-    with pytest.raises(Exception, match=r"(?s)(nan|inf).*step 4.*toy.*seed 0"):
+    with pytest.raises(RobustftError, match=r"(?s)toy, seed 0, is -?(nan|inf).*step 4"):
         trainer.run()
     # What was stored last is from before, so a run with a better setting need not start again from damaged weights.
     resumed = toy.trainer(Standard(), tmp_path)
@@ -297,6 +305,11 @@ METHODS = [AT, Trades(beta=6.0, attack="kl"), TwinsAT(lambda_frozen=1.0, lambda_
 def test_channels_last_changes_nothing_but_rounding(method, tmp_path):
     plain = trained(method, tmp_path, "plain")
     other = trained(method, tmp_path, "other", channels_last=True)
+    filters = [name for name, value in plain.items() if value.dim() == 4 and min(value.shape[1:]) > 1]
+    assert filters
+    for name in filters:  # the setting is not merely accepted
+        assert other[name].is_contiguous(memory_format=torch.channels_last)
+        assert not plain[name].is_contiguous(memory_format=torch.channels_last)
     for name, value in plain.items():
         # Three steps of float32 sums taken in another order; a different step would differ by lr x gradient, 1e-2.
         torch.testing.assert_close(other[name].contiguous(), value, rtol=1e-3, atol=1e-4, msg=name)
