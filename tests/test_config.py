@@ -47,7 +47,7 @@ def test_each_schema_is_a_valid_schema_and_closed(schema):
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("scales/demo.yaml", "epochs: 30", "epoch: 30", "unknown key 'epoch'.*did you mean 'epochs'"),
+        ("scales/demo.yaml", "epochs: 24", "epoch: 24", "unknown key 'epoch'.*did you mean 'epochs'"),
         ("scales/demo.yaml", "selection: last", "selection: lust", "'lust' is not a valid value.*did you mean 'last'"),
         ("scales/demo.yaml", "lr: 0.05", "lr: -1", "-1 is less than or equal to the minimum"),
         ("scales/demo.yaml", "threads: 1", "thread: 1", "unknown key 'thread'.*did you mean 'threads'"),

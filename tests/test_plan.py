@@ -89,9 +89,9 @@ def test_fractions_are_exact():
 
 
 def test_cost_of_a_run_by_hand(plan):
-    # 160 images x 30 epochs x (10 attack passes + 1.5) + 3 splits x 96 images x 30 checks x (10 + 1)
+    # 160 images x 24 epochs x (10 attack passes + 1.5) + 3 splits x 64 images x 24 checks x (10 + 1)
     spec = plan.step("train", "twins/main/digits_5to9/at/seed0").spec
-    assert training_passes(spec) == 160 * 30 * 11.5 + 3 * 96 * 30 * 11
+    assert training_passes(spec) == 160 * 24 * 11.5 + 3 * 64 * 24 * 11
 
 
 def test_cost_of_an_evaluation_by_hand(plan):
