@@ -26,6 +26,8 @@ class Grid:
     notes: list[str]
     row_names: list[str]
     column_names: list[str]
+    alignment: str
+    """One letter a column: l for text, r for numbers."""
 
 
 def cell_text(cell: dict[str, Any] | None) -> str:
@@ -56,7 +58,8 @@ def build_grid(spec: dict[str, Any], numbers: dict[str, Any]) -> Grid:
             names.append(f"{dataset}.{method}" if several else method)
     titles = [spec["attacks"][column] for column in table["columns"]]
     header = (["Data set"] if several else []) + ["Method", *titles]
-    return Grid(table["title"], header, rows, _notes(spec, numbers, cells), names, table["columns"])
+    alignment = "l" * (len(header) - len(titles)) + "r" * len(titles)
+    return Grid(table["title"], header, rows, _notes(spec, numbers, cells), names, table["columns"], alignment)
 
 
 def _notes(
@@ -101,7 +104,7 @@ def _control(spec: dict[str, Any], numbers: dict[str, Any]) -> list[str]:
 def to_markdown(grid: Grid) -> str:
     """Render for reading as text."""
     lines = [f"**{grid.title}**", "", "| " + " | ".join(grid.header) + " |"]
-    lines.append("| --- |" + " ---: |" * (len(grid.header) - 1))
+    lines.append("| " + " | ".join("---" if letter == "l" else "---:" for letter in grid.alignment) + " |")
     lines += ["| " + " | ".join(row) + " |" for row in grid.rows]
     return "\n".join([*lines, "", *[f"- {note}" for note in grid.notes]]) + "\n"
 
@@ -121,7 +124,7 @@ def _latex(text: str) -> str:
 def to_latex(grid: Grid) -> str:
     """Render for a paper; needs the package booktabs."""
     lines = [r"\begin{table}", rf"\caption{{{_latex(grid.title)}. {_latex(grid.notes[0])}}}"]
-    lines += [rf"\begin{{tabular}}{{l{'r' * (len(grid.header) - 1)}}}", r"\toprule"]
+    lines += [rf"\begin{{tabular}}{{{grid.alignment}}}", r"\toprule"]
     lines += [" & ".join(map(_latex, grid.header)) + r" \\", r"\midrule"]
     lines += [" & ".join(map(_latex, row)) + r" \\" for row in grid.rows]
     lines += [r"\bottomrule", r"\end{tabular}", *[f"% {note}" for note in grid.notes[1:]], r"\end{table}"]
@@ -129,15 +132,19 @@ def to_latex(grid: Grid) -> str:
 
 
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;margin:2rem;color:#222}table{border-collapse:collapse}
-th,td{padding:.3rem .8rem;text-align:right;font-variant-numeric:tabular-nums}
-th:first-child,td:first-child{text-align:left}
+th,td{padding:.3rem .8rem;text-align:left;font-variant-numeric:tabular-nums}.r{text-align:right}
 thead th{border-bottom:2px solid #222}tbody tr:nth-child(even){background:#f4f4f4}ul{max-width:60rem;color:#444}"""
+
+
+def _html_cells(tag: str, texts: list[str], alignment: str) -> str:
+    cells = zip(texts, alignment, strict=True)
+    return "".join(f'<{tag} class="{letter}">{html.escape(text)}</{tag}>' for text, letter in cells)
 
 
 def to_html(grid: Grid) -> str:
     """Render as a page that needs nothing else."""
-    head = "".join(f"<th>{html.escape(text)}</th>" for text in grid.header)
-    body = "\n".join("<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in row) + "</tr>" for row in grid.rows)
+    head = _html_cells("th", grid.header, grid.alignment)
+    body = "\n".join(f"<tr>{_html_cells('td', row, grid.alignment)}</tr>" for row in grid.rows)
     notes = "".join(f"<li>{html.escape(note)}</li>\n" for note in grid.notes)
     title = html.escape(grid.title)
     return (
@@ -160,7 +167,7 @@ def parse_rows(text: str, kind: str) -> list[list[str]]:
     if kind == "tex":
         lines = [line for line in text.splitlines() if line.endswith(r"\\")][1:]
         return [[cell.strip() for cell in re.split(r"(?<!\\)&", line[:-2])] for line in lines]
-    return [re.findall(r"<td>(.*?)</td>", line) for line in text.splitlines() if line.startswith("<tr><td>")]
+    return [re.findall(r"<td[^>]*>(.*?)</td>", line) for line in text.splitlines() if line.startswith("<tr><td")]
 
 
 def table(spec: dict[str, Any], context: Context) -> None:

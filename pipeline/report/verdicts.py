@@ -181,6 +181,7 @@ def build_grid(spec: dict[str, Any], found: list[dict[str, Any]]) -> Grid:
         notes=notes,
         row_names=[verdict["id"] for verdict in found],
         column_names=["verdict", "difference", "confidence", "source"],
+        alignment="llrll",
     )
 
 

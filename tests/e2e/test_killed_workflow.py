@@ -12,7 +12,8 @@ from .test_dag import outputs
 def test_a_killed_workflow_goes_on_and_ends_with_the_bytes_of_an_undisturbed_one(finished, tools, tmp_path):
     folder = tools["copy_checkout"](tmp_path / "killed")
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--config", "scale=smoke"]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, cwd=folder, start_new_session=True, **quiet)
     deadline = time.monotonic() + 300
     while len(list(folder.glob("results/smoke/twins/*/*/*/*/checkpoint.record.json"))) < 3:
         assert process.poll() is None, "the workflow ended before it could be killed"
