@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import Any
 
-from pipeline.plan import Plan, Step
+from pipeline.plan import Plan
+from pipeline.steps import Step
 
 START_UP_S = 2.5
 """Starting Python and importing torch, for each training or attack job."""

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from pipeline.config import Config
 from pipeline.cost import attack_passes, critical_path, describe, step_seconds, training_passes
 from pipeline.errors import RobustftError
-from pipeline.plan import Plan, fraction
+from pipeline.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -80,12 +79,6 @@ def test_parts_cover_the_images_once(tmp_path):
 def test_an_unknown_step_offers_the_nearest(plan):
     with pytest.raises(RobustftError, match="did you mean 'twins/main'"):
         plan.step("table", "twins/mian")
-
-
-def test_fractions_are_exact():
-    assert fraction("8/255") == Fraction(8, 255)
-    assert fraction("0.0314") == Fraction(314, 10000)
-    assert fraction(1) == 1
 
 
 def test_cost_of_a_run_by_hand(plan):

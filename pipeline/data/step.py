@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from pipeline.context import Context
 from pipeline.data.imagefile import save
 from pipeline.data.splits import split_indices
-from pipeline.step import Context
 
 
 def decode(spec: dict[str, Any], context: Context) -> None:

@@ -20,12 +20,12 @@ from pipeline.attacks.autoattack import STANDARD, AutoAttackShard, ShardOutcome,
 from pipeline.attacks.objectives import OBJECTIVES
 from pipeline.attacks.pgd import Budget, pgd
 from pipeline.attacks.threat import ThreatModel
+from pipeline.context import Context, Progress
 from pipeline.data.imagefile import load_split
 from pipeline.evaluate.checks import model_checks, perturbation_checks, worst
 from pipeline.evaluate.ledger import Outcome, read_piece, write_ledger, write_piece
 from pipeline.models.checkpoint import load_classifier
 from pipeline.models.classifier import Classifier
-from pipeline.step import Context, Progress
 from pipeline.train.batches import Images
 from pipeline.train.device import describe, device_for
 from pipeline.train.randomness import counter_seed, generator

@@ -12,13 +12,13 @@ Madry, Makelov, Schmidt, Tsipras, Vladu. Towards Deep Learning Models Resistant 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
+from pipeline.attacks.crafting import maximise_cross_entropy
 from pipeline.attacks.objectives import cross_entropy
-from pipeline.attacks.pgd import Budget, evaluating, pgd
+from pipeline.attacks.pgd import Budget
 from pipeline.methods.protocol import Loss
 from pipeline.models.classifier import Classifier
 
@@ -35,15 +35,7 @@ class AdversarialTraining:
 
     def perturb(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
         """PGD on cross-entropy from a uniform start, the model in evaluation mode."""
-        with evaluating(model):
-            return pgd(
-                model,
-                x,
-                budget=budget,
-                objective=partial(cross_entropy, y=y),
-                start="uniform",
-                generator=generator,
-            )
+        return maximise_cross_entropy(model, x, y, budget=budget, generator=generator)
 
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
         """Return the mean cross-entropy on adversarial images."""

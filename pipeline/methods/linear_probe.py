@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
+from pipeline.attacks.crafting import maximise_cross_entropy
 from pipeline.attacks.objectives import cross_entropy
-from pipeline.attacks.pgd import Budget, evaluating, pgd
+from pipeline.attacks.pgd import Budget, evaluating
 from pipeline.methods.protocol import Loss
 from pipeline.models.classifier import Classifier
 
@@ -29,15 +29,7 @@ class LinearProbe:
 
     def perturb(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
         """PGD on cross-entropy from a uniform start, the model in evaluation mode."""
-        with evaluating(model):
-            return pgd(
-                model,
-                x,
-                budget=budget,
-                objective=partial(cross_entropy, y=y),
-                start="uniform",
-                generator=generator,
-            )
+        return maximise_cross_entropy(model, x, y, budget=budget, generator=generator)
 
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
         """Return the mean cross-entropy on adversarial images, the backbone with its stored statistics."""

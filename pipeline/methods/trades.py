@@ -13,14 +13,14 @@ ICML 2019.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from pipeline.attacks.crafting import maximise_cross_entropy, maximise_kl
 from pipeline.attacks.objectives import cross_entropy, kl_divergence
-from pipeline.attacks.pgd import Budget, evaluating, pgd
+from pipeline.attacks.pgd import Budget
 from pipeline.methods.protocol import Loss
 from pipeline.models.classifier import Classifier
 
@@ -46,14 +46,9 @@ class Trades:
 
     def perturb(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
         """Maximise the chosen objective, the model in evaluation mode."""
-        with evaluating(model):
-            if self.attack == "cross_entropy":
-                objective, start = partial(cross_entropy, y=y), "uniform"
-            else:
-                with torch.no_grad():
-                    clean = model(x)
-                objective, start = partial(kl_divergence, clean), "gaussian"
-            return pgd(model, x, budget=budget, objective=objective, start=start, generator=generator)  # type: ignore[arg-type]
+        if self.attack == "kl":
+            return maximise_kl(model, x, budget=budget, generator=generator)
+        return maximise_cross_entropy(model, x, y, budget=budget, generator=generator)
 
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
         """Return mean cross-entropy on clean images and beta times the mean KL."""

@@ -18,14 +18,14 @@ Deviations (texts in config/papers/twins.yaml): kl_attack, full_beta, equal_weig
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from pipeline.attacks.crafting import maximise_cross_entropy, maximise_kl
 from pipeline.attacks.objectives import cross_entropy, kl_divergence
-from pipeline.attacks.pgd import Budget, evaluating, pgd
+from pipeline.attacks.pgd import Budget
 from pipeline.methods.protocol import Loss
 from pipeline.models.classifier import Classifier
 from pipeline.models.two_wing import halves, to_adaptive_wing, to_two_wings, using
@@ -55,9 +55,8 @@ class TwinsAT(_Twins):
 
     def perturb(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
         """PGD on the cross-entropy of the adaptive wing, which uses its running statistics here."""
-        with evaluating(model), using(model, "adaptive"):
-            objective = partial(cross_entropy, y=y)
-            return pgd(model, x, budget=budget, objective=objective, start="uniform", generator=generator)
+        with using(model, "adaptive"):
+            return maximise_cross_entropy(model, x, y, budget=budget, generator=generator)
 
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
         """Return the two wings' mean cross-entropies, each on its half of the adversarial batch."""
@@ -93,14 +92,10 @@ class TwinsTrades(_Twins):
 
     def perturb(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
         """Maximise the chosen objective of the adaptive wing, which uses its running statistics here."""
-        with evaluating(model), using(model, "adaptive"):
-            if self.attack == "cross_entropy":
-                objective, start = partial(cross_entropy, y=y), "uniform"
-            else:
-                with torch.no_grad():
-                    clean = model(x)
-                objective, start = partial(kl_divergence, clean), "gaussian"
-            return pgd(model, x, budget=budget, objective=objective, start=start, generator=generator)  # type: ignore[arg-type]
+        with using(model, "adaptive"):
+            if self.attack == "kl":
+                return maximise_kl(model, x, budget=budget, generator=generator)
+            return maximise_cross_entropy(model, x, y, budget=budget, generator=generator)
 
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
         """Return both wings' clean cross-entropies and KL terms."""

@@ -15,12 +15,13 @@ from typing import Any
 
 from pipeline.errors import RobustftError
 from pipeline.files import ROOT, digest_of, read_json, sha256_file
-from pipeline.plan import Plan, Step
+from pipeline.plan import Plan
 from pipeline.provenance.environment import LOCK
 from pipeline.provenance.readme import readme_findings
 from pipeline.provenance.record import Record, read_record
 from pipeline.report import numbers, tables, verdicts
 from pipeline.sources import source_hashes
+from pipeline.steps import Step
 
 
 @dataclass(frozen=True)

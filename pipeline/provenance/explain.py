@@ -11,9 +11,10 @@ from typing import Any
 from pipeline.errors import RobustftError, nearest
 from pipeline.evaluate.ledger import read_ledger
 from pipeline.files import read_json, sha256_file
-from pipeline.plan import Evaluation, Plan, Step
+from pipeline.plan import Plan
 from pipeline.provenance.record import read_record
 from pipeline.report import tables
+from pipeline.steps import Evaluation, Step
 
 CELL = re.compile(
     r"(?P<paper>[a-z0-9_]+)/(?P<table>[a-z0-9_]+):"

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pipeline.context import Context
 from pipeline.errors import IntegrityError, RobustftError
 from pipeline.files import digest_of, read_json, write_json
-from pipeline.plan import Step
 from pipeline.provenance.environment import circumstances, environment
 from pipeline.provenance.record import SCHEMA, file_entry, read_record
 from pipeline.sources import source_hashes
-from pipeline.step import Context
+from pipeline.steps import Step
 
 SCRATCH = "scratch"
 """Resume state and attempts of unfinished steps; Snakemake does not know it and so never deletes it."""

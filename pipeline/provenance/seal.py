@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.context import Context
 from pipeline.files import digest_of, sha256_file, write_json
-from pipeline.step import Context
 
 
 def seal(spec: dict[str, Any], context: Context) -> None:

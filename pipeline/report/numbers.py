@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.context import Context
 from pipeline.errors import IntegrityError
 from pipeline.evaluate.ledger import Outcome, read_checks, read_ledger
 from pipeline.files import sha256_file, write_json
 from pipeline.report.alarms import Judged, judge
 from pipeline.report.statistics import mean, sample_sd, wilson
-from pipeline.step import Context
 
 
 def numbers(spec: dict[str, Any], context: Context) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.context import Context
 from pipeline.files import read_json, write_text
-from pipeline.step import Context
 
 ALARM = "†"
 

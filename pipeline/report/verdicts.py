@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.context import Context
 from pipeline.evaluate.ledger import Outcome, read_ledger
 from pipeline.files import write_json, write_text
 from pipeline.report.numbers import joined
 from pipeline.report.statistics import Z95, mean, sample_sd, student_t975
 from pipeline.report.tables import Grid, to_html, to_markdown
-from pipeline.step import Context
 
 MINIMUM_SEEDS = 3
 

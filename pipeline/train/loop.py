@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from pipeline.attacks.pgd import Budget
+from pipeline.context import Context, Progress
 from pipeline.errors import RobustftError
 from pipeline.methods.protocol import Loss, Method
 from pipeline.models.classifier import Classifier
-from pipeline.step import Context, Progress
 from pipeline.train.batches import Batches, Images
 from pipeline.train.diagnostics import flat_weights, gradient_diagnostics, weight_diagnostics, with_ratios
 from pipeline.train.distributed import Objective, World

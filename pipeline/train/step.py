@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
+from pipeline.context import Context
 from pipeline.data.imagefile import load_split
 from pipeline.files import atomic_path, read_json, write_json
 from pipeline.methods.protocol import build_method
 from pipeline.models.checkpoint import load_strict, read_checkpoint, save_checkpoint
 from pipeline.models.classifier import Classifier, build_classifier
-from pipeline.step import Context
 from pipeline.train.batches import Images
 from pipeline.train.device import describe, devices_for, set_up
 from pipeline.train.distributed import World, launch

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.context import Context
 from pipeline.data.imagefile import load_split
 from pipeline.data.step import decode
 from pipeline.files import ROOT
-from pipeline.step import Context
 
 
 @pytest.fixture(scope="module")

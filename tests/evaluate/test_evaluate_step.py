@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from pipeline.attacks.autoattack import STANDARD, AutoAttackShard
+from pipeline.context import Context
 from pipeline.data.imagefile import save
 from pipeline.evaluate import step
 from pipeline.evaluate.ledger import read_checks, read_ledger
 from pipeline.evaluate.step import Evaluator, attack
 from pipeline.models.checkpoint import save_checkpoint
-from pipeline.step import Context
 
 ATTACKS = {
     "clean": {"name": "clean", "algorithm": "none"},

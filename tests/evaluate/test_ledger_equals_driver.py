@@ -12,11 +12,11 @@ import torch
 from pipeline.attacks.objectives import cross_entropy
 from pipeline.attacks.pgd import Budget, pgd
 from pipeline.attacks.threat import ThreatModel
+from pipeline.context import Context
 from pipeline.data.imagefile import save
 from pipeline.evaluate.ledger import read_checks, read_ledger
 from pipeline.evaluate.step import Evaluator
 from pipeline.models.checkpoint import load_classifier, save_checkpoint
-from pipeline.step import Context
 from pipeline.train.randomness import counter_seed
 
 THREAT = {"norm": "linf", "eps": "1/8"}

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.context import Context
 from pipeline.report.figures.step import figure
-from pipeline.step import Context
 
 METHODS = {"at": "AT", "twins_at": "TWINS-AT"}
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.context import Context
 from pipeline.data.imagefile import save
 from pipeline.errors import IntegrityError
 from pipeline.models.checkpoint import load_classifier, save_checkpoint
 from pipeline.models.two_wing import TwoWingBatchNorm2d
-from pipeline.step import Context
 from pipeline.train.step import initial_model, train, write_history
 
 from . import toy

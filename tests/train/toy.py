@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from pipeline.context import Context
 from pipeline.methods.protocol import Method
 from pipeline.models.classifier import Classifier, build_classifier
-from pipeline.step import Context
 from pipeline.train.batches import Images
 from pipeline.train.distributed import World
 from pipeline.train.loop import Trainer

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.context import Context
 from pipeline.files import write_text
 from pipeline.report.figures.style import save
-from pipeline.step import Context
 
 
 @dataclass(frozen=True)
