@@ -24,7 +24,8 @@ $(INSTALLED): envs/dev.txt pyproject.toml
 install: $(INSTALLED)  ## make .venv from the hash-locked packages
 
 demo: $(INSTALLED)  ## run the whole DAG on real digits, audit it, and write the report
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --config scale=$(SCALE) --quiet rules progress
+	@$(BIN)/robustft plan --scale $(SCALE)
+	$(BIN)/snakemake --cores $(CORES) --config scale=$(SCALE) --quiet rules
 	@$(MAKE) --no-print-directory report audit
 
 report: $(INSTALLED)  ## write results/SCALE/report.html and print the tables
