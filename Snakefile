@@ -37,7 +37,6 @@ include: "pipeline/rules/report.smk"
 localrules:
     all,
     figures,
-    numbers_only,
 
 
 rule all:
@@ -49,8 +48,3 @@ rule all:
 rule figures:
     input:
         outputs_of("figure"),
-
-
-rule numbers_only:
-    input:
-        outputs_of("numbers"),

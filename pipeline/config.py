@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -173,9 +172,3 @@ class Config:
         """Return the methods a paper may use: the shared baselines and its own."""
         own = self.papers[paper].values.get("methods", {}) if paper else {}
         return {**self.baselines, **own}
-
-    def method_names(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield every method of every loaded paper once, baselines first."""
-        yield from self.baselines.items()
-        for document in self.papers.values():
-            yield from document.values.get("methods", {}).items()

@@ -68,7 +68,7 @@ def source_files(*modules: str) -> list[str]:
 
 
 @functools.cache
-def _hash(path: Path, stamp: tuple[int, int]) -> str:
+def _hash(path: Path, stamp: tuple[int, int]) -> str:  # the stamp is only there to tell states of the file apart
     return sha256_file(path)
 
 

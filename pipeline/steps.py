@@ -36,7 +36,7 @@ class Step:
     upstream: dict[str, str] = field(default_factory=dict)
     """For each input role, the record that vouches for it."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """What may differ without changing the outputs: how often to save, where the resume state lies."""
+    """What may differ without changing the outputs: how often to save the resume state."""
 
     @property
     def key(self) -> str:

@@ -66,13 +66,6 @@ def leased_gpus(
             lock.release()
 
 
-@contextlib.contextmanager
-def leased_gpu(names: Sequence[str], *, folder: Path, say: Callable[[str], None] = print) -> Iterator[int]:
-    """Yield the position in `names` of one GPU that no other job holds."""
-    with leased_gpus(names, 1, folder=folder, say=say) as (position,):
-        yield position
-
-
 def set_up(device: torch.device, *, threads: int) -> None:
     """Prepare this process for repeatable results on a device."""
     torch.set_num_threads(threads)

@@ -6,7 +6,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ class World:
 
     rank: int = 0
     size: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    """Where this process's tensors lie: NCCL, the group's language between GPUs, only moves tensors of GPUs."""
 
     @classmethod
     def join(cls, device: torch.device) -> World:
@@ -49,7 +51,7 @@ class World:
             return cls()
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=timedelta(minutes=10))
-        return cls(dist.get_rank(), size)
+        return cls(dist.get_rank(), size, device)
 
     def wrap(self, objective: Objective) -> nn.Module:
         """Return the module whose backward pass averages gradients over the group."""
@@ -66,7 +68,7 @@ class World:
         """Raise RobustftError unless all processes have the same value; else they would wait for ever."""
         if self.size == 1:
             return
-        ends = torch.tensor([value, -value], dtype=torch.float64)
+        ends = torch.tensor([value, -value], device=self.device)
         dist.all_reduce(ends, dist.ReduceOp.MAX)
         if ends[0] != -ends[1]:
             raise RobustftError(

@@ -83,6 +83,8 @@ class Trainer:
         self.layout = torch.channels_last if recipe["channels_last"] else torch.contiguous_format
         self.model.to(memory_format=self.layout)  # type: ignore[call-overload]
         if recipe["compile"]:
+            # The diagnostics differentiate a loss once for each group of terms before the step does.
+            torch._functorch.config.donated_buffer = False
             self.model.compile()
         self.initial_weights = flat_weights(self.model)
         self.objective = self.world.wrap(Objective(self.model, method))

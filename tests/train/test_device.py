@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -16,7 +17,15 @@ import torch
 
 from pipeline.errors import RobustftError
 from pipeline.train import device as devices
-from pipeline.train.device import describe, device_for, devices_for, leased_gpu, leased_gpus, lock_folder, visible_gpus
+from pipeline.train.device import describe, device_for, devices_for, leased_gpus, lock_folder, visible_gpus
+
+
+@contextlib.contextmanager
+def leased_gpu(names: list[str], **arguments: object) -> Iterator[int]:
+    """One GPU, the common case."""
+    with leased_gpus(names, 1, **arguments) as (position,):
+        yield position
+
 
 PATIENCE_S = 60  # an upper bound for a loaded machine, not a measurement
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import math
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,7 @@ from pipeline.methods.standard import Standard
 from pipeline.methods.trades import Trades
 from pipeline.methods.twins import TwinsAT, TwinsTrades
 from pipeline.train import loop
+from pipeline.train.diagnostics import flat_weights
 from pipeline.train.monitor import Monitor
 
 from . import toy
@@ -334,3 +336,22 @@ def test_bfloat16_changes_the_result_only_within_its_precision(method, tmp_path)
     # Not the same, but most of the way the same way: bfloat16 keeps 8 bits, and the signs of small input gradients
     # flip in the attack. Unrelated steps of equal length would give sqrt 2, opposite ones 2.
     assert 0 < math.sqrt(gap / distance) < 0.5
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_run_ends_with_the_weights_of_a_plain_one(tmp_path):
+    """Diagnostics differentiate a compiled loss more than once, which its default settings forbid.
+
+    At eps 0 no sign of a tiny gradient can flip, so only rounding is left: 1e-4 where weights move by over 1e-2.
+    """
+    ends = []
+    for compiled in (False, True):
+        (tmp_path / str(compiled)).mkdir()
+        spec = toy.spec(recipe={"compile": compiled, "epochs": 1}, threat={"norm": "linf", "eps": "0"})
+        trainer = toy.trainer(TWINS_TRADES, tmp_path / str(compiled), spec=spec)
+        before = trainer.initial_weights
+        (row,) = trainer.run()
+        assert row["gradient_norm/frozen"] > 0
+        ends.append(flat_weights(trainer.model))
+    assert (ends[0] - before).abs().max() > 1e-2
+    assert (ends[0] - ends[1]).abs().max() < 1e-4
