@@ -7,7 +7,7 @@ SCALE ?= demo
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo report audit test lint types unit e2e lock rulegraph clean
+.PHONY: help install demo report tables audit test lint types unit e2e lock rulegraph clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,11 +28,14 @@ demo: $(INSTALLED)  ## run the whole DAG on real digits, audit it, and write the
 	$(BIN)/snakemake --cores $(CORES) --config scale=$(SCALE) --quiet rules
 	@$(MAKE) --no-print-directory report audit
 
-report: $(INSTALLED)  ## write results/SCALE/report.html and print the tables
+report: $(INSTALLED)  ## write results/SCALE/report.html and print the summary
 	@# Snakemake warns of coroutines of its own that a report does not need.
 	@PYTHONWARNINGS=ignore::RuntimeWarning $(BIN)/snakemake --cores 1 --config scale=$(SCALE) --report results/$(SCALE)/report.html --quiet all
+	@echo; $(BIN)/robustft summary --scale $(SCALE)
+	@echo; echo "tables: results/$(SCALE)/*/tables/*.md (make tables prints them)"; echo "report: results/$(SCALE)/report.html"
+
+tables: $(INSTALLED)  ## print every table and verdict of SCALE
 	@for table in results/$(SCALE)/*/tables/*.md results/$(SCALE)/*/verdicts.md; do echo; cat $$table; done
-	@echo; echo "report: results/$(SCALE)/report.html"
 
 audit: $(INSTALLED)  ## check every number back to data and source
 	@$(BIN)/robustft audit --scale $(SCALE)

@@ -29,8 +29,18 @@ PLAN = Plan(Config(scale=config["scale"], papers=config["papers"]))
 include: "pipeline/rules/common.smk"
 include: "pipeline/rules/data.smk"
 include: "pipeline/rules/pretrain.smk"
-include: "pipeline/rules/finetune.smk"
-include: "pipeline/rules/evaluate.smk"
+
+
+if PLAN.config.scale["bundle"]:
+
+    include: "pipeline/rules/bundle.smk"
+
+else:
+
+    include: "pipeline/rules/finetune.smk"
+    include: "pipeline/rules/evaluate.smk"
+
+
 include: "pipeline/rules/report.smk"
 
 

@@ -59,6 +59,24 @@ def _step(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _bundle(arguments: argparse.Namespace) -> int:
+    from pipeline.provenance.bundle import run_bundle
+
+    bundle = _plan(arguments).bundle(arguments.name)
+    say = _speaker(arguments.log, bundle.name)
+    try:
+        run_bundle(bundle, expect=arguments.expect, say=say)
+    except RobustftError as error:
+        say(f"error: {error}")
+        return 2
+    except Exception:  # noqa: BLE001 (whatever it is, it is said, kept and answered with status 1)
+        import traceback
+
+        say(traceback.format_exc())
+        return 1
+    return 0
+
+
 def _print_plan(arguments: argparse.Namespace) -> int:
     from pipeline.cost import describe
 
@@ -78,6 +96,17 @@ def _explain(arguments: argparse.Namespace) -> int:
     from pipeline.provenance.explain import explain
 
     print(explain(_plan(arguments), arguments.cell))
+    return 0
+
+
+def _summary(arguments: argparse.Namespace) -> int:
+    from pipeline.plan import RESULTS
+    from pipeline.report.summary import summary
+    from pipeline.report.tables import to_markdown
+
+    plan = _plan(arguments)
+    papers = [step.id for step in plan.of_kind("numbers")]
+    print(to_markdown(summary(Path(RESULTS) / plan.scale, papers, scale=plan.scale)), end="")
     return 0
 
 
@@ -117,7 +146,14 @@ def parser() -> argparse.ArgumentParser:
     add("audit", "check every number back to the data and the source; needs no network, GPU or torch", _audit)
     explain = add("explain", "tell in words where one number comes from", _explain)
     explain.add_argument("cell", help="PAPER/TABLE:ROW/COLUMN, such as twins/main:twins_at/autoattack")
+    add("summary", "count what was measured for each paper, and the verdicts on its claims", _summary)
     add("readme", "write the current scale's tables into README.md and docs/", _readme)
+    bundle = add("bundle", "run the training and attack steps of some methods, all seeds, in one process", _bundle)
+    bundle.add_argument("name", help="the bundle's name, such as twins_main_digits_5to9_at")
+    bundle.add_argument(
+        "--expect", metavar="SHA256", nargs="+", help="refuse to run unless the steps' digests are these"
+    )
+    bundle.add_argument("--log", metavar="FILE", help="also append what is said to FILE")
     for name, text in STEPS.items():
         command = add(name, text, _step)
         command.add_argument("id", help="the step's name, as `robustft plan --details` prints it")

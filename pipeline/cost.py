@@ -11,11 +11,17 @@ from typing import Any
 from pipeline.plan import Plan
 from pipeline.steps import Step
 
-START_UP_S = 2.5
+START_UP_S = 3.0
 """Starting Python and importing torch, for each training or attack job."""
 
-AUTOATTACK_PASSES = {"apgd-ce": 100, "apgd-t": 100, "fab-t": 170, "square": 5000 / 3}
-"""Passes for an image that no attack breaks; the targeted ones for each target. Square only needs forward passes."""
+IN_BUNDLE_S = 0.15
+"""Reading the inputs and writing the record of a step that shares its process with others."""
+
+AUTOATTACK_PASSES = {"apgd-ce": 100, "apgd-t": 100, "fab-t": 170}
+"""Passes for an image that no attack breaks; the targeted ones for each target."""
+
+SQUARE_PASSES = 1 / 3
+"""Passes for each query of AutoAttack's Square: it only needs forward passes."""
 
 ROBUST_SHARE = 0.6
 """Share of images that AutoAttack has to work on to the end; a guess made before anything is run."""
@@ -43,23 +49,32 @@ def attack_passes(spec: dict[str, Any], classes: int) -> float:
             per_image = sum(
                 passes * (targets if name.endswith("-t") else 1) for name, passes in AUTOATTACK_PASSES.items()
             )
+            per_image += attack.get("square_queries", 5000) * SQUARE_PASSES
             total += images * ROBUST_SHARE * per_image
         else:
-            total += images * (attack.get("steps", 0) + 1)
+            total += images * (attack.get("steps", attack.get("parameters", {}).get("steps", 0)) + 1)
     return total
+
+
+def _start_up(plan: Plan, step: Step) -> float:
+    """Return the seconds before a step's own work begins: the first step of a bundle starts Python and torch."""
+    if plan.config.scale["bundle"] and step.key in plan.bundled and not plan.bundled[step.key]:
+        return IN_BUNDLE_S
+    return START_UP_S
 
 
 def step_seconds(plan: Plan, step: Step) -> float:
     """Return the estimated seconds of one step on one core or GPU."""
     if step.kind == "train":
         cost = plan.config.backbones[step.spec["backbone"]["name"]]["pass_us"]
-        return START_UP_S + training_passes(step.spec) * cost / 1e6
+        return _start_up(plan, step) + training_passes(step.spec) * cost / 1e6
     if step.kind == "attack":
-        producer = plan.producer(step.inputs["checkpoint"])
-        assert producer is not None
-        cost = plan.config.backbones[producer.spec["backbone"]["name"]]["pass_us"]
-        classes = len(producer.spec["dataset"]["classes"])
-        return START_UP_S + attack_passes(step.spec, classes) * cost / 1e6
+        paths = [path for role, path in step.inputs.items() if role.startswith("checkpoint")]
+        producers = [producer for path in paths if (producer := plan.producer(path))]
+        # A model made from several checkpoints may be all of them at once (an ensemble) or one (a merge): at most all.
+        cost = sum(plan.config.backbones[producer.spec["backbone"]["name"]]["pass_us"] for producer in producers)
+        classes = len(step.spec["prompts"] or producers[0].spec["dataset"]["classes"])
+        return _start_up(plan, step) + attack_passes(step.spec, classes) * cost / 1e6
     return 1.0
 
 
@@ -107,7 +122,8 @@ def describe(plan: Plan, *, details: bool = False) -> str:
     ]
     for paper, document in plan.config.papers.items():
         wanted = {d for e in document.values["experiments"].values() for d in e["datasets"]}
-        known = {*scale["stand_ins"]["datasets"], *plan.config.datasets}
+        own = scale["papers"].get(paper, {}).get("stand_ins", {})
+        known = {*own.get("datasets", scale["stand_ins"]["datasets"]), *plan.config.datasets}
         if wanted - known:
             lines.append(f"{paper}: no stand-in at this scale for {', '.join(sorted(wanted - known))}")
     return "\n".join(lines)

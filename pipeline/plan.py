@@ -7,15 +7,69 @@ it for the step to run, and the audit asks it for the records that must exist: o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pipeline.config import Config, merged
 from pipeline.errors import ConfigError, RobustftError, lookup, nearest
-from pipeline.steps import Evaluation, Run, Step
+from pipeline.steps import Bundle, Evaluation, Run, Step, implementations
 
 RESULTS = "results"
+
+TRAINING_METRICS = {"epochs_to_best": "Epochs to best", "trained_parameters": "Trained parameters"}
+"""Titles of what a table can show of a run besides its accuracies (see pipeline/report/numbers.py)."""
+
+PRETRAINING = (
+    *("dataset", "backbone", "method", "seed", "threat"),
+    *("recipe", "training_attack", "monitor", "diagnostics"),
+)
+"""What must be known of a pre-training."""
+
+BUILT = ("implementation", "parameters", "normalisation", "head")
+"""What of a backbone's entry decides the model that is built."""
+
+
+def prompts(dataset: dict[str, Any]) -> list[str] | None:
+    """Return a text for each class of a data set, in class order; None if it names none."""
+    if "template" not in dataset:
+        return None
+    return [dataset["template"].format(name) for name in dataset["names"]]
+
+
+def checkpoint_roles(run: Run) -> list[str]:
+    """Name the input roles of the checkpoints that make a run's model."""
+    return ["checkpoint"] if len(run.steps) == 1 else [f"checkpoint{n}" for n in range(1, len(run.steps) + 1)]
+
+
+@dataclass(frozen=True)
+class Initial:
+    """What a training starts from: `spec` in its specification, and the checkpoints by role."""
+
+    spec: dict[str, Any]
+    inputs: dict[str, str]
+    implementations: tuple[str, ...] = ()
+
+    @classmethod
+    def pretraining(cls, step: Step, parts: list[str] | None) -> Initial:
+        """Start from a pre-trained model, or from the named parts of it."""
+        built = implementations([step.spec["backbone"], step.spec["method"]["tuning"]])
+        spec = {"digests": [step.digest], "from": [], "parts": parts, "derivation": None}
+        return cls(spec, {"initial": step.outputs["checkpoint"]}, built)
+
+    @classmethod
+    def runs(cls, names: list[str], steps: list[Step], derivation: dict[str, Any] | None) -> Initial:
+        """Start from what a derivation makes of other runs' models; `initial` is the pre-trained one."""
+        roles = {name if name == "initial" else f"from_{name}": step for name, step in zip(names, steps, strict=True)}
+        built = implementations([[step.spec["backbone"], step.spec["method"]["tuning"]] for step in steps])
+        spec = {
+            "digests": [step.digest for step in steps],
+            "from": list(roles),
+            "parts": None,
+            "derivation": derivation,
+        }
+        return cls(spec, {role: step.outputs["checkpoint"] for role, step in roles.items()}, built)
 
 
 class Plan:
@@ -27,10 +81,13 @@ class Plan:
         self.steps: dict[str, Step] = {}
         self.runs: list[Run] = []
         self.evaluations: list[Evaluation] = []
-        for source in config.sources:
-            self._add(self._data_step(source))
-        for name in config.scale["pretraining"]:
-            self._add(self._pretraining_step(name))
+        self._producers: dict[str, Step] = {}
+        self._owners: dict[str, str] = {}
+        checks = [entry.get("checks", {}) for entry in config.attacks.values()]
+        for name in [
+            n for c in checks for n in (*c.get("not_weaker_than", []), *[c[k] for k in ("gap_to",) if k in c])
+        ]:
+            lookup(config.attacks, name, kind="attack", where=config.folder / "attacks.yaml")
         for paper in config.papers:
             self._paper(paper)
         self._seal()
@@ -52,15 +109,42 @@ class Plan:
         """Return the step that writes `path`, if one does."""
         return self._producers.get(path)
 
-    @cached_property
-    def _producers(self) -> dict[str, Step]:
-        return {path: step for step in self.steps.values() for path in step.outputs.values()}
-
     def paper_evaluations(self, paper: str, experiment: str | None = None) -> Iterator[Evaluation]:
         """Yield the evaluations of one paper (of one of its experiments)."""
         for evaluation in self.evaluations:
             if evaluation.run.paper == paper and experiment in (None, evaluation.run.experiment):
                 yield evaluation
+
+    def bundle(self, name: str) -> Bundle:
+        """Return one bundle; an unknown name is an error that offers the nearest one."""
+        return lookup({bundle.name: bundle for bundle in self.bundles()}, name, kind="bundle", where=self.config.folder)
+
+    def bundles(self) -> list[Bundle]:
+        """Return the training and attack steps of the runs as jobs of up to `bundle` methods, over all seeds.
+
+        A bundle holds neighbours of one experiment and data set, in plan order, so what it reads is there before it.
+        """
+        attacks: dict[str, list[Step]] = {}
+        for evaluation in self.evaluations:
+            attacks.setdefault(evaluation.run.id, []).append(evaluation.step)
+        grouped: dict[tuple[str, str, str], dict[str, list[Step]]] = {}
+        for run in self.runs:
+            methods = grouped.setdefault((run.paper, run.experiment, run.dataset), {})
+            own = [*([run.step] if run.trained else []), *attacks.get(run.id, [])]
+            if own:
+                methods.setdefault(run.method, []).extend(own)
+        bundles, most = [], self.config.scale["bundle"] or 1
+        for key, methods in grouped.items():
+            names = list(methods)
+            for first in range(0, len(names), most):
+                steps = [step for name in names[first : first + most] for step in methods[name]]
+                bundles.append(Bundle("_".join((*key, names[first])), key[0], tuple(steps)))
+        return bundles
+
+    @cached_property
+    def bundled(self) -> dict[str, bool]:
+        """Tell of each step in a bundle whether it is the first one there."""
+        return {step.key: number == 0 for bundle in self.bundles() for number, step in enumerate(bundle.steps)}
 
     # -- building --------------------------------------------------------------------------------------------------
 
@@ -68,162 +152,289 @@ class Plan:
         if step.key in self.steps:
             raise ConfigError(f"two steps are named {step.key}", where=self.config.folder)
         self.steps[step.key] = step
+        self._producers |= dict.fromkeys(step.outputs.values(), step)
         return step
 
     def _make(self, kind: str, id: str, *, inputs: dict[str, str], **parts: Any) -> Step:
-        producers = {path: step for step in self.steps.values() for path in step.outputs.values()}
-        upstream = {role: producers[path].record for role, path in inputs.items()}
+        upstream = {role: self._producers[path].record for role, path in inputs.items()}
         return Step(kind=kind, id=id, inputs=inputs, upstream=upstream, **parts)
 
-    def _data_step(self, source: str) -> Step:
+    def _data(self, dataset: str) -> Step:
+        """Return the step that decodes a data set's source, planning it when it is first needed."""
+        where = self.config.folder / "datasets.yaml"
+        source = lookup(self.config.datasets, dataset, kind="data set", where=where)["source"]
+        if f"data:{source}" in self.steps:
+            return self.steps[f"data:{source}"]
         views = {name: view for name, view in self.config.datasets.items() if view["source"] == source}
-        spec = {"source": {"name": source, **self.config.sources[source]}, "datasets": views}
-        return self._make(
-            "data",
-            source,
-            spec=spec,
-            inputs={},
-            outputs={"data": f"{RESULTS}/data/{source}.safetensors"},
-            implementations=(self.config.sources[source]["loader"],),
+        details = self.config.sources[source]
+        spec = {"source": {"name": source, **details}, "datasets": views}
+        clean = details.get("corrupted_from")
+        return self._add(
+            self._make(
+                "data",
+                source,
+                spec=spec,
+                inputs={"clean": self._data(clean["dataset"]).outputs["data"]} if clean else {},
+                outputs={"data": f"{RESULTS}/data/{source}.safetensors"},
+                implementations=(self.config.sources[source]["loader"],),
+            )
         )
 
-    def _train_step(
-        self, id: str, folder: str, values: dict[str, Any], *, method: dict[str, Any], initial: Step | None
-    ) -> Step:
+    def _dataset(self, name: str, where: Path) -> dict[str, Any]:
+        """Return what a training step must know of a data set."""
+        dataset = lookup(self.config.datasets, name, kind="data set", where=where)
+        source = self.config.sources[dataset["source"]]
+        return {"name": name, "shape": source["shape"], **dataset, "prompts": prompts(dataset)}
+
+    def _train_step(self, id: str, values: dict[str, Any], *, method: dict[str, Any], initial: Initial | None) -> Step:
         """Make the step that trains one run; `values` holds the resolved parts of its specification."""
         config = self.config
         where = config.folder / "scales" / f"{self.scale}.yaml"
-        dataset = lookup(config.datasets, values["dataset"], kind="data set", where=where)
         backbone = lookup(config.backbones, values["backbone"], kind="backbone", where=where)
         monitor = values["monitor"]
-        monitor_attack = lookup(config.attacks, monitor["attack"], kind="attack", where=where)
-        built = {key: backbone[key] for key in ("implementation", "parameters", "normalisation")}
-        source = config.sources[dataset["source"]]
+        auxiliary = values.get("auxiliary")
+        data = {"data": self._data(values["dataset"])}
+        if auxiliary:
+            data["auxiliary"] = self._data(auxiliary)
         spec = {
             "scale": self.scale,
-            "dataset": {"name": values["dataset"], "shape": source["shape"], **dataset},
-            "backbone": {"name": values["backbone"], **built},
-            "initial": initial.digest if initial else None,
-            "method": {key: method[key] for key in ("name", "implementation", "parameters")},
+            "dataset": self._dataset(values["dataset"], where),
+            "auxiliary": self._dataset(auxiliary, where) if auxiliary else None,
+            "backbone": {"name": values["backbone"], **{key: backbone[key] for key in BUILT if key in backbone}},
+            "split": method.get("trains_on", "train"),
+            "initial": initial.spec if initial else None,
+            "method": {key: method.get(key) for key in ("name", "implementation", "parameters", "tuning")},
             "threat": values["threat"],
             "training_attack": values["training_attack"],
-            "recipe": values["recipe"],
-            "monitor": {**monitor, "attack": {"name": monitor["attack"], **monitor_attack}},
+            "recipe": merged(values["recipe"], method.get("recipe", {})),
+            "monitor": {**monitor, "attack": self._attack(monitor["attack"], where)},
             "diagnostics": values["diagnostics"],
             "seed": values["seed"],
             "device": config.scale["device"],
             "threads": config.scale["threads"],
             "processes": config.scale["processes"],
         }
-        inputs = {"data": self.steps[f"data:{dataset['source']}"].outputs["data"]}
-        if initial:
-            inputs["initial"] = initial.outputs["checkpoint"]
-        return self._make(
-            "train",
-            id,
-            spec=spec,
-            inputs=inputs,
-            outputs={"checkpoint": f"{folder}/checkpoint.safetensors", "history": f"{folder}/history.csv"},
-            implementations=(method["implementation"], backbone["implementation"]),
-            settings={"save_every_steps": config.scale["save_every_steps"]},
+        folder = f"{RESULTS}/{self.scale}/{id}"
+        return self._add(
+            self._make(
+                "train",
+                id,
+                spec=spec,
+                inputs={role: step.outputs["data"] for role, step in data.items()}
+                | (initial.inputs if initial else {}),
+                outputs={"checkpoint": f"{folder}/checkpoint.safetensors", "history": f"{folder}/history.csv"},
+                implementations=(*implementations(spec), *(initial.implementations if initial else ())),
+                settings={"save_every_steps": config.scale["save_every_steps"]},
+            )
         )
 
-    def _method(self, paper: str | None, name: str, where: Path) -> dict[str, Any]:
-        method = lookup(self.config.methods(paper), name, kind="method", where=where)
-        return {"name": name, "parameters": {}, **method}
+    def _attack(self, name: str, where: Path) -> dict[str, Any]:
+        """Return an attack's specification, with what the scale says of it."""
+        attack = lookup(self.config.attacks, name, kind="attack", where=where)
+        # What is checked of an attack afterwards changes nothing of the attack itself.
+        attack = {key: value for key, value in attack.items() if key != "checks"}
+        return {"name": name, **merged(attack, self.config.scale.get("attacks", {}).get(name, {}))}
 
-    def _pretraining_step(self, name: str) -> Step:
-        values = dict(self.config.scale["pretraining"][name])
-        method = self._method(None, values["method"], self.config.folder / "scales" / f"{self.scale}.yaml")
+    def _method(self, paper: str | None, name: str, where: Path) -> dict[str, Any]:
+        """Return a method's entry, with what the scale says of it."""
+        method = lookup(self.config.methods(paper), name, kind="method", where=where)
+        override = self.config.scale["papers"].get(paper, {}).get("overrides", {}).get(name, {})
+        return {"name": name, **merged({"parameters": {}, **method}, override)}
+
+    def _pretraining(self, name: str, paper: str) -> Step:
+        """Return the step that makes a pre-trained model, planning it when it is first needed.
+
+        A paper's own pre-trainings stand in its file, with what the scale says of them laid over it.
+        """
+        config, scale = self.config, self.config.scale
+        name = self._stand_ins(paper, "pretraining").get(name, name)
+        own = config.papers[paper].values.get("pretraining", {})
+        lookup({**own, **scale["pretraining"]}, name, kind="pretraining", where=config.papers[paper].path)
         id = f"pretraining/{name}"
-        return self._train_step(id, f"{RESULTS}/{self.scale}/{id}", values, method=method, initial=None)
+        owner = self._owners.setdefault(name, paper if name in own else "")
+        if name in own and owner != paper:
+            raise ConfigError(
+                f"the pretraining '{name}' is defined twice", where=config.papers[paper].path, next_step="rename one"
+            )
+        if f"train:{id}" in self.steps:
+            return self.steps[f"train:{id}"]
+        values = merged(own.get(name, {}), scale["pretraining"].get(name, {}))
+        where = config.folder / "scales" / f"{self.scale}.yaml"
+        for key in PRETRAINING:
+            if key not in values:
+                raise ConfigError(
+                    f"pretraining.{name}: the key '{key}' is missing", where=where, next_step=f"add '{key}'"
+                )
+        for key in ("dataset", "backbone"):
+            values[key] = self._stand_ins(paper, f"{key}s").get(values[key], values[key])
+        method = self._method(paper if name in own else None, values["method"], where)
+        return self._train_step(id, values, method=method, initial=None)
 
     def _paper(self, paper: str) -> None:
         document = self.config.papers[paper]
         override = self.config.scale["papers"].get(paper, {})
+        self._check_names(paper, override)
         for name, experiment in document.values["experiments"].items():
+            own = override.get("experiments", {}).get(name, {})
             for part in ("recipe", "training_attack", "monitor", "diagnostics"):
-                experiment = {**experiment, part: merged(experiment[part], override.get(part, {}))}
+                experiment = {
+                    **experiment,
+                    part: merged(merged(experiment[part], override.get(part, {})), own.get(part, {})),
+                }
             self._experiment(paper, name, experiment, override)
         self._report(paper)
 
+    def _check_names(self, paper: str, override: dict[str, Any]) -> None:
+        """Raise ConfigError for a name that nothing defines, where it would else do nothing."""
+        document = self.config.papers[paper]
+        values, methods = document.values, self.config.methods(paper)
+        scale = self.config.folder / "scales" / f"{self.scale}.yaml"
+        run = {method: None for experiment in values["experiments"].values() for method in experiment["methods"]}
+        pretrained = [entry["method"] for entry in values.get("pretraining", {}).values()]
+        shown = [
+            name
+            for part in ("tables", "figures")
+            for entry in values[part].values()
+            for name in entry.get("rows", entry.get("methods", []))
+        ]
+        judged = [claim[key] for claim in values["claims"] for key in ("left", "right", "method") if key in claim]
+        for kind, names, known, where in (
+            ("method", run, methods, document.path),
+            ("experiment", override.get("experiments", {}), values["experiments"], scale),
+            ("evaluation", override.get("evaluations", {}), values["evaluations"], scale),
+            ("method", override.get("overrides", {}), {**methods, **dict.fromkeys(pretrained)}, scale),
+            ("method", override.get("methods", []), run, scale),
+            ("method", [m for e in values["evaluations"].values() for m in e.get("methods", [])], run, document.path),
+            ("method", shown, run, document.path),
+            ("method", judged, run, document.path),
+            ("attack", self.config.scale.get("attacks", {}), self.config.attacks, scale),
+        ):
+            for name in names:
+                lookup(known, name, kind=kind, where=where)
+
     def _experiment(self, paper: str, name: str, experiment: dict[str, Any], override: dict[str, Any]) -> None:
         document = self.config.papers[paper]
-        stand_ins = self.config.scale["stand_ins"]
-        threat = merged(document.values["threat"], override.get("threat", {}))
-        backbone = stand_ins["backbones"].get(experiment["backbone"], experiment["backbone"])
-        initial = self._initial(experiment["pretraining"], document.path)
+        auxiliary = experiment.get("auxiliary")
+        values = {
+            "threat": merged(document.values["threat"], override.get("threat", {})),
+            "backbone": self._stand_ins(paper, "backbones").get(experiment["backbone"], experiment["backbone"]),
+            "auxiliary": self._stand_ins(paper, "datasets").get(auxiliary, auxiliary) if auxiliary else None,
+            **{key: experiment[key] for key in ("recipe", "training_attack", "monitor", "diagnostics")},
+        }
         chosen = override.get("methods", experiment["methods"])
-        seeds = [seed for seed in experiment["seeds"] if seed in override.get("seeds", experiment["seeds"])]
-        for dataset in self._datasets(experiment["datasets"]):
+        wanted = override.get("experiments", {}).get(name, {}).get("seeds", override.get("seeds", experiment["seeds"]))
+        seeds = [seed for seed in experiment["seeds"] if seed in wanted]
+        for dataset in self._datasets(paper, experiment["datasets"]):
             for method in (method for method in experiment["methods"] if method in chosen):
                 for seed in seeds:
-                    values = {
-                        "dataset": dataset,
-                        "backbone": backbone,
-                        "threat": threat,
-                        "seed": seed,
-                        **{key: experiment[key] for key in ("recipe", "training_attack", "monitor", "diagnostics")},
-                    }
-                    id = f"{paper}/{name}/{dataset}/{method}/seed{seed}"
-                    folder = f"{RESULTS}/{self.scale}/{id}"
-                    details = self._method(paper, method, document.path)
-                    step = self._add(self._train_step(id, folder, values, method=details, initial=initial))
-                    run = Run(paper, name, dataset, method, seed, step)
-                    self.runs.append(run)
-                    for evaluation in experiment["evaluations"]:
-                        self._evaluation(run, evaluation, folder, override)
+                    self._run(paper, name, experiment, {**values, "dataset": dataset, "seed": seed}, method)
 
-    def _datasets(self, names: list[str]) -> list[str]:
+    def _run(self, paper: str, name: str, experiment: dict[str, Any], values: dict[str, Any], method: str) -> None:
+        """Plan one run: its training unless it is derived, and its evaluations."""
+        document = self.config.papers[paper]
+        details = self._method(paper, method, document.path)
+        dataset, seed = values["dataset"], values["seed"]
+        pretraining = details.get("pretraining", experiment["pretraining"])
+        sources = [
+            self._pretraining(pretraining, paper)
+            if other == "initial"
+            else self._earlier(Run(paper, name, dataset, other, seed, ()).id, method, document.path)
+            for other in details.get("from", [])
+        ]
+        derivation = details.get("derivation")
+        if "implementation" in details:
+            initial = None
+            if sources:
+                initial = Initial.runs(details["from"], sources, derivation)
+            elif pretraining != "none":
+                step = self._pretraining(pretraining, paper)
+                initial = Initial.pretraining(step, details.get("pretrained_parts"))
+            id = Run(paper, name, dataset, method, seed, ()).id
+            step = self._train_step(id, values, method=details, initial=initial)
+            run = Run(paper, name, dataset, method, seed, (step,))
+        else:
+            run = Run(paper, name, dataset, method, seed, tuple(sources), trained=False, derivation=derivation)
+        self.runs.append(run)
+        for evaluation in experiment["evaluations"]:
+            self._evaluations(run, evaluation, values["threat"])
+
+    def _earlier(self, id: str, method: str, where: Path) -> Step:
+        if f"train:{id}" not in self.steps:
+            raise ConfigError(
+                f"the method '{method}' starts from a run that is not planned before it",
+                where=where,
+                expected=id,
+                next_step="list that method before it, and leave neither out at this scale",
+            )
+        return self.steps[f"train:{id}"]
+
+    def _stand_ins(self, paper: str, kind: str) -> dict[str, str]:
+        """Return what stands in for a paper's data sets, backbones or pre-trainings: its own map or the shared one."""
+        shared = self.config.scale["stand_ins"]
+        own = self.config.scale["papers"].get(paper, {}).get("stand_ins", {})
+        found: dict[str, str] = own.get(kind, shared[kind])
+        return found
+
+    def _datasets(self, paper: str, names: list[str]) -> list[str]:
         """Return the data sets of this scale, each once, for a paper's list; those without one are left out."""
-        stand_ins = self.config.scale["stand_ins"]["datasets"]
+        stand_ins = self._stand_ins(paper, "datasets")
         found = [stand_ins.get(name, name) for name in names]
         return list(dict.fromkeys(name for name in found if name in self.config.datasets))
 
-    def _initial(self, pretraining: str, where: Path) -> Step | None:
-        if pretraining == "none":
-            return None
-        name = self.config.scale["stand_ins"]["pretraining"].get(pretraining, pretraining)
-        lookup(self.config.scale["pretraining"], name, kind="pretraining", where=where)
-        return self.steps[f"train:pretraining/{name}"]
-
-    def _evaluation(self, run: Run, name: str, folder: str, override: dict[str, Any]) -> None:
+    def _evaluations(self, run: Run, name: str, threat: dict[str, Any]) -> None:
+        """Plan one evaluation of a run: on its own data set, or on each of those that the evaluation lists."""
         document = self.config.papers[run.paper]
         evaluation = lookup(document.values["evaluations"], name, kind="evaluation", where=document.path)
-        evaluation = merged(evaluation, override.get("evaluations", {}).get(name, {}))
-        attacks = [
-            {"name": attack, **lookup(self.config.attacks, attack, kind="attack", where=document.path)}
-            for attack in evaluation["attacks"]
-        ]
-        view = self.config.datasets[run.dataset]
+        override = self.config.scale["papers"].get(run.paper, {}).get("evaluations", {}).get(name, {})
+        evaluation = merged(evaluation, override)
+        left_out = run.seed not in evaluation.get("seeds", [run.seed])
+        if left_out or run.method not in evaluation.get("methods", [run.method]):
+            return
+        others = self._datasets(run.paper, evaluation["datasets"]) if "datasets" in evaluation else None
+        for dataset in [run.dataset] if others is None else others:
+            self._evaluation(run, name, evaluation, dataset, threat, elsewhere=others is not None)
+
+    def _evaluation(
+        self, run: Run, name: str, evaluation: dict[str, Any], dataset: str, threat: dict[str, Any], *, elsewhere: bool
+    ) -> None:
+        document = self.config.papers[run.paper]
+        attacks = [self._attack(attack, document.path) for attack in evaluation["attacks"]]
+        view, trained = self.config.datasets[dataset], run.step.spec
+        inputs = {"data": self._data(dataset).outputs["data"]}
+        inputs |= {
+            role: step.outputs["checkpoint"] for role, step in zip(checkpoint_roles(run), run.steps, strict=True)
+        }
+        if elsewhere:
+            texts = run.step if "initial" not in run.step.inputs else self._producers[run.step.inputs["initial"]]
+            inputs["texts"] = texts.outputs["checkpoint"]
+        built = [{"backbone": step.spec["backbone"], "tuning": step.spec["method"]["tuning"]} for step in run.steps]
         images = min(evaluation.get("images", view["splits"][evaluation["split"]]), view["splits"][evaluation["split"]])
-        parts = evaluation["parts"]
+        parts, label = evaluation["parts"], f"{name}-{dataset}" if elsewhere else name
         for part in range(parts):
             spec = {
-                "run": run.step.digest,
-                "dataset": run.dataset,
+                "models": [step.digest for step in run.steps],
+                "derivation": run.derivation,
+                "dataset": dataset,
+                "prompts": prompts(view) if elsewhere else None,
                 "split": evaluation["split"],
                 "images": [images * part // parts, images * (part + 1) // parts],
                 "shard_images": evaluation["shard_images"],
-                "threat": run.step.spec["threat"],
+                "threat": threat,
                 "attacks": attacks,
                 "seed": run.seed,
-                "device": run.step.spec["device"],
-                "threads": run.step.spec["threads"],
+                "device": trained["device"],
+                "threads": trained["threads"],
             }
             step = self._make(
                 "attack",
-                f"{run.step.id}/{name}.{part + 1}of{parts}",
+                f"{run.id}/{label}.{part + 1}of{parts}",
                 spec=spec,
-                inputs={
-                    "data": run.step.inputs["data"],
-                    "checkpoint": run.step.outputs["checkpoint"],
-                },
-                outputs={"ledger": f"{folder}/{name}.{part + 1}of{parts}.ledger.parquet"},
-                implementations=(run.step.spec["backbone"]["implementation"],),
+                inputs=inputs,
+                outputs={"ledger": f"{RESULTS}/{self.scale}/{run.id}/{label}.{part + 1}of{parts}.ledger.parquet"},
+                implementations=(*implementations(built), *implementations(spec)),
             )
             self._add(step)
-            self.evaluations.append(Evaluation(run, name, tuple(evaluation["attacks"]), step))
+            self.evaluations.append(Evaluation(run, name, dataset, tuple(evaluation["attacks"]), step, elsewhere))
 
     def _report(self, paper: str) -> None:
         values = self.config.papers[paper].values
@@ -236,7 +447,9 @@ class Plan:
             {
                 "ledger": evaluation.step.id,
                 "experiment": evaluation.run.experiment,
-                "dataset": evaluation.run.dataset,
+                "trained_on": evaluation.run.dataset,
+                "elsewhere": evaluation.elsewhere,
+                "dataset": evaluation.dataset,
                 "method": evaluation.run.method,
                 "seed": evaluation.run.seed,
                 "evaluation": evaluation.name,
@@ -245,19 +458,43 @@ class Plan:
             for evaluation in evaluations
         ]
         controls = {name: experiment.get("control") for name, experiment in values["experiments"].items()}
+        runs = [run for run in self.runs if run.paper == paper]
+        checks = {k: v["checks"] for k, v in self.config.attacks.items() if "checks" in v}
+        histories = {step.id: step.outputs["history"] for run in runs for step in run.steps}
+        trainings = [
+            {
+                "histories": [step.id for step in run.steps],
+                "trained": run.trained,
+                "experiment": run.experiment,
+                "dataset": run.dataset,
+                "method": run.method,
+                "seed": run.seed,
+            }
+            for run in runs
+            if run.trained or not run.step.id.startswith("pretraining/")
+        ]
         numbers = self._add(
             self._make(
                 "numbers",
                 paper,
-                spec={**head, "members": members, "controls": controls},
-                inputs=ledgers,
+                spec={**head, "members": members, "trainings": trainings, "controls": controls, "checks": checks},
+                inputs={**ledgers, **histories},
                 outputs={"numbers": f"{folder}/numbers.json", "metrics": f"{folder}/metrics.json"},
             )
         )
-        common = {**head, "methods": methods, "attacks": {k: v["title"] for k, v in self.config.attacks.items()}}
+        common = {
+            **head,
+            "methods": methods,
+            "attacks": {**{k: v["title"] for k, v in self.config.attacks.items()}, **TRAINING_METRICS},
+            "budgets": self.config.scale.get("attacks", {}),
+            "datasets": {
+                evaluation.dataset: self.config.datasets[evaluation.dataset]["title"] for evaluation in evaluations
+            },
+        }
         self._verdicts(paper, head, numbers, members, ledgers)
         for name, table in values["tables"].items():
-            rows = list(dict.fromkeys(e.run.method for e in self.paper_evaluations(paper, table["experiment"])))
+            run = list(dict.fromkeys(e.run.method for e in self.paper_evaluations(paper, table["experiment"])))
+            rows = [method for method in table.get("rows", run) if method in run]
             self._add(
                 self._make(
                     "table",
@@ -274,13 +511,13 @@ class Plan:
                 )
             )
         for name, figure in values["figures"].items():
-            self._figure(paper, name, figure, common, folder)
+            self._figure(paper, name, figure, common, numbers)
 
     def _verdicts(
         self, paper: str, head: dict[str, Any], numbers: Step, members: list[dict[str, Any]], ledgers: dict[str, str]
     ) -> None:
         claims = self.config.papers[paper].values["claims"]
-        stand_ins = self.config.scale["stand_ins"]["datasets"]
+        stand_ins = self._stand_ins(paper, "datasets")
         resolved = [
             {**claim, "dataset": stand_ins.get(claim["dataset"], claim["dataset"])} if "dataset" in claim else claim
             for claim in claims
@@ -296,7 +533,8 @@ class Plan:
             )
         )
 
-    def _figure(self, paper: str, name: str, figure: dict[str, Any], common: dict[str, Any], folder: str) -> None:
+    def _figure(self, paper: str, name: str, figure: dict[str, Any], common: dict[str, Any], numbers: Step) -> None:
+        folder = f"{RESULTS}/{self.scale}/{paper}"
         runs = [
             run
             for run in self.runs
@@ -304,14 +542,31 @@ class Plan:
         ]
         colors = {name: method["color"] for name, method in self.config.methods(paper).items()}
         members = [
-            {"history": run.step.id, "dataset": run.dataset, "method": run.method, "seed": run.seed} for run in runs
+            {"history": run.id, "dataset": run.dataset, "method": run.method, "seed": run.seed}
+            for run in runs
+            if run.trained
         ]
+        shown = [e for e in self.paper_evaluations(paper, figure["experiment"]) if e.run.method in figure["methods"]]
+        ledgers = [
+            {"ledger": e.step.id, "dataset": e.dataset, "method": e.run.method, "seed": e.run.seed}
+            for e in shown
+            if figure.get("ledgers", False)
+        ]
+        inputs = {"numbers": numbers.outputs["numbers"]}
+        inputs |= {run.id: run.step.outputs["history"] for run in runs if run.trained}
+        inputs |= {e.step.id: e.step.outputs["ledger"] for e in shown if figure.get("ledgers", False)}
         self._add(
             self._make(
                 "figure",
                 f"{paper}/{name}",
-                spec={**common, "figure": {"name": name, **figure}, "members": members, "colors": colors},
-                inputs={run.step.id: run.step.outputs["history"] for run in runs},
+                spec={
+                    **common,
+                    "figure": {"name": name, **figure},
+                    "members": members,
+                    "ledgers": ledgers,
+                    "colors": colors,
+                },
+                inputs=inputs,
                 outputs={
                     "svg": f"{folder}/figures/{name}.svg",
                     "pdf": f"{folder}/figures/{name}.pdf",

@@ -67,21 +67,67 @@ class Step:
 
 @dataclass(frozen=True)
 class Run:
-    """dataset x backbone x pretraining x method x hyper-parameters x seed: one checkpoint."""
+    """dataset x backbone x pretraining x method x hyper-parameters x seed: one model.
+
+    Most runs train it. A derived run does not: its model is made from other checkpoints whenever it is evaluated.
+    """
 
     paper: str
     experiment: str
     dataset: str
     method: str
     seed: int
-    step: Step
+    steps: tuple[Step, ...]
+    """The training steps whose checkpoints make the model: its own one, or those that it is derived from."""
+    trained: bool = True
+    derivation: dict[str, Any] | None = None
+
+    @property
+    def id(self) -> str:
+        """The run's unique name, also its folder under the scale's results."""
+        return f"{self.paper}/{self.experiment}/{self.dataset}/{self.method}/seed{self.seed}"
+
+    @property
+    def step(self) -> Step:
+        """The training step, of a derived run the first that it is derived from."""
+        return self.steps[0]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The attacks that one job runs on one run's checkpoint, into one ledger."""
+    """The attacks that one job runs on one run's model over images of one data set, into one ledger."""
 
     run: Run
     name: str
+    dataset: str
     attacks: tuple[str, ...]
     step: Step
+    elsewhere: bool = False
+    """Whether the evaluation lists its data sets, instead of taking the one that the run was trained on."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Steps that one job runs one after another, since each alone takes less time than starting up.
+
+    It is named after its first method.
+    """
+
+    name: str
+    paper: str
+    steps: tuple[Step, ...]
+
+
+def implementations(tree: Any) -> tuple[str, ...]:
+    """Return every `module:name` under a key `implementation` or `through` of a specification, each once."""
+    found: list[str] = []
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            if key in ("implementation", "through") and isinstance(value, str) and ":" in value:
+                found.append(value)
+            else:
+                found += implementations(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            found += implementations(value)
+    return tuple(dict.fromkeys(found))

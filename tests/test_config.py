@@ -1,7 +1,6 @@
 """Reading config/: closed schemas, exact values, errors that name the nearest valid key."""
 
 import json
-import shutil
 from pathlib import Path
 
 import jsonschema
@@ -10,14 +9,16 @@ import pytest
 from pipeline.config import Config, load_document, merged
 from pipeline.errors import ConfigError
 from pipeline.plan import Plan
+from tests import toy_config
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of config/ to break."""
-    return Path(shutil.copytree(ROOT / "config", tmp_path / "config"))
+    """A small configuration to break."""
+    toy_config.write(tmp_path / "config")
+    return tmp_path / "config"
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -47,25 +48,22 @@ def test_each_schema_is_a_valid_schema_and_closed(schema):
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("scales/demo.yaml", "epochs: 24", "epoch: 24", "unknown key 'epoch'.*did you mean 'epochs'"),
-        ("scales/demo.yaml", "selection: last", "selection: lust", "'lust' is not a valid value.*did you mean 'last'"),
-        ("scales/demo.yaml", "lr: 0.05", "lr: -1", "-1 is less than or equal to the minimum"),
-        ("scales/demo.yaml", "threads: 1", "thread: 1", "unknown key 'thread'.*did you mean 'threads'"),
-        ("attacks.yaml", "steps: 10", "stepps: 10", "unknown key 'stepps'.*did you mean 'steps'"),
-        ("datasets.yaml", "classes: [0, 1", "clases: [0, 1", "unknown key 'clases'.*did you mean 'classes'"),
-        ("papers/twins.yaml", "metric: clean", "metrik: clean", "unknown key 'metrik'.*did you mean 'metric'"),
-        ("papers/twins.yaml", "basis: released", "basis: relesed", "unknown basis 'relesed'.*'released'"),
-        ("config.yaml", "scale: demo", "scale: demmo", "there is no scale 'demmo'.*did you mean 'demo'"),
-        ("config.yaml", "papers: all", "papers: [twin]", "unknown paper 'twin'.*did you mean 'twins'"),
-        ("config.yaml", "scale: demo ", "scale: demo\nscale: demo ", "the key 'scale' is given twice"),
-        ("scales/demo.yaml", "device: cpu ", "device: cpu: ", "not valid YAML"),
-        ("scales/demo.yaml", "reproduces: false\n", "", "the key 'reproduces' is missing"),
-        (
-            "papers/twins.yaml",
-            "trades_released:\n    title",
-            "trades:\n    title",
-            "the method 'trades' is defined twice",
-        ),
+        ("scales/small.yaml", "epochs: 2", "epoch: 2", "unknown key 'epoch'.*did you mean 'epochs'"),
+        ("scales/small.yaml", "optimizer: sgd", "optimizer: sdg", "'sdg' is not a valid value.*did you mean 'sgd'"),
+        ("scales/small.yaml", "lr: 0.05", "lr: -1", "-1 is less than or equal to the minimum"),
+        ("scales/small.yaml", "threads: 1", "thread: 1", "unknown key 'thread'.*did you mean 'threads'"),
+        ("scales/small.yaml", "bundle: 1\n", "", "the key 'bundle' is missing"),
+        ("attacks.yaml", "steps: 1", "stepps: 1", "unknown key 'stepps'.*did you mean 'steps'"),
+        ("datasets.yaml", "classes:", "clases:", "unknown key 'clases'.*did you mean 'classes'"),
+        ("papers/toy.yaml", "metric: fgsm", "metrik: fgsm", "unknown key 'metrik'.*did you mean 'metric'"),
+        ("papers/toy.yaml", "tuning:", "tunning:", "unknown key 'tunning'.*did you mean 'tuning'"),
+        ("papers/toy.yaml", "basis: released", "basis: relesed", "unknown basis 'relesed'.*'released'"),
+        ("config.yaml", "scale: small", "scale: smal", "there is no scale 'smal'.*did you mean 'small'"),
+        ("config.yaml", "papers: all", "papers: [toyy]", "unknown paper 'toyy'.*did you mean 'toy'"),
+        ("config.yaml", "scale: small", "scale: small\nscale: small", "the key 'scale' is given twice"),
+        ("scales/small.yaml", "device: cpu", "device: cpu: 1", "not valid YAML"),
+        ("scales/small.yaml", "reproduces: false\n", "", "the key 'reproduces' is missing"),
+        ("papers/toy.yaml", "  partial:\n", "  at:\n", "the method 'at' is defined twice"),
     ],
 )
 def test_a_wrong_key_or_value_is_named_with_the_nearest_right_one(folder, file, old, new, message):
@@ -78,12 +76,18 @@ def test_a_wrong_key_or_value_is_named_with_the_nearest_right_one(folder, file, 
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("papers/twins.yaml", "- twins_at\n", "- twins_att\n", "unknown method 'twins_att'.*'twins_at'"),
-        ("papers/twins.yaml", "[clean, fgsm, pgd10", "[clean, fsgm, pgd10", "unknown attack 'fsgm'.*'fgsm'"),
-        ("papers/twins.yaml", "evaluations: [robustness]", "evaluations: [robust]", "unknown evaluation 'robust'"),
-        ("scales/demo.yaml", "dataset: digits_0to4", "dataset: digits_0to5", "unknown data set 'digits_0to5'"),
-        ("scales/demo.yaml", "{resnet50: resnet_digits}", "{resnet50: resnet_digit}", "unknown backbone"),
-        ("scales/demo.yaml", "{imagenet_linf_4: digits_at}", "{imagenet_linf_4: digits}", "unknown pretraining"),
+        ("papers/toy.yaml", "- partial\n", "- partiall\n", "unknown method 'partiall'.*'partial'"),
+        ("papers/toy.yaml", "- fgsm\n", "- fsgm\n", "unknown attack 'fsgm'.*'fgsm'"),
+        ("papers/toy.yaml", "attack: fgsm", "attack: fsgm", "unknown attack 'fsgm'.*'fgsm'"),
+        ("papers/toy.yaml", "- robustness\n", "- robust\n", "unknown evaluation 'robust'.*'robustness'"),
+        ("papers/toy.yaml", "pretraining: low_standard", "pretraining: low", "unknown pretraining 'low'"),
+        ("papers/toy.yaml", "backbone: tiny", "backbone: tinny", "unknown backbone 'tinny'.*'tiny'"),
+        ("scales/small.yaml", "dataset: low", "dataset: loww", "unknown data set 'loww'.*'low'"),
+        ("papers/toy.yaml", "left: at", "left: att", "unknown method 'att'.*'at'"),
+        ("papers/toy.yaml", "right: partial", "right: partiall", "unknown method 'partiall'.*'partial'"),
+        ("scales/small.yaml", "backbone: tiny", "backbone: tinny", "unknown backbone 'tinny'.*'tiny'"),
+        ("scales/small.yaml", "method: standard", "method: standart", "unknown method 'standart'.*'standard'"),
+        ("scales/small.yaml", "attack: fgsm", "attack: fsgm", "unknown attack 'fsgm'.*'fgsm'"),
     ],
 )
 def test_a_name_that_nothing_defines_is_named_with_the_nearest(folder, file, old, new, message):
@@ -92,8 +96,62 @@ def test_a_name_that_nothing_defines_is_named_with_the_nearest(folder, file, old
         Plan(Config(folder=folder))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"methods": {"none": toy_config.method()}}, r"methods\.none.*'implementation'|methods\.none.*'from'"),
+        ({"tables": {"main": {"across": "datasets", "metric": "fgsm"}}}, r"tables\.main"),
+        ({"tables": {"new": {"title": "T", "experiment": "main", "caption": "C"}}}, r"tables\.new.*'columns'"),
+    ],
+)
+def test_a_method_is_trained_or_derived_and_a_table_has_columns_or_goes_across_data_sets(change, message, tmp_path):
+    with pytest.raises(ConfigError, match=f"(?s){message}"):
+        toy_config.write(tmp_path / "config", paper=change)
+
+
+@pytest.mark.parametrize(
+    ("key", "change", "message"),
+    [
+        ("scale", {"papers": {"toy": {"experiments": {"mian": {}}}}}, "unknown experiment 'mian'.*small.*'main'"),
+        ("scale", {"papers": {"toy": {"evaluations": {"robust": {}}}}}, "unknown evaluation 'robust'.*'robustness'"),
+        ("scale", {"papers": {"toy": {"overrides": {"partiall": {}}}}}, "unknown method 'partiall'.*'partial'"),
+        ("scale", {"papers": {"toy": {"methods": ["att"]}}}, "unknown method 'att'.*'at'"),
+        ("scale", {"attacks": {"fsgm": {"steps": 2}}}, "unknown attack 'fsgm'.*'fgsm'"),
+        ("paper", {"evaluations": {"robustness": {"methods": ["att"]}}}, "unknown method 'att'.*toy.yaml.*'at'"),
+        ("paper", {"tables": {"main": {"rows": ["att"]}}}, "unknown method 'att'.*toy.yaml.*'at'"),
+    ],
+)
+def test_a_name_that_would_do_nothing_is_an_error(key, change, message, tmp_path):
+    config = toy_config.write(tmp_path / "config", **{key: change})
+    with pytest.raises(ConfigError, match=f"(?s){message}"):
+        Plan(config)
+
+
+def test_what_is_checked_of_an_attack_names_attacks():
+    """A misspelt one would be compared with nothing, and never raise an alarm."""
+    attacks = load_document(ROOT / "config" / "attacks.yaml", "attacks").values["attacks"]
+    named = {
+        other
+        for attack in attacks.values()
+        for other in (*attack.get("checks", {}).get("not_weaker_than", []), attack.get("checks", {}).get("gap_to"))
+    }
+    assert named - {None} <= set(attacks)
+    assert len(named) > 5
+
+
+def test_every_iterated_attack_of_the_catalogue_is_compared_with_a_weaker_one():
+    attacks = load_document(ROOT / "config" / "attacks.yaml", "attacks").values["attacks"]
+    for name, attack in attacks.items():
+        if attack["algorithm"] != "none":
+            assert attack["checks"].keys() & {"not_weaker_than", "gap_to"}, name
+
+
+def test_the_small_configuration_is_sound(folder):
+    assert Plan(Config(folder=folder)).runs
+
+
 def test_a_float_epsilon_is_refused_since_it_would_not_be_exact(folder):
-    edit(folder / "papers" / "twins.yaml", "eps: {value: 8/255", "eps: {value: 0.031")
+    edit(folder / "papers" / "toy.yaml", "value: 1/5", "value: 0.2")
     with pytest.raises(ConfigError, match=r"(?s)threat\.eps.*exact fraction"):
         Config(folder=folder)
 

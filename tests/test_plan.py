@@ -7,27 +7,66 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import Config
-from pipeline.cost import attack_passes, critical_path, describe, step_seconds, training_passes
-from pipeline.errors import RobustftError
+from pipeline.cost import IN_BUNDLE_S, START_UP_S, attack_passes, critical_path, describe, step_seconds, training_passes
+from pipeline.errors import ConfigError, RobustftError
 from pipeline.plan import Plan
+from pipeline.steps import implementations
+from tests import toy_config
+from tests.toy_config import method, paper, part, pretraining
 
 ROOT = Path(__file__).resolve().parents[1]
+AVERAGE = part("pipeline.models.ensemble:Ensemble", weights=[1, 2])
 
 
 @pytest.fixture(scope="module")
-def plan() -> Plan:
+def demo() -> Plan:
     return Plan(Config(scale="demo"))
 
 
-def test_the_demo_holds_the_methods_of_the_paper_for_three_seeds(plan):
-    runs = {(run.method, run.seed) for run in plan.runs if run.experiment == "main"}
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory) -> Plan:
+    return Plan(toy_config.write(tmp_path_factory.mktemp("plan") / "config"))
+
+
+@pytest.fixture
+def planned(tmp_path):
+    """Plan the small configuration with some values replaced."""
+    return lambda **changes: Plan(toy_config.write(tmp_path / "config", **changes))
+
+
+def trained(plan: Plan, method: str, seed: int = 0, dataset: str = "high"):
+    """The training step of a run of the small paper."""
+    return plan.step("train", f"toy/main/{dataset}/{method}/seed{seed}")
+
+
+def ids(plan: Plan, kind: str) -> list[str]:
+    return [step.id for step in plan.of_kind(kind)]
+
+
+def test_the_demo_holds_every_method_of_every_paper_unless_the_scale_says_otherwise(demo):
+    for name, document in demo.config.papers.items():
+        override = demo.config.scale["papers"].get(name, {})
+        for experiment, values in document.values["experiments"].items():
+            runs = {(run.method, run.seed) for run in demo.runs if (run.paper, run.experiment) == (name, experiment)}
+            methods = [method for method in values["methods"] if method in override.get("methods", values["methods"])]
+            assert {method for method, _ in runs} == set(methods), f"{name}/{experiment}"
+            seeds = override.get("experiments", {}).get(experiment, {}).get("seeds", override.get("seeds"))
+            wanted = [seed for seed in values["seeds"] if seeds is None or seed in seeds]
+            assert {seed for _, seed in runs} == set(wanted), f"{name}/{experiment}"
+
+
+def test_the_demo_of_twins_compares_at_least_its_methods_and_their_controls(demo):
+    runs = {(run.method, run.seed) for run in demo.runs if (run.paper, run.experiment) == ("twins", "main")}
     methods = {"linear_probe", "at", "at_scaled", "trades", "trades_released", "twins_at", "twins_trades"}
     methods |= {"twins_trades_half_beta", "twins_trades_released"}
-    assert runs == {(method, seed) for method in methods for seed in (0, 1, 2)}
-    assert [run.method for run in plan.runs if run.experiment == "control"] == ["standard"]
+    assert runs >= {(method, seed) for method in methods for seed in (0, 1, 2)}
+    control = [run.method for run in demo.runs if (run.paper, run.experiment) == ("twins", "control")]
+    assert control == ["standard"]
 
 
-def test_each_step_reads_what_an_earlier_step_writes(plan):
+@pytest.mark.parametrize("which", ["demo", "plan"])
+def test_each_step_reads_what_an_earlier_step_writes(which, request):
+    plan = request.getfixturevalue(which)
     made: set[str] = set()
     for step in plan.steps.values():
         assert set(step.inputs.values()) <= made, step.key
@@ -37,81 +76,563 @@ def test_each_step_reads_what_an_earlier_step_writes(plan):
     assert len(paths) == len(set(paths)), "two steps write one file"
 
 
-def test_equal_configuration_gives_equal_digests(plan):
+def test_equal_configuration_gives_equal_digests(demo):
     again = Plan(Config(scale="demo"))
-    assert {k: s.digest for k, s in plan.steps.items()} == {k: s.digest for k, s in again.steps.items()}
+    assert {k: s.digest for k, s in demo.steps.items()} == {k: s.digest for k, s in again.steps.items()}
 
 
-def test_digests_tell_runs_apart(plan):
-    digests = [step.digest for step in plan.steps.values()]
+@pytest.mark.parametrize("which", ["demo", "plan"])
+def test_digests_tell_runs_apart(which, request):
+    digests = [step.digest for step in request.getfixturevalue(which).steps.values()]
     assert len(digests) == len(set(digests))
 
 
 def test_how_often_the_state_is_saved_is_no_part_of_a_steps_identity(plan):
-    step = plan.step("train", "twins/main/digits_5to9/at/seed0")
+    step = trained(plan, "at")
     assert "save_every_steps" not in str(step.spec)
-    assert step.settings["save_every_steps"] == 40
+    assert step.settings["save_every_steps"] == 2
 
 
-def test_the_pretraining_is_part_of_a_runs_identity(plan):
-    initial = plan.step("train", "pretraining/digits_at")
-    assert plan.step("train", "twins/main/digits_5to9/at/seed0").spec["initial"] == initial.digest
-    assert plan.step("train", "twins/control/digits_5to9/standard/seed0").spec["initial"] is None
+# -- what a run starts from --------------------------------------------------------------------------------------------
 
 
-def test_validation_is_never_test(plan):
-    for run in plan.runs:
-        assert run.step.spec["recipe"]["selection"] in ("last", "best_validation")
+def test_the_pretraining_is_part_of_a_runs_identity(planned):
+    plan = planned()
+    step, source = trained(plan, "at"), plan.step("train", "pretraining/low_standard")
+    assert step.spec["initial"] == {"digests": [source.digest], "from": [], "parts": None, "derivation": None}
+    assert step.inputs == {
+        "data": "results/data/digits.safetensors",
+        "initial": "results/small/pretraining/low_standard/checkpoint.safetensors",
+    }
+    longer = planned(scale={"pretraining": {"low_standard": {"recipe": {"epochs": 3}}}})
+    assert trained(longer, "at").digest != step.digest
 
 
-def test_parts_cover_the_images_once(tmp_path):
-    import shutil
+def test_a_run_from_scratch_starts_from_nothing_and_no_pretraining_is_planned(planned):
+    plan = planned(paper=paper(experiment={"pretraining": "none"}))
+    assert trained(plan, "at").spec["initial"] is None
+    assert list(trained(plan, "at").inputs) == ["data"]
+    assert not [id for id in ids(plan, "train") if id.startswith("pretraining/")]
 
-    folder = Path(shutil.copytree(ROOT / "config", tmp_path / "config"))
-    scale = folder / "scales" / "demo.yaml"
-    scale.write_text(scale.read_text().replace("shard_images: 128}", "shard_images: 50, parts: 3}"))
-    plan = Plan(Config(scale="demo", folder=folder))
-    steps = [e.step for e in plan.evaluations if e.run.step.id == "twins/main/digits_5to9/at/seed0"]
-    assert [step.spec["images"] for step in steps] == [[0, 42], [42, 85], [85, 128]]
+
+def test_only_the_data_and_pretrainings_that_the_chosen_papers_need_are_planned(planned):
+    more = {"unneeded": pretraining(dataset="spared")}
+    plan = planned(scale={"pretraining": more})
+    assert ids(plan, "data") == ["digits"]  # the source of `spared` is never read
+    assert [id for id in ids(plan, "train") if id.startswith("pretraining/")] == ["pretraining/low_standard"]
+    plan = planned(scale={"pretraining": more}, paper=paper(experiment={"pretraining": "unneeded"}))
+    assert sorted(ids(plan, "data")) == ["digits", "spare"]
+    assert [id for id in ids(plan, "train") if id.startswith("pretraining/")] == ["pretraining/unneeded"]
+
+
+def test_what_one_paper_needs_is_not_planned_for_another(tmp_path):
+    import yaml
+
+    toy_config.write(tmp_path / "config")
+    toy = yaml.safe_load((tmp_path / "config" / "papers" / "toy.yaml").read_text())
+    toy["paper"], toy["experiments"]["main"]["pretraining"] = "second", "none"
+    toy["experiments"]["main"]["datasets"] = ["spared"]
+    (tmp_path / "config" / "papers" / "second.yaml").write_text(yaml.safe_dump(toy))
+    both, one = (Plan(Config(papers=papers, folder=tmp_path / "config")) for papers in (None, "second"))
+    assert ids(both, "data") == ["spare", "digits"]
+    assert ids(one, "data") == ["spare"]
+    assert not [id for id in ids(one, "train") if not id.startswith("second/")]
+    assert {key: both.steps[key].digest for key in one.steps if key != "seal:small"} == {
+        key: step.digest for key, step in one.steps.items() if key != "seal:small"
+    }
+
+
+def test_a_corrupted_source_is_made_from_the_data_set_that_it_corrupts(planned):
+    corrupted = {
+        "title": "C",
+        "loader": "pipeline.data.corruptions:load",
+        "corrupted_from": {"dataset": "spared", "split": "test", "images": 4},
+        "corruptions": ["fog", "snow"],
+        "draw_seed": 0,
+        "licence": "L",
+        "shape": [1, 8, 8],
+        "levels": 255,
+    }
+    foggy = {"title": "Fog", "source": "bad", "corruption": "fog", "classes": [0, 1], "splits": {"test": 20}}
+    datasets = {"sources": {"bad": corrupted}, "datasets": {"foggy": foggy}}
+    assert ids(planned(datasets=datasets), "data") == ["digits"]
+    evaluation = {"attacks": ["clean"], "split": "test", "shard_images": 8, "parts": 1, "datasets": ["foggy"]}
+    change = paper(evaluations={"fog": evaluation}, experiment={"evaluations": ["fog"]})
+    plan = planned(datasets=datasets, paper=change)
+    assert ids(plan, "data") == ["digits", "spare", "bad"]  # the clean images come first
+    assert plan.step("data", "bad").inputs == {"clean": "results/data/spare.safetensors"}
+    assert "pipeline/data/corruptions.py" in plan.step("data", "bad").sources()
+    assert plan.evaluations[0].step.inputs["data"] == "results/data/bad.safetensors"
+    assert plan.evaluations[0].step.spec["images"] == [0, 20]
+
+
+def test_a_paper_may_have_stand_ins_of_its_own_in_the_place_of_the_shared_ones(planned):
+    shared, own = {"cifar10": "high", "svhn": "low"}, {"cifar10": "named"}
+    change = paper(experiment={"datasets": ["cifar10", "svhn"]})
+    scale = {"stand_ins": {"datasets": shared}}
+    assert {run.dataset for run in planned(paper=change, scale=scale).runs} == {"high", "low"}
+    scale["papers"] = {"toy": {"stand_ins": {"datasets": own}}}
+    assert {run.dataset for run in planned(paper=change, scale=scale).runs} == {"named"}
+
+
+def test_a_pretraining_of_a_paper_may_be_laid_over_and_stood_in_for_by_the_scale(planned):
+    own = pretraining(dataset="imagenet", recipe={"epochs": 90})
+    plan = planned(
+        paper=paper(pretraining={"robust": own}, experiment={"pretraining": "robust"}),
+        scale={"pretraining": {"robust": {"recipe": {"epochs": 3}}}, "stand_ins": {"datasets": {"imagenet": "low"}}},
+    )
+    spec = plan.step("train", "pretraining/robust").spec
+    assert (spec["recipe"]["epochs"], spec["recipe"]["batch_size"], spec["dataset"]["name"]) == (3, 8, "low")
+    plan = planned(
+        paper=paper(pretraining={"robust": own}, experiment={"pretraining": "robust"}),
+        scale={"stand_ins": {"pretraining": {"robust": "low_standard"}}},
+    )
+    assert [id for id in ids(plan, "train") if id.startswith("pretraining/")] == ["pretraining/low_standard"]
+
+
+def test_a_method_may_have_a_pretraining_a_recipe_and_parts_of_its_own(planned):
+    plan = planned(
+        scale={"pretraining": {"low_at": pretraining(method="at")}},
+        paper={
+            "methods": {
+                "partial": {
+                    "pretraining": "low_at",
+                    "pretrained_parts": ["backbone.stem"],
+                    "recipe": {"lr": 1.5, "warmup_steps": 4},
+                    "trains_on": "validation",
+                }
+            }
+        },
+    )
+    other, step = trained(plan, "at").spec, trained(plan, "partial").spec
+    source = plan.step("train", "pretraining/low_at")
+    assert step["initial"] == {
+        "digests": [source.digest],
+        "from": [],
+        "parts": ["backbone.stem"],
+        "derivation": None,
+    }
+    assert step["recipe"] == {**other["recipe"], "lr": 1.5, "warmup_steps": 4}
+    assert (step["split"], other["split"]) == ("validation", "train")
+    assert other["initial"]["digests"] == [plan.step("train", "pretraining/low_standard").digest]
+
+
+def test_the_scale_may_override_one_methods_recipe_parameters_and_tuning(planned):
+    tuned = {"title": "M", "color": "#000000", "implementation": toy_config.AT, "parameters": {"weight": 2.0}}
+    tuned["tuning"] = part("pipeline.models.tuning:Partial", frozen=["backbone.stem"])
+    override = {
+        "recipe": {"lr": 0.5},
+        "parameters": {"weight": 3.0},
+        "tuning": {"parameters": {"frozen": ["head"]}},
+    }
+    plan = planned(
+        paper=paper(methods={"tuned": tuned}, experiment={"methods": ["at", "tuned"]}, tables={}, claims=[]),
+        scale={"papers": {"toy": {"overrides": {"tuned": override}, "recipe": {"epochs": 1}}}},
+    )
+    spec = trained(plan, "tuned").spec
+    assert spec["method"]["parameters"] == {"weight": 3.0}
+    assert spec["method"]["tuning"] == part("pipeline.models.tuning:Partial", frozen=["head"])
+    assert (spec["recipe"]["lr"], spec["recipe"]["epochs"]) == (0.5, 1)
+    assert trained(plan, "at").spec["recipe"]["lr"] == 0.05
+    assert trained(plan, "at").spec["method"] == {
+        "name": "at",
+        "implementation": toy_config.AT,
+        "parameters": {},
+        "tuning": None,
+    }
+
+
+def test_the_scale_may_override_one_experiments_budget_and_seeds(planned):
+    own = {"recipe": {"epochs": 5}, "training_attack": {"steps": 3}, "monitor": {"images": 2}, "seeds": [1]}
+    scale = {"papers": {"toy": {"recipe": {"epochs": 4, "lr": 0.25}, "experiments": {"main": own}}}}
+    plan = planned(scale=scale)
+    assert [run.seed for run in plan.runs] == [1, 1]
+    spec = trained(plan, "at", seed=1).spec
+    assert (spec["recipe"]["epochs"], spec["recipe"]["lr"]) == (5, 0.25)
+    assert (spec["training_attack"]["steps"], spec["monitor"]["images"]) == (3, 2)
+
+
+DERIVED = {
+    "merged": method(**{"from": ["at", "partial"]}, derivation=AVERAGE),
+    "continued": method(toy_config.STANDARD, **{"from": ["at"]}),
+    "zero_shot": method(**{"from": ["initial"]}),
+    "averaged": method(toy_config.AT, **{"from": ["partial", "initial"]}, derivation=AVERAGE),
+}
+ALL = paper(methods=DERIVED, experiment={"methods": ["at", "partial", *DERIVED]})
+
+
+def test_a_method_with_from_and_no_implementation_is_evaluated_and_not_trained(planned):
+    plan = planned(paper=ALL)
+    assert not [id for id in ids(plan, "train") if "/merged/" in id or "/zero_shot/" in id]
+    for seed in (0, 1):
+        (evaluation,) = [e for e in plan.evaluations if (e.run.method, e.run.seed) == ("merged", seed)]
+        at, partial = trained(plan, "at", seed), trained(plan, "partial", seed)
+        assert evaluation.run.trained is False
+        assert evaluation.run.steps == (at, partial)
+        assert evaluation.step.spec["models"] == [at.digest, partial.digest]
+        assert evaluation.step.spec["derivation"] == AVERAGE
+        assert evaluation.step.inputs == {
+            "data": "results/data/digits.safetensors",
+            "checkpoint1": at.outputs["checkpoint"],
+            "checkpoint2": partial.outputs["checkpoint"],
+        }
+        assert "pipeline/models/ensemble.py" in evaluation.step.sources()
+
+
+def test_initial_is_the_pretrained_model_itself(planned):
+    plan = planned(paper=ALL)
+    source = plan.step("train", "pretraining/low_standard")
+    for evaluation in (e for e in plan.evaluations if e.run.method == "zero_shot"):
+        assert evaluation.step.spec["models"] == [source.digest]
+        assert evaluation.step.inputs["checkpoint"] == source.outputs["checkpoint"]
+
+
+def test_a_method_with_from_and_an_implementation_is_trained_from_those_runs_of_its_seed(planned):
+    plan = planned(paper=ALL)
+    for seed in (0, 1):
+        at, partial = trained(plan, "at", seed), trained(plan, "partial", seed)
+        source = plan.step("train", "pretraining/low_standard")
+        step = trained(plan, "continued", seed)
+        expected = {"digests": [at.digest], "from": ["from_at"], "parts": None, "derivation": None}
+        assert step.spec["initial"] == expected
+        assert step.inputs["from_at"] == at.outputs["checkpoint"]
+        step = trained(plan, "averaged", seed)
+        assert step.spec["initial"] == {
+            "digests": [partial.digest, source.digest],
+            "from": ["from_partial", "initial"],
+            "parts": None,
+            "derivation": AVERAGE,
+        }
+        assert step.inputs["initial"] == source.outputs["checkpoint"]
+        assert step.inputs["from_partial"] == partial.outputs["checkpoint"]
+        assert "pipeline/models/tuning.py" in step.sources()
+
+
+@pytest.mark.parametrize(
+    ("methods", "source"),
+    [(["at", "partial", "continued"], "nothing"), (["at", "continued", "partial"], "partial"), (["continued"], "at")],
+    ids=["unknown", "later", "left out"],
+)
+def test_from_a_method_that_is_unknown_later_or_left_out_is_an_error(methods, source, planned):
+    continued = method(toy_config.STANDARD, **{"from": [source]})
+    change = paper(methods={"continued": continued}, experiment={"methods": methods}, tables={}, claims=[])
+    with pytest.raises(ConfigError, match=r"(?s)'continued' starts from a run that is not planned before it") as error:
+        planned(paper=change)
+    assert f"toy/main/high/{source}/seed0" in str(error.value)
+
+
+# -- data of experiments and evaluations -------------------------------------------------------------------------------
+
+
+def test_an_auxiliary_data_set_is_an_input_with_its_specification_and_may_be_stood_in_for(planned):
+    plan = planned(
+        paper=paper(experiment={"auxiliary": "imagenet"}), scale={"stand_ins": {"datasets": {"imagenet": "spared"}}}
+    )
+    step = trained(plan, "at")
+    assert step.inputs["auxiliary"] == "results/data/spare.safetensors"
+    assert step.spec["auxiliary"]["name"] == "spared"
+    assert step.spec["auxiliary"]["augmentation"] == {"pad": 0, "flip": False}
+    assert trained(planned(), "at").spec["auxiliary"] is None
+
+
+def test_a_data_set_with_names_gives_a_text_for_each_class(planned):
+    plan = planned(paper=paper(experiment={"datasets": ["named", "high"]}))
+    assert trained(plan, "at", dataset="named").spec["dataset"]["prompts"] == ["the digit five", "the digit six"]
+    assert trained(plan, "at").spec["dataset"]["prompts"] is None
+
+
+ELSEWHERE = {"attacks": ["clean"], "split": "test", "shard_images": 8, "parts": 1, "datasets": ["named", "low"]}
+
+
+def test_an_evaluation_may_be_on_data_sets_of_its_own(planned):
+    plan = planned(
+        paper=paper(evaluations={"zero_shot": ELSEWHERE}, experiment={"evaluations": ["robustness", "zero_shot"]})
+    )
+    found = {(e.name, e.dataset): e.step for e in plan.evaluations if (e.run.method, e.run.seed) == ("at", 0)}
+    assert set(found) == {("robustness", "high"), ("zero_shot", "named"), ("zero_shot", "low")}
+    step = found["zero_shot", "named"]
+    assert step.id == "toy/main/high/at/seed0/zero_shot-named.1of1"
+    assert (step.spec["dataset"], step.spec["prompts"]) == ("named", ["the digit five", "the digit six"])
+    # The texts are read by the pre-trained model's tower.
+    assert step.inputs["texts"] == plan.step("train", "pretraining/low_standard").outputs["checkpoint"]
+    assert found["zero_shot", "low"].spec["prompts"] is None  # it names no classes: the run's own head is judged
+    own = found["robustness", "high"]
+    assert own.spec["prompts"] is None
+    assert "texts" not in own.inputs
+    members = plan.step("numbers", "toy").spec["members"]
+    assert {(m["evaluation"], m["dataset"]) for m in members} == set(found)
+    assert plan.step("table", "toy/main").spec["datasets"] == {
+        "high": "High digits",
+        "named": "Named digits",
+        "low": "Low digits",
+    }
+
+
+def test_from_scratch_the_texts_are_read_by_the_runs_own_model(planned):
+    plan = planned(
+        paper=paper(
+            evaluations={"zero_shot": ELSEWHERE}, experiment={"evaluations": ["zero_shot"], "pretraining": "none"}
+        )
+    )
+    (step,) = [e.step for e in plan.evaluations if (e.run.method, e.run.seed, e.dataset) == ("at", 0, "named")]
+    assert step.inputs["texts"] == step.inputs["checkpoint"] == trained(plan, "at").outputs["checkpoint"]
+
+
+def test_an_evaluation_may_be_of_some_seeds_and_some_methods(planned):
+    some = {**ELSEWHERE, "datasets": ["high"], "seeds": [1], "methods": ["partial"]}
+    plan = planned(paper=paper(evaluations={"some": some}, experiment={"evaluations": ["robustness", "some"]}))
+    assert [(e.run.method, e.run.seed) for e in plan.evaluations if e.name == "some"] == [("partial", 1)]
+    assert len([e for e in plan.evaluations if e.name == "robustness"]) == 4
+
+
+def test_a_data_set_that_two_names_stand_for_is_evaluated_once(planned):
+    plan = planned(
+        paper=paper(
+            evaluations={"zero_shot": {**ELSEWHERE, "datasets": ["flowers", "cars", "nowhere"]}},
+            experiment={"evaluations": ["zero_shot"]},
+        ),
+        scale={"stand_ins": {"datasets": {"flowers": "named", "cars": "named"}}},
+    )
+    assert [e.dataset for e in plan.evaluations] == ["named"] * 4
+
+
+def test_an_evaluation_takes_no_more_images_than_there_are(planned):
+    plan = planned(paper={"evaluations": {"robustness": {"images": 500}}})
+    assert plan.evaluations[0].step.spec["images"] == [0, 20]
+
+
+def test_parts_cover_the_images_once(planned):
+    plan = planned(scale={"papers": {"toy": {"evaluations": {"robustness": {"images": 17, "parts": 3}}}}})
+    steps = [e.step for e in plan.evaluations if e.run.step.id == "toy/main/high/at/seed0"]
+    assert [step.spec["images"] for step in steps] == [[0, 5], [5, 11], [11, 17]]
     assert [step.id.rsplit("/")[-1] for step in steps] == [f"robustness.{part}of3" for part in (1, 2, 3)]
 
 
+def test_an_attack_may_have_a_threat_of_its_own_and_the_scale_another(planned):
+    attacks = {"attacks": {"pgd2": {"threat": {"norm": "l2", "eps": "1/2"}}}}
+    both = {"evaluations": {"robustness": {"attacks": ["fgsm", "pgd2"]}}}
+    found = {a["name"]: a for a in planned(attacks=attacks, paper=both).evaluations[0].step.spec["attacks"]}
+    assert found["pgd2"]["threat"] == {"norm": "l2", "eps": "1/2"}
+    assert "threat" not in found["fgsm"]
+    scale = {"attacks": {"pgd2": {"threat": {"eps": "2"}, "steps": 7}}}
+    found = {
+        a["name"]: a for a in planned(attacks=attacks, paper=both, scale=scale).evaluations[0].step.spec["attacks"]
+    }
+    assert found["pgd2"]["threat"] == {"norm": "l2", "eps": "2"}
+    assert found["pgd2"]["steps"] == 7
+
+
+def test_what_is_checked_of_an_attack_is_no_part_of_the_attack(planned):
+    checks = {"attacks": {"fgsm": {"checks": {"not_weaker_than": ["clean"]}}}}
+    plain, checked = planned(), planned(attacks=checks)
+    for one, other in zip(plain.of_kind("attack"), checked.of_kind("attack"), strict=True):
+        assert one.digest == other.digest
+    assert plain.step("numbers", "toy").digest != checked.step("numbers", "toy").digest
+    assert checked.step("numbers", "toy").spec["checks"] == {"fgsm": {"not_weaker_than": ["clean"]}}
+
+
+# -- sources -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_implementation_of_a_specification_is_found_however_deep_and_once():
+    tree = {
+        "implementation": "a:A",
+        "parameters": {"defences": [{"implementation": "b:B"}, {"implementation": "c:C", "x": {"through": "d:d"}}]},
+        "again": {"implementation": "a:A"},
+        "through": "exported_model",
+        "attacks": [{"through": "e:e"}, {"implementation": 3}],
+        "title": "f:F",
+    }
+    assert implementations(tree) == ("a:A", "b:B", "c:C", "d:d", "e:e")
+
+
+def test_a_steps_sources_hold_what_its_specification_names_however_deep(planned):
+    inner = {"implementation": "pipeline.methods.trades:Trades", "parameters": {"beta": 6.0}}
+    nested = method(toy_config.STANDARD, parameters={"defences": [{"name": "t", **inner}]})
+    plan = planned(paper=paper(methods={"nested": nested}, experiment={"methods": ["at", "partial", "nested"]}))
+    assert "pipeline/methods/trades.py" in trained(plan, "nested").sources()
+    assert "pipeline/methods/trades.py" not in trained(plan, "at").sources()
+    assert "pipeline/models/tuning.py" in trained(plan, "partial").sources()
+
+
+def test_an_attack_job_depends_on_the_attacks_backbone_and_tuning_that_it_names_and_on_no_method(planned):
+    function = {
+        "title": "F",
+        "algorithm": "function",
+        "implementation": "pipeline.attacks.unseen:elastic",
+        "threat": {"norm": "linf", "eps": "1"},
+        "through": "pipeline.models.prompts:without_prompts",
+    }
+    plan = planned(
+        attacks={"attacks": {"elastic": function}}, paper={"evaluations": {"robustness": {"attacks": ["elastic"]}}}
+    )
+    sources = plan.evaluations[0].step.sources()
+    assert {"pipeline/attacks/unseen.py", "pipeline/models/prompts.py", "pipeline/models/resnet.py"} <= set(sources)
+    assert not [name for name in sources if name.startswith("pipeline/methods/")]
+
+
+# -- bundles -----------------------------------------------------------------------------------------------------------
+
+
+def test_bundles_hold_every_training_and_attack_of_the_runs_once_and_nothing_else(planned):
+    for plan in (planned(), planned(paper=ALL)):
+        bundled = [step.key for bundle in plan.bundles() for step in bundle.steps]
+        expected = [step.key for step in plan.of_kind("train") if not step.id.startswith("pretraining/")]
+        expected += [step.key for step in plan.of_kind("attack")]
+        assert sorted(bundled) == sorted(expected)
+
+
+def test_a_bundle_is_one_methods_seeds_and_each_step_comes_after_what_it_reads(planned):
+    plan = planned(paper=ALL)
+    assert [bundle.name for bundle in plan.bundles()] == [
+        f"toy_main_high_{name}" for name in ("at", "partial", *DERIVED)
+    ]
+    made = {path for kind in ("data", "train") for step in plan.of_kind(kind) for path in step.outputs.values()}
+    made -= {path for bundle in plan.bundles() for step in bundle.steps for path in step.outputs.values()}
+    for bundle in plan.bundles():
+        for step in bundle.steps:
+            assert set(step.inputs.values()) <= made, step.key
+            made |= set(step.outputs.values())
+    bundle = plan.bundle("toy_main_high_at")
+    assert [step.kind for step in bundle.steps] == ["train", "attack", "train", "attack"]
+    assert [step.kind for step in plan.bundle("toy_main_high_merged").steps] == ["attack", "attack"]
+
+
+def test_a_bundle_holds_as_many_methods_as_the_scale_says(planned):
+    alone, pairs = (planned(paper=ALL, scale={"bundle": most}).bundles() for most in (1, 2))
+    keys = [[step.key for step in bundle.steps] for bundle in alone]
+    joined = [[key for one in keys[first : first + 2] for key in one] for first in range(0, len(keys), 2)]
+    assert [[step.key for step in bundle.steps] for bundle in pairs] == joined
+    assert [bundle.name for bundle in pairs] == [bundle.name for bundle in alone[::2]]
+
+
+def test_an_unknown_bundle_offers_the_nearest(plan):
+    with pytest.raises(ConfigError, match="did you mean 'toy_main_high_at'"):
+        plan.bundle("toy_main_high_ta")
+
+
+# -- the report --------------------------------------------------------------------------------------------------------
+
+
+def test_the_numbers_know_of_each_runs_histories(planned):
+    plan = planned(paper=ALL)
+    step = plan.step("numbers", "toy")
+    told = {(t["method"], t["seed"]): (t["histories"], t["trained"]) for t in step.spec["trainings"]}
+    assert told["at", 1] == (["toy/main/high/at/seed1"], True)
+    assert told["merged", 1] == (["toy/main/high/at/seed1", "toy/main/high/partial/seed1"], False)
+    assert ("zero_shot", 0) not in told  # nothing was trained for it here
+    for histories, _ in told.values():
+        assert all(step.inputs[name].endswith("/history.csv") for name in histories)
+
+
+def test_a_table_may_show_some_rows_and_only_those_that_were_run(planned):
+    tables = {"some": {"title": "T", "experiment": "main", "columns": ["clean"], "caption": "C", "rows": ["partial"]}}
+    assert planned(paper={"tables": tables}).step("table", "toy/some").spec["rows"] == ["partial"]
+    plan = planned(paper={"tables": tables}, scale={"papers": {"toy": {"methods": ["at"]}}})
+    assert plan.step("table", "toy/some").spec["rows"] == []
+    assert plan.step("table", "toy/main").spec["rows"] == ["at"]
+
+
+def test_a_figure_reads_the_numbers_the_histories_of_trained_runs_and_ledgers_if_it_asks(planned):
+    figure = {"title": "F", "experiment": "main", "caption": "C", "methods": ["at", "zero_shot"]}
+    figure["kind"] = "pipeline.report.figures.twins_diagnostics:draw"
+    plan = planned(paper={**ALL, "figures": {"plain": figure, "deep": {**figure, "ledgers": True}}})
+    plain, deep = plan.step("figure", "toy/plain"), plan.step("figure", "toy/deep")
+    runs = {"toy/main/high/at/seed0", "toy/main/high/at/seed1"}
+    assert set(plain.inputs) == {"numbers", *runs}
+    assert {member["history"] for member in plain.spec["members"]} == runs
+    shown = [e.step.id for e in plan.evaluations if e.run.method in ("at", "zero_shot")]
+    assert set(deep.inputs) == {"numbers", *runs, *shown}
+    assert [member["ledger"] for member in deep.spec["ledgers"]] == shown
+    assert plain.spec["ledgers"] == []
+
+
+def test_a_claims_data_set_may_be_stood_in_for(planned):
+    claim = {"id": "c", "statement": "s", "kind": "ordering", "experiment": "main", "left": "at", "right": "partial"}
+    claim |= {"metric": "clean", "source": "S", "confidence": "direct", "dataset": "cifar10"}
+    plan = planned(paper={"claims": [claim]}, scale={"stand_ins": {"datasets": {"cifar10": "high"}}})
+    assert [claim["dataset"] for claim in plan.step("verdicts", "toy").spec["claims"]] == ["high"]
+
+
+@pytest.mark.parametrize("which", ["demo", "plan"])
+def test_validation_is_never_test(which, request):
+    for step in request.getfixturevalue(which).of_kind("train"):
+        assert step.spec["recipe"]["selection"] in ("last", "best_validation")
+        assert step.spec["split"] in ("train", "validation")
+
+
 def test_an_unknown_step_offers_the_nearest(plan):
-    with pytest.raises(RobustftError, match="did you mean 'twins/main'"):
-        plan.step("table", "twins/mian")
+    with pytest.raises(RobustftError, match="did you mean 'toy/main'"):
+        plan.step("table", "toy/mian")
+
+
+# -- cost --------------------------------------------------------------------------------------------------------------
 
 
 def test_cost_of_a_run_by_hand(plan):
-    # 160 images x 24 epochs x (10 attack passes + 1.5) + 3 splits x 64 images x 24 checks x (10 + 1)
-    spec = plan.step("train", "twins/main/digits_5to9/at/seed0").spec
-    assert training_passes(spec) == 160 * 24 * 11.5 + 3 * 64 * 24 * 11
+    # 24 images x 2 epochs x (1 attack pass + 1.5) + 3 splits x 8 images x 2 checks x (1 + 1)
+    assert training_passes(trained(plan, "at").spec) == 24 * 2 * 2.5 + 3 * 8 * 2 * 2
 
 
-def test_cost_of_an_evaluation_by_hand(plan):
+def test_cost_of_an_evaluation_by_hand(planned):
+    autoattack = {"title": "A", "algorithm": "autoattack", "version": "standard", "through": "exported_model"}
+    plan = planned(
+        attacks={"attacks": {"autoattack": autoattack}},
+        paper={"evaluations": {"robustness": {"attacks": ["clean", "fgsm", "pgd2", "autoattack"], "images": 10}}},
+    )
     spec = plan.evaluations[0].step.spec
-    gradient = 128 * (1 + 2 + 11 + 21 + 21)
-    autoattack = 128 * 0.6 * (100 + 4 * 100 + 4 * 170 + 5000 / 3)
-    assert attack_passes(spec, classes=5) == pytest.approx(gradient + autoattack)
+    # The ensemble works on the robust images (a guess of 0.6): 100 steps, 4 targets x 100, 4 x 170, 5000/3 queries.
+    expected = 10 * (1 + 2 + 3) + 10 * 0.6 * (100 + 4 * 100 + 4 * 170 + 5000 / 3)
+    assert attack_passes(spec, classes=5) == pytest.approx(expected)
 
 
 def test_the_longest_chain_is_pretraining_run_attack_and_report(plan):
-    run = plan.step("train", "twins/main/digits_5to9/at/seed0")
-    chain = step_seconds(plan, plan.step("train", "pretraining/digits_at")) + step_seconds(plan, run)
+    chain = step_seconds(plan, plan.step("train", "pretraining/low_standard")) + step_seconds(plan, trained(plan, "at"))
     chain += step_seconds(plan, plan.evaluations[0].step) + 4.0  # data, numbers, one of the report's steps, seal
     assert critical_path(plan) == pytest.approx(chain)
 
 
-def test_the_printed_plan_counts_what_there_is(plan):
-    text = describe(plan, details=True)
-    assert "28 runs, 168 measurements" in text
-    assert "twins/main/digits_5to9/twins_at/seed2/robustness.1of1" in text
-    assert "no stand-in at this scale for caltech256, cifar100, cub200, stanford_dogs" in text
+def test_a_model_of_several_checkpoints_costs_as_much_as_all_of_them(planned):
+    plan = planned(paper=ALL, scale={"bundle": 0})
+    seconds = {e.run.method: step_seconds(plan, e.step) - START_UP_S for e in plan.evaluations}
+    # 20 images, one pass for clean ones and two for FGSM, 10 microseconds each, for each checkpoint.
+    assert seconds["at"] == pytest.approx(20 * 3 * 10e-6)
+    assert seconds["merged"] == pytest.approx(2 * seconds["at"])
+    assert seconds["zero_shot"] == pytest.approx(seconds["at"])
+
+
+def test_only_the_first_step_of_a_bundle_starts_a_process(planned):
+    alone, together = planned(scale={"bundle": 0}), planned()
+    saved = {
+        key: step_seconds(alone, step) - step_seconds(together, together.steps[key])
+        for key, step in alone.steps.items()
+    }
+    first = {bundle.steps[0].key for bundle in together.bundles()}
+    others = {step.key for bundle in together.bundles() for step in bundle.steps} - first
+    assert {key for key, seconds in saved.items() if seconds > 1e-9} == others
+    assert all(seconds == pytest.approx(START_UP_S - IN_BUNDLE_S) for key, seconds in saved.items() if key in others)
+
+
+def test_the_printed_plan_counts_what_there_is(planned):
+    text = describe(
+        planned(paper={**ALL, "experiments": {"main": {**ALL["experiments"]["main"], "datasets": ["high", "cars"]}}}),
+        details=True,
+    )
+    assert "12 runs, 24 measurements" in text  # six methods, two seeds, two attacks
+    assert "toy/main/high/merged/seed1/robustness.1of1" in text
+    assert "no stand-in at this scale for cars" in text
 
 
 def test_planning_auditing_and_reporting_never_import_torch():
     modules = [
         *("pipeline.plan", "pipeline.cost", "pipeline.cli", "pipeline.provenance.audit", "pipeline.provenance.explain"),
-        *("pipeline.provenance.run", "pipeline.report.numbers", "pipeline.report.tables", "pipeline.report.verdicts"),
+        *(
+            "pipeline.provenance.run",
+            "pipeline.provenance.bundle",
+            "pipeline.report.numbers",
+            "pipeline.report.tables",
+            "pipeline.report.verdicts",
+        ),
         *("pipeline.report.figures.step", "pipeline.report.figures.twins_diagnostics", "pipeline.data.step"),
     ]
     code = (

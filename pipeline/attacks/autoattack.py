@@ -17,6 +17,7 @@ from pipeline.attacks.threat import ThreatModel
 from pipeline.errors import ConfigError
 
 STANDARD = ("apgd-ce", "apgd-t", "fab-t", "square")
+SQUARE_QUERIES = 5000
 _NORMS = {"linf": "Linf", "l2": "L2"}
 
 
@@ -48,6 +49,7 @@ class AutoAttackShard:
         classes: K; at least 4, as the targeted DLR loss compares four logits. With fewer than 10 classes the
             targeted attacks use the K-1 targets that exist, as the package advises.
         seed: given to each attack, as the driver does.
+        square_queries: of the black-box attack; the standard ensemble has 5000, and fewer is another, weaker one.
         inspect: called with (adversarial images, clean images, predictions) of what each attack broke.
     """
 
@@ -59,6 +61,7 @@ class AutoAttackShard:
         classes: int,
         seed: int,
         device: torch.device,
+        square_queries: int = SQUARE_QUERIES,
         inspect: Callable[[Tensor, Tensor, Tensor], None] = lambda *_: None,
     ) -> None:
         from pyautoattack import AutoAttack  # the import takes a third of a second; only this attack needs it
@@ -80,6 +83,7 @@ class AutoAttackShard:
             )
         self.targets = targeted_classes(classes)
         driver.apgd_targeted.n_target_classes = driver.fab.n_target_classes = self.targets
+        driver.square.n_queries = square_queries
         driver.apgd.loss = "ce"
         driver.fab.targeted, driver.fab.n_restarts = True, 1
         self._attacks: dict[str, object] = {

@@ -26,6 +26,8 @@ class Budget:
     threat: ThreatModel
     steps: int
     step_over_eps: Fraction
+    epoch: float = 0.0
+    """How many epochs of training are done, for attacks that warm up."""
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.step_over_eps <= 0:
@@ -65,12 +67,14 @@ def pgd(
     objective: Callable[[Tensor], Tensor],
     start: Start,
     generator: torch.Generator | None = None,
+    before_step: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Return adversarial images for x (n, C, H, W) in [0, 1]: the last iterate of projected ascent.
 
     Each step moves along the gradient, with respect to the images only, of the sum over images of
     `objective(forward(images))`, then projects onto the ball and clips to [0, 1]. The start is clipped too.
-    The result is detached. A random start needs a generator.
+    The result is detached. A random start needs a generator. `before_step` maps (iterate, x) to the point from which
+    a step starts, for attacks that take part of the perturbation back.
     """
     threat, step = budget.threat, float(budget.step)
     x = x.detach()
@@ -85,6 +89,8 @@ def pgd(
             noise = GAUSSIAN_SCALE * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
         x_adv = threat.project(x + noise, x)
     for _ in range(budget.steps):
+        if before_step is not None:
+            x_adv = before_step(x_adv, x)
         x_adv = x_adv.detach().requires_grad_()
         with torch.enable_grad():
             value = objective(forward(x_adv)).sum()

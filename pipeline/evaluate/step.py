@@ -6,7 +6,8 @@ a file in the step's scratch folder, so a killed job loses at most the piece it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from pipeline.attacks.autoattack import STANDARD, AutoAttackShard, ShardOutcome, targeted_classes
+from pipeline.attacks.autoattack import SQUARE_QUERIES, STANDARD, AutoAttackShard, ShardOutcome, targeted_classes
 from pipeline.attacks.objectives import OBJECTIVES
 from pipeline.attacks.pgd import Budget, pgd
 from pipeline.attacks.threat import ThreatModel
@@ -25,13 +26,34 @@ from pipeline.data.imagefile import load_split
 from pipeline.evaluate.checks import model_checks, perturbation_checks, worst
 from pipeline.evaluate.ledger import Outcome, read_piece, write_ledger, write_piece
 from pipeline.models.checkpoint import load_classifier
-from pipeline.models.classifier import Classifier
+from pipeline.models.classifier import Classifier, derived, named
 from pipeline.train.batches import Images
 from pipeline.train.device import describe, device_for
 from pipeline.train.randomness import counter_seed, generator
 
-THROUGH: dict[str, Callable[[Classifier], nn.Module]] = {"exported_model": lambda model: model}
-"""What an attack's gradient or query sees, made from the evaluated model: the `through` of config/attacks.yaml."""
+
+def through(attack: dict[str, Any], model: Classifier) -> nn.Module:
+    """Return what an attack's gradient or query sees: the evaluated model, or what `module:function` makes of it."""
+    if attack["through"] == "exported_model":
+        return model
+    seen: nn.Module = named(attack["through"])(model)
+    return seen
+
+
+def evaluated_model(spec: dict[str, Any], inputs: dict[str, Path]) -> tuple[Classifier, int]:
+    """Return the model that the specification describes, and its number of classes.
+
+    It is the checkpoint's, or what a derivation makes of several checkpoints. With `prompts` its classes are these
+    texts, read by the head of the checkpoint `texts`: how a model with a text tower is judged on another data set.
+    """
+    roles = sorted((role for role in inputs if role.startswith("checkpoint")), key=lambda role: (len(role), role))
+    loaded = [load_classifier(inputs[role]) for role in roles]
+    model = derived([model for model, _ in loaded], spec["derivation"])
+    if spec["prompts"] is None:
+        return model, loaded[0][1]["classes"]
+    reader, _ = load_classifier(inputs["texts"], prompts=spec["prompts"])
+    model.head = model.head.retargeted(reader.head)  # type: ignore[operator]
+    return model, len(spec["prompts"])
 
 
 def attack(spec: dict[str, Any], context: Context) -> None:
@@ -46,9 +68,8 @@ class Evaluator:
 
     def __init__(self, spec: dict[str, Any], context: Context, device: torch.device) -> None:
         self.spec, self.context, self.device = spec, context, device
-        model, about = load_classifier(context.inputs["checkpoint"])
+        model, self.classes = evaluated_model(spec, context.inputs)
         self.model: Classifier = model.to(device).eval().requires_grad_(False)
-        self.classes: int = about["classes"]
         self.threat = ThreatModel.of(spec["threat"])
         split = load_split(context.inputs["data"], dataset=spec["dataset"], split=spec["split"])
         self.images, self.indices = Images.of(split, device), split.indices
@@ -119,29 +140,41 @@ class Evaluator:
     def _gradient(
         self, attack: dict[str, Any], shard: tuple[int, int], x: Tensor, y: Tensor
     ) -> tuple[Outcome, dict[str, float]]:
-        x_adv = x
+        threat = self._threat(attack)
+        draws = generator(self.device, self.spec["seed"], "attack", attack["name"], shard[0])
+        x_adv, inside = x, threat
         if attack["algorithm"] == "pgd":
             x_adv = pgd(
-                THROUGH[attack["through"]](self.model),
+                through(attack, self.model),
                 x,
-                budget=Budget.of(self.spec["threat"], attack),
+                budget=Budget.of(attack.get("threat", self.spec["threat"]), attack),
                 objective=partial(OBJECTIVES[attack["objective"]], y=y),
                 start=attack["start"],
-                generator=generator(self.device, self.spec["seed"], "attack", attack["name"], shard[0]),
+                generator=draws,
             )
+        elif attack["algorithm"] == "function":
+            function, parameters = named(attack["implementation"]), attack.get("parameters", {})
+            x_adv = function(through(attack, self.model), x, y, threat=threat, generator=draws, **parameters)
+            # Its eps bounds something else than pixels (a flow, DCT coefficients); in pixels only [0, 1] must hold.
+            inside = ThreatModel("linf", Fraction(1))
         with torch.no_grad():
             prediction = self.model(x_adv).argmax(1)
-        found = perturbation_checks(self.model, x_adv, x, prediction, threat=self.threat)
-        return self._outcome(attack, shard, y, prediction, self.threat.distance(x_adv, x)), found
+        found = perturbation_checks(self.model, x_adv, x, prediction, threat=inside)
+        return self._outcome(attack, shard, y, prediction, inside.distance(x_adv, x)), found
+
+    def _threat(self, attack: dict[str, Any]) -> ThreatModel:
+        """Return the attack's own threat model if it has one, else the evaluation's."""
+        return ThreatModel.of(attack.get("threat", self.spec["threat"]))
 
     def _autoattack(
         self, attack: dict[str, Any], shard: tuple[int, int], x: Tensor, y: Tensor
     ) -> tuple[Outcome, dict[str, float]]:
         stored = self._resumed(attack, shard, x)
         found: dict[str, float] = dict(stored[1]) if stored else {}
+        threat = self._threat(attack)
 
         def inspect(x_adv: Tensor, clean: Tensor, prediction: Tensor) -> None:
-            found.update(worst(found, perturbation_checks(self.model, x_adv, clean, prediction, threat=self.threat)))
+            found.update(worst(found, perturbation_checks(self.model, x_adv, clean, prediction, threat=threat)))
 
         def rows(state: ShardOutcome) -> Outcome:
             return self._outcome(attack, shard, y, state.prediction, state.distance, state.broken_by)
@@ -153,11 +186,12 @@ class Evaluator:
             self.context.say(f"images {shard[0]}-{shard[1]}: {left}/{len(y)} robust after {done}")
 
         ensemble = AutoAttackShard(
-            THROUGH[attack["through"]](self.model),
-            threat=self.threat,
+            through(attack, self.model),
+            threat=threat,
             classes=self.classes,
             seed=counter_seed(self.spec["seed"], "autoattack", shard[0]) % 2**31,
             device=self.device,
+            square_queries=attack.get("square_queries", SQUARE_QUERIES),
             inspect=inspect,
         )
         outcome = ensemble.run(x, y, stored[0] if stored else ensemble.clean(x), after=store)

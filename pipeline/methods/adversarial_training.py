@@ -19,19 +19,15 @@ from torch import Tensor
 from pipeline.attacks.crafting import maximise_cross_entropy
 from pipeline.attacks.objectives import cross_entropy
 from pipeline.attacks.pgd import Budget
-from pipeline.methods.protocol import Loss
+from pipeline.methods.protocol import Loss, Method
 from pipeline.models.classifier import Classifier
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdversarialTraining:
+class AdversarialTraining(Method):
     """min E[ weight * max_delta CE(f(x + delta), y) ]. `weight` is 1 as published; other values are controls."""
 
     weight: float = 1.0
-
-    def prepare(self, model: Classifier) -> Classifier:
-        """Train everything."""
-        return model
 
     def perturb(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
         """PGD on cross-entropy from a uniform start, the model in evaluation mode."""
@@ -40,7 +36,3 @@ class AdversarialTraining:
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
         """Return the mean cross-entropy on adversarial images."""
         return Loss({"cross_entropy": self.weight * cross_entropy(model(x_adv), y).mean()})
-
-    def export(self, model: Classifier) -> Classifier:
-        """Return the model itself."""
-        return model

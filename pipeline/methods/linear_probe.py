@@ -10,18 +10,18 @@ from torch import Tensor
 from pipeline.attacks.crafting import maximise_cross_entropy
 from pipeline.attacks.objectives import cross_entropy
 from pipeline.attacks.pgd import Budget, evaluating
-from pipeline.methods.protocol import Loss
+from pipeline.methods.protocol import Loss, Method, Start
 from pipeline.models.classifier import Classifier
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearProbe:
+class LinearProbe(Method):
     """min over the head of E[ max_delta CE(f(x + delta), y) ]; the backbone keeps its weights and statistics.
 
     The attack goes through the whole model: features are frozen, images are not.
     """
 
-    def prepare(self, model: Classifier) -> Classifier:
+    def prepare(self, model: Classifier, start: Start | None = None) -> Classifier:
         """Freeze all but the head."""
         model.requires_grad_(False)
         model.head.requires_grad_(True)
@@ -36,7 +36,3 @@ class LinearProbe:
         with evaluating(model), torch.no_grad():
             features = model.features(x_adv)
         return Loss({"cross_entropy": cross_entropy(model.head(features), y).mean()})
-
-    def export(self, model: Classifier) -> Classifier:
-        """Return the model itself."""
-        return model

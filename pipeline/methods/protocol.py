@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 from pipeline.attacks.pgd import Budget
 from pipeline.errors import ConfigError, nearest
 from pipeline.models.classifier import Classifier
+from pipeline.models.tuning import Tuning, build_tuning
 
 
 @dataclass(frozen=True)
@@ -40,24 +41,113 @@ class Loss:
         return sums
 
 
-class Method(Protocol):
-    """A paper's objective, or a baseline's. Implementations are frozen dataclasses; their fields are the weights."""
+def _no_batches() -> Iterator[tuple[Tensor, Tensor]]:
+    return iter(())
 
-    def prepare(self, model: Classifier) -> Classifier:
+
+@dataclass(frozen=True)
+class Start:
+    """What a method may look at before training begins."""
+
+    source: Classifier | None = None
+    """The complete pre-trained model, its own head included, frozen and in evaluation mode."""
+    target: Callable[[], Iterator[tuple[Tensor, Tensor]]] = _no_batches
+    """Iterates over the training images in [0, 1] and their labels, in batches, without augmentation."""
+    auxiliary: Callable[[], Iterator[tuple[Tensor, Tensor]]] = _no_batches
+    """The same for the auxiliary data set, if the experiment has one."""
+
+
+class Method(Protocol):
+    """A paper's objective, or a baseline's. Implementations are frozen dataclasses; their fields are the weights.
+
+    Only `perturb` and `loss` have no default.
+    """
+
+    uses_source: ClassVar[bool] = False
+    """Whether `start.source` is needed; else it is None."""
+    uses_auxiliary: ClassVar[bool] = False
+    """Whether each batch also holds as many images of the experiment's auxiliary data set: after the target's, with
+    labels that count on from the number of target classes."""
+
+    def prepare(self, model: Classifier, start: Start | None = None) -> Classifier:
         """Turn a freshly initialised model into the one that is trained; what requires no gradient is frozen."""
+        return model
+
+    def auxiliary_classes(self, model: Classifier) -> Tensor | None:
+        """Return which classes of the auxiliary data set are used, (c,) int64; None for all."""
+        return None
+
+    def pretext(self, x: Tensor, y: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return the images and targets that the objective is stated on, made from a labelled batch.
+
+        A self-supervised task draws its rotations here. Targets may be (n, T), with logits (n, K, T).
+        """
+        return x, y
+
+    def begin(self, model: Classifier, *, generator: torch.Generator) -> None:
+        """Draw what is random in one step of training and leave it in the model."""
+        return
 
     def perturb(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
-        """Return the adversarial images that the loss sees, (n, C, H, W); the model's modes are left as they were."""
+        """Return the adversarial images that the loss sees, shaped as x; the model's modes are left as they were."""
 
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
         """Return the loss on clean images x, adversarial images x_adv (n, C, H, W) and labels y (n,)."""
 
     def export(self, model: Classifier) -> Classifier:
         """Return the model used at test time; it may be changed in place."""
+        return model
+
+
+@dataclass(frozen=True)
+class Tuned(Method):
+    """An objective over the parameters that a tuning trains, against attacks on what the tuning shows them."""
+
+    objective: Method
+    tuning: Tuning
+
+    @property
+    def uses_source(self) -> bool:  # type: ignore[override]
+        """As the objective."""
+        return self.objective.uses_source
+
+    @property
+    def uses_auxiliary(self) -> bool:  # type: ignore[override]
+        """As the objective."""
+        return self.objective.uses_auxiliary
+
+    def prepare(self, model: Classifier, start: Start | None = None) -> Classifier:
+        """Tune the model, then let the objective prepare it."""
+        return self.objective.prepare(self.tuning.prepare(model), start)
+
+    def auxiliary_classes(self, model: Classifier) -> Tensor | None:
+        """As the objective."""
+        return self.objective.auxiliary_classes(model)
+
+    def pretext(self, x: Tensor, y: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """As the objective."""
+        return self.objective.pretext(x, y, generator=generator)
+
+    def begin(self, model: Classifier, *, generator: torch.Generator) -> None:
+        """As the objective."""
+        self.objective.begin(model, generator=generator)
+
+    def perturb(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
+        """Craft on what the tuning shows to training attacks."""
+        with self.tuning.attacked(model):
+            return self.objective.perturb(model, x, y, budget=budget, generator=generator)
+
+    def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
+        """As the objective."""
+        return self.objective.loss(model, x, x_adv, y)
+
+    def export(self, model: Classifier) -> Classifier:
+        """Undo what the objective prepared, then what the tuning attached."""
+        return self.tuning.export(self.objective.export(model))
 
 
 def build_method(spec: Mapping[str, Any]) -> Method:
-    """Build the method that a specification {name, implementation, parameters} describes.
+    """Build the method that a specification {name, implementation, parameters, tuning} describes.
 
     Raises ConfigError for an unknown parameter, naming the nearest, for a missing one, and for a value of another kind
     than its field's type.
@@ -78,7 +168,7 @@ def build_method(spec: Mapping[str, Any]) -> Method:
                 f"the method '{spec['name']}' cannot take {key}={spec['parameters'][key]!r}", expected=_shown(hint)
             )
     method: Method = cls(**spec["parameters"])
-    return method
+    return method if spec.get("tuning") is None else Tuned(method, build_tuning(spec["tuning"]))
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -87,6 +177,9 @@ def _fits(value: Any, hint: Any) -> bool:
         return value in typing.get_args(hint)
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
+    hint = typing.get_origin(hint) or hint  # of list[str], say, only the list is checked
+    if not isinstance(hint, type):
+        return True
     return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
 
 

@@ -9,17 +9,13 @@ from torch import Tensor
 
 from pipeline.attacks.objectives import cross_entropy
 from pipeline.attacks.pgd import Budget
-from pipeline.methods.protocol import Loss
+from pipeline.methods.protocol import Loss, Method
 from pipeline.models.classifier import Classifier
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standard:
+class Standard(Method):
     """min E[ CE(f(x), y) ]: no adversarial images."""
-
-    def prepare(self, model: Classifier) -> Classifier:
-        """Train everything."""
-        return model
 
     def perturb(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
         """Return the clean images."""
@@ -28,7 +24,3 @@ class Standard:
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
         """Return the mean cross-entropy on clean images."""
         return Loss({"cross_entropy": cross_entropy(model(x), y).mean()})
-
-    def export(self, model: Classifier) -> Classifier:
-        """Return the model itself."""
-        return model

@@ -21,12 +21,12 @@ from torch import Tensor
 from pipeline.attacks.crafting import maximise_cross_entropy, maximise_kl
 from pipeline.attacks.objectives import cross_entropy, kl_divergence
 from pipeline.attacks.pgd import Budget
-from pipeline.methods.protocol import Loss
+from pipeline.methods.protocol import Loss, Method
 from pipeline.models.classifier import Classifier
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trades:
+class Trades(Method):
     """min E[ CE(f(x), y) + beta * max_delta KL(f(x) || f(x + delta)) ], gradients through both sides of the KL.
 
     attack: "kl" maximises the KL from a Gaussian start, as published; "cross_entropy" maximises cross-entropy from
@@ -39,10 +39,6 @@ class Trades:
     def __post_init__(self) -> None:
         if self.attack not in ("kl", "cross_entropy"):
             raise ValueError(f"attack must be 'kl' or 'cross_entropy', not {self.attack!r}")
-
-    def prepare(self, model: Classifier) -> Classifier:
-        """Train everything."""
-        return model
 
     def perturb(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
         """Maximise the chosen objective, the model in evaluation mode."""
@@ -59,7 +55,3 @@ class Trades:
                 "kl": self.beta * kl_divergence(clean, adversarial).mean(),
             }
         )
-
-    def export(self, model: Classifier) -> Classifier:
-        """Return the model itself."""
-        return model

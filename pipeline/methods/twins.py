@@ -26,19 +26,19 @@ from torch import Tensor
 from pipeline.attacks.crafting import maximise_cross_entropy, maximise_kl
 from pipeline.attacks.objectives import cross_entropy, kl_divergence
 from pipeline.attacks.pgd import Budget
-from pipeline.methods.protocol import Loss
+from pipeline.methods.protocol import Loss, Method, Start
 from pipeline.models.classifier import Classifier
 from pipeline.models.two_wing import halves, to_adaptive_wing, to_two_wings, using
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Twins:
+class _Twins(Method):
     """What both objectives share: the two wings, and which of them is attacked and kept."""
 
     lambda_frozen: float
     lambda_adaptive: float
 
-    def prepare(self, model: Classifier) -> Classifier:
+    def prepare(self, model: Classifier, start: Start | None = None) -> Classifier:
         """Give every batch norm two wings; train everything, both scales and shifts included."""
         to_two_wings(model)
         return model

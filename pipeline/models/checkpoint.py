@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from pipeline.errors import IntegrityError
 from pipeline.files import atomic_path, canonical_json
 from pipeline.models.classifier import Classifier, build_classifier
+from pipeline.models.tuning import build_tuning
 
 
 def save_checkpoint(path: Path, model: Classifier, *, about: dict[str, Any]) -> None:
@@ -38,36 +40,48 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ) from error
 
 
-def load_strict(model: Classifier, tensors: dict[str, Tensor], *, where: Path, without_head: bool) -> None:
+def load_strict(
+    model: Classifier, tensors: dict[str, Tensor], *, where: Path | None, parts: Sequence[str] = ()
+) -> None:
     """Load every tensor into the model, or raise IntegrityError naming what is missing, extra or of another shape.
 
-    With `without_head` the head's tensors are left out on both sides, and nothing else is: weights that silently do
-    not arrive are the classic defect of fine-tuning code.
+    With `parts`, prefixes such as [backbone, normalise], the other tensors are left out on both sides, and nothing
+    else is: weights that silently do not arrive are the classic defect of fine-tuning code. A part that neither side
+    has is an error too.
     """
-    wanted = model.state_dict()
-    if without_head:
-        wanted = {name: tensor for name, tensor in wanted.items() if not name.startswith("head.")}
-        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("head.")}
+
+    def chosen(state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {k: v for k, v in state.items() if not parts or any(f"{k}.".startswith(f"{part}.") for part in parts)}
+
+    wanted, tensors = chosen(model.state_dict()), chosen(tensors)
     missing, extra = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
+    absent = [part for part in parts if not any(f"{name}.".startswith(f"{part}.") for name in wanted)]
     misfit = [
         f"{name} {tuple(tensors[name].shape)}, not {tuple(wanted[name].shape)}"
         for name in sorted(set(wanted) & set(tensors))
         if wanted[name].shape != tensors[name].shape
     ]
-    if missing or extra or misfit:
+    if missing or extra or misfit or absent:
         raise IntegrityError(
             "the checkpoint does not fit the model",
             where=where,
-            expected=f"missing: {missing[:5] or 'none'}; shapes: {misfit[:3] or 'equal'}",
+            expected=f"missing: {missing[:5] or absent or 'none'}; shapes: {misfit[:3] or 'equal'}",
             observed=f"unexpected: {extra[:5] or 'none'}",
             next_step="use weights of the same backbone",
         )
-    model.load_state_dict(tensors, strict=not without_head)
+    model.load_state_dict(tensors, strict=not parts)
 
 
-def load_classifier(path: Path) -> tuple[Classifier, dict[str, Any]]:
-    """Build the model that a checkpoint describes and load all of it."""
+def load_classifier(path: Path, *, prompts: list[str] | None = None) -> tuple[Classifier, dict[str, Any]]:
+    """Build the model that a checkpoint describes, with what its tuning attached, and load all of it.
+
+    With `prompts`, a head that reads class texts is built on these instead of those it was saved with.
+    """
     tensors, about = read_checkpoint(path)
-    model = build_classifier(about["backbone"], shape=about["shape"], classes=about["classes"])
-    load_strict(model, tensors, where=path, without_head=False)
+    texts = prompts or about.get("prompts")
+    classes = about["classes"] if texts is None else len(texts)
+    model = build_classifier(about["backbone"], shape=about["shape"], classes=classes, prompts=texts)
+    if about.get("tuning") is not None:
+        model = build_tuning(about["tuning"]).prepare(model)
+    load_strict(model, tensors, where=path)
     return model, about

@@ -45,14 +45,17 @@ class Classifier(nn.Module):
         return logits
 
 
-def build_classifier(backbone: dict[str, Any], *, shape: list[int], classes: int) -> Classifier:
+def build_classifier(
+    backbone: dict[str, Any], *, shape: list[int], classes: int, prompts: list[str] | None = None
+) -> Classifier:
     """Build a model with fresh weights, drawn from torch's global generator.
 
     Args:
-        backbone: {implementation, parameters, normalisation}; the class takes `channels` and its parameters and
-            has `out_features`.
+        backbone: {implementation, parameters, normalisation, head}; the class takes `channels` and its parameters and
+            has `out_features`. `head` {implementation, parameters} is a linear layer unless given.
         shape: (C, H, W) of the images.
         classes: number of logits.
+        prompts: a text for each class, for a head that reads them.
     """
     mean, std = backbone["normalisation"]["mean"], backbone["normalisation"]["std"]
     if not len(mean) == len(std) == shape[0]:
@@ -62,6 +65,24 @@ def build_classifier(backbone: dict[str, Any], *, shape: list[int], classes: int
             expected=f"{shape[0]} channels",
             observed=f"{len(mean)} means, {len(std)} standard deviations",
         )
-    module, name = backbone["implementation"].split(":")
-    body = getattr(importlib.import_module(module), name)(channels=shape[0], **backbone["parameters"])
-    return Classifier(Normalise(mean, std), body, nn.Linear(body.out_features, classes))
+    body = named(backbone["implementation"])(channels=shape[0], **backbone["parameters"])
+    if backbone.get("head") is None:
+        return Classifier(Normalise(mean, std), body, nn.Linear(body.out_features, classes))
+    parameters = backbone["head"].get("parameters", {})
+    head = named(backbone["head"]["implementation"])(body.out_features, classes=classes, prompts=prompts, **parameters)
+    return Classifier(Normalise(mean, std), body, head)
+
+
+def named(implementation: str) -> Any:
+    """Return what `module:name` names."""
+    module, name = implementation.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def derived(models: list[Classifier], derivation: dict[str, Any] | None) -> Classifier:
+    """Return what `derivation` {implementation, parameters} makes of some models; without one, the only model."""
+    if derivation is None:
+        (model,) = models
+        return model
+    made: Classifier = named(derivation["implementation"])(models, **derivation.get("parameters", {}))
+    return made

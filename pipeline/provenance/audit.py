@@ -237,6 +237,8 @@ class _Auditor:
     def _sources_of_data(self) -> None:
         for step in self.plan.of_kind("data"):
             source = step.spec["source"]
+            if "package_file" not in source:  # made from another step's output, which has a record
+                continue
             package, _, rest = source["package_file"].partition("/")
             found = importlib.util.find_spec(package)
             if found is None or found.origin is None:
@@ -264,7 +266,7 @@ class _Auditor:
             return
         paper, path = step.id, step.outputs["numbers"]
         computed = self._numbers(step)
-        self.report.counts["ledgers counted"] += len(step.inputs)
+        self.report.counts["ledgers counted"] += len(step.spec["members"])
         self.report.counts["measurements"] += len(computed["measurements"])
         if self.hash(path) and path not in self.broken:
             self._same(path, read_json(path), computed)
@@ -280,7 +282,7 @@ class _Auditor:
         judged = self.plan.step("verdicts", paper)
         output = judged.outputs["json"]
         if self.hash(output) and output not in self.broken:
-            judge = verdicts.Judge(judged.spec, {r: Path(p) for r, p in judged.inputs.items() if r != "numbers"})
+            judge = verdicts.Judge(judged.spec, {r: Path(p) for r, p in judged.inputs.items()})
             self.report.counts["verdicts"] += len(judged.spec["claims"])
             self._same(output, read_json(output)["verdicts"], [judge.judge(claim) for claim in judged.spec["claims"]])
 

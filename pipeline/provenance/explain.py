@@ -18,7 +18,7 @@ from pipeline.steps import Evaluation, Step
 
 CELL = re.compile(
     r"(?P<paper>[a-z0-9_]+)/(?P<table>[a-z0-9_]+):"
-    r"(?:(?P<dataset>[a-z0-9_]+)\.)?(?P<method>[a-z0-9_]+)/(?P<attack>[a-z0-9_]+)"
+    r"(?:(?P<dataset>[a-z0-9_]+)\.)?(?P<method>[a-z0-9_]+)/(?P<column>[a-z0-9_]+)"
 )
 _TREE = {True: "clean tree", False: "TREE NOT CLEAN", None: "tree unknown to git"}
 
@@ -66,15 +66,22 @@ class _Explainer:
                 next_step="for example: robustft explain twins/main:twins_at/autoattack",
             )
         step = self.plan.step("table", f"{match['paper']}/{match['table']}")
-        for part, valid in (("method", step.spec["rows"]), ("attack", step.spec["table"]["columns"])):
-            if match[part] not in valid:
-                hint = nearest(match[part], valid)
-                raise RobustftError(f"the table {step.id} has no {part} '{match[part]}'", next_step=hint)
-        numbers = read_json(step.inputs["numbers"])
-        wanted = {"experiment": step.spec["table"]["experiment"], "method": match["method"], "attack": match["attack"]}
+        numbers, table = read_json(step.inputs["numbers"]), step.spec["table"]
+        columns = tables.build_grid(step.spec, numbers).column_names
+        for part, group, valid in (("row", "method", step.spec["rows"]), ("column", "column", columns)):
+            if match[group] not in valid:
+                hint = nearest(match[group], valid)
+                raise RobustftError(f"the table {step.id} has no {part} '{match[group]}'", next_step=hint)
+        wanted = {"experiment": table["experiment"], "method": match["method"]}
+        if match["column"] == tables.AVERAGE:
+            wanted["attack"] = table["metric"]
+            self.say(f"The average of {step.spec['attacks'][table['metric']]} over the data sets below, seed by seed.")
+        else:
+            wanted |= tables.selection(table, match["column"])
         if match["dataset"]:
             wanted["dataset"] = match["dataset"]
-        cells = [cell for cell in numbers["cells"] if wanted.items() <= cell.items()]
+        across = table.get("across") == "datasets"
+        cells = [cell for cell in numbers["cells"] if wanted.items() <= cell.items() and across == cell["elsewhere"]]
         if not cells:
             raise RobustftError(f"the cell {name} was not run at scale {self.plan.scale}")
         for cell in cells:
@@ -84,6 +91,9 @@ class _Explainer:
     def _cell(self, step: Step, cell: dict[str, Any], numbers: dict[str, Any]) -> None:
         title, attack = step.spec["methods"][cell["method"]], step.spec["attacks"][cell["attack"]]
         count = len(cell["seeds"])
+        if cell["unit"] != "share":
+            self._metric(step, cell, title, attack)
+            return
         mean = f"the mean and sample standard deviation over {count} seeds" if count > 1 else "the value of one seed"
         self.say(
             f"{title} under {attack} on {cell['dataset']} reads {tables.cell_text(cell)} (percent) in",
@@ -113,7 +123,23 @@ class _Explainer:
         evaluations = [e for e in self.plan.paper_evaluations(paper) if e.step.id in ledgers]
         for evaluation in evaluations:
             self._ledger(evaluation, measurement["attack"])
-        self._training(evaluations[0].run.step, depth=1)
+        run = evaluations[0].run
+        if run.derivation:
+            self.say(
+                f"Its model is made by {run.derivation['implementation']} from {len(run.steps)} checkpoints:", depth=1
+            )
+        for training in run.steps:
+            self._training(training, depth=1)
+
+    def _metric(self, step: Step, cell: dict[str, Any], title: str, metric: str) -> None:
+        """Tell where a value of training comes from: the histories."""
+        self.say(f"{metric} of {title} on {cell['dataset']} reads {tables.cell_text(cell)} in {step.outputs['md']}.")
+        for run in self.plan.runs:
+            same = (run.paper, run.experiment, run.dataset, run.method)
+            if same == (step.id.split("/")[0], cell["experiment"], cell["dataset"], cell["method"]) and run.trained:
+                recorded = read_record(run.step.record).values["outputs"]["history"]["sha256"]
+                path = run.step.outputs["history"]
+                self.say(f"Seed {run.seed}: read from {path} ({_verified(path, recorded)}).", depth=1)
 
     def _ledger(self, evaluation: Evaluation, attack: str) -> None:
         step, path = evaluation.step, evaluation.step.outputs["ledger"]
@@ -126,9 +152,11 @@ class _Explainer:
             wrong = int((~outcome.correct).sum()) - sum(broken.values())
             self.say(f"{wrong} images were wrong before any attack; broken: {parts}.", depth=1)
         spec = next(entry for entry in step.spec["attacks"] if entry["name"] == attack)
-        shown = {key: value for key, value in spec.items() if key not in ("name", "title", "source", "through")}
+        shown = {
+            key: value for key, value in spec.items() if key not in ("name", "title", "source", "through", "threat")
+        }
         details = ", ".join(f"{key} {value}" for key, value in shown.items())
-        threat = step.spec["threat"]
+        threat = spec.get("threat", step.spec["threat"])
         self.say(
             f"Attack: {spec['title']} ({details}), {threat['norm']} eps {threat['eps']}, seed {step.spec['seed']};",
             f"what it attacks: the {spec.get('through', 'exported_model').replace('_', ' ')}, from pixels to logits.",
@@ -150,12 +178,13 @@ class _Explainer:
             depth=depth,
         )
         self._code(values, depth=depth)
-        if "initial" in step.inputs:
-            producer = self.plan.producer(step.inputs["initial"])
+        origins = [path for role, path in step.inputs.items() if role == "initial" or role.startswith("from_")]
+        for path in origins:
+            producer = self.plan.producer(path)
             assert producer is not None, "the plan makes every input"
             self.say("Its initial weights:", depth=depth)
             self._training(producer, depth=depth + 1)
-        else:
+        if not origins:
             self._data(step, depth=depth)
 
     def _code(self, values: dict[str, Any], *, depth: int) -> None:
@@ -176,9 +205,10 @@ class _Explainer:
         assert producer is not None, "the plan makes every input"
         values = read_record(producer.record).values
         source = values["step"]["spec"]["source"]
+        origin = f"{source['package_file']} (SHA-256 {source['sha256'][:12]}..., checked before use)"
         self.say(
-            f"Data: {path} ({_verified(path, values['outputs']['data']['sha256'])}), decoded from",
-            f"{source['package_file']} (SHA-256 {source['sha256'][:12]}..., checked before use): {source['title']}.",
+            f"Data: {path} ({_verified(path, values['outputs']['data']['sha256'])}), decoded from {origin}:",
+            f"{source['title']}.",
             depth=depth,
         )
 
@@ -188,7 +218,8 @@ class _Explainer:
         for verdict in read_json(judged.outputs["json"])["verdicts"]:
             claim = claims.get(verdict["id"], {})
             involved = {claim.get("left"), claim.get("right"), claim.get("method")}
-            if claim.get("metric") == cell["attack"] and cell["method"] in involved:
+            metrics = {claim.get(key) for key in ("metric", "left_metric", "right_metric")}
+            if cell["attack"] in metrics and cell["method"] in involved:
                 self.lines.append("")
                 self.say(
                     f"Claim: {verdict['statement']} ({verdict['source']}; {verdict['confidence']}).",

@@ -16,6 +16,7 @@ from pipeline.errors import RobustftError
 from pipeline.files import ROOT, read_json, write_json, write_text
 from pipeline.plan import Plan
 from pipeline.report import tables
+from pipeline.report.summary import summary
 
 BLOCK = re.compile(r"(<!-- robustft:begin (\S+) -->\n)(.*?)(<!-- robustft:end -->)", re.DOTALL)
 LOOSE_NUMBER = re.compile(r"\d+(?:\.\d+)?\s?%|\d+(?:\.\d+)?\s±")
@@ -37,7 +38,7 @@ def update_readme(plan: Plan) -> str:
     results = f"results/{plan.scale}"
     for step in (step for kind in ("verdicts", "table", "figure") for step in plan.of_kind(kind)):
         for role, path in step.outputs.items():
-            if role in ("md", "csv", "svg", "caption"):
+            if role in ("md", "csv", "svg", "caption") or (step.kind, role) == ("verdicts", "json"):
                 target = folder / Path(path).relative_to(results)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)
@@ -46,6 +47,8 @@ def update_readme(plan: Plan) -> str:
     for step in plan.of_kind("numbers"):
         path = step.outputs["numbers"]
         write_json(folder / Path(path).relative_to(results), _without_passed_checks(read_json(path)))
+    papers = [step.id for step in plan.of_kind("numbers")]
+    write_text(folder / "summary.md", tables.to_markdown(summary(folder, papers, scale=plan.scale)))
     write_json(folder / "root.json", {"scale": plan.scale, "root": read_json(seal)["root"]})
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
@@ -89,8 +92,14 @@ def _first_difference(wanted: str, found: str) -> str:
 
 
 def _snapshot_findings(root: Path) -> list[tuple[str, str, str]]:
-    """Render the tables of docs/ again from the numbers beside them."""
+    """Render the tables and summaries of docs/ again from the numbers beside them."""
     found = []
+    for path in sorted(root.glob("docs/*/summary.md")):
+        papers = [numbers.parent.name for numbers in sorted(path.parent.glob("*/numbers.json"))]
+        wanted = tables.to_markdown(summary(path.parent, papers, scale=path.parent.name))
+        if path.read_text(encoding="utf-8") != wanted:
+            text = _first_difference(wanted, path.read_text(encoding="utf-8"))
+            found.append(("edited-docs", str(path.relative_to(root)), text.replace("the README", "the summary")))
     for spec_path in sorted(root.glob("docs/*/*/tables/*.spec.json")):
         numbers = read_json(spec_path.parents[1] / "numbers.json")
         grid = tables.build_grid(read_json(spec_path), numbers)

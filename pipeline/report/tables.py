@@ -12,6 +12,8 @@ from typing import Any
 
 from pipeline.context import Context
 from pipeline.files import read_json, write_text
+from pipeline.report.numbers import TRAINING
+from pipeline.report.statistics import mean, sample_sd
 
 ALARM = "†"
 
@@ -30,30 +32,46 @@ class Grid:
     """One letter a column: l for text, r for numbers."""
 
 
+AVERAGE = "average"
+"""The last column of a table across data sets."""
+
+
 def cell_text(cell: dict[str, Any] | None) -> str:
-    """Return `mean ± sd` in percent with one decimal, a dagger if a sanity check failed, or a dash if not run."""
+    """Return `mean ± sd`, and a dagger if a sanity check failed; shares in percent with one decimal, counts whole."""
     if cell is None:
         return "not run"
-    text = f"{100 * cell['mean']:.1f}"
+    if cell["unit"] == "count":
+        return f"{cell['mean']:,.0f}"
+    factor = 100 if cell["unit"] == "share" else 1
+    text = f"{factor * cell['mean']:.1f}"
     if cell["sd"] is not None:
-        text += f" ± {100 * cell['sd']:.1f}"
+        text += f" ± {factor * cell['sd']:.1f}"
     return text + (f" {ALARM}" if cell["alarms"] else "")
+
+
+def selection(table: dict[str, Any], column: str) -> dict[str, str]:
+    """Return what a column's cells have in common: their data set and attack, or their attack."""
+    if table.get("across") == "datasets":
+        return {"dataset": column, "attack": table["metric"]}
+    return {"attack": column}
 
 
 def build_grid(spec: dict[str, Any], numbers: dict[str, Any]) -> Grid:
     """Lay a table out from its specification and the paper's numbers."""
     table = spec["table"]
+    if table.get("across") == "datasets":
+        return _grid_across(spec, numbers)
     cells = {
         (cell["dataset"], cell["method"], cell["attack"]): cell
         for cell in numbers["cells"]
-        if cell["experiment"] == table["experiment"]
+        if cell["experiment"] == table["experiment"] and not cell["elsewhere"]
     }
-    datasets = list(dict.fromkeys(dataset for dataset, _, _ in cells))
+    datasets = list(dict.fromkeys(dataset for dataset, _, attack in cells if attack in table["columns"]))
     several = len(datasets) > 1
     rows, names = [], []
     for dataset in datasets:
         for method in spec["rows"]:
-            texts = [cell_text(cells.get((dataset, method, column))) for column in table["columns"]]
+            texts = [_text(cells.get((dataset, method, column)), column) for column in table["columns"]]
             rows.append(([dataset] if several else []) + [spec["methods"][method]] + texts)
             names.append(f"{dataset}.{method}" if several else method)
     titles = [spec["attacks"][column] for column in table["columns"]]
@@ -62,16 +80,62 @@ def build_grid(spec: dict[str, Any], numbers: dict[str, Any]) -> Grid:
     return Grid(table["title"], header, rows, _notes(spec, numbers, cells), names, table["columns"], alignment)
 
 
+def _text(cell: dict[str, Any] | None, column: str) -> str:
+    """Return a cell's text; a run that was derived has no training to tell of."""
+    return "–" if cell is None and column in TRAINING else cell_text(cell)
+
+
+def _grid_across(spec: dict[str, Any], numbers: dict[str, Any]) -> Grid:
+    """Lay out one attack's accuracies on other data sets, a column for each, and their average in each seed."""
+    table = spec["table"]
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for cell in numbers["cells"]:
+        if (cell["experiment"], cell["attack"]) == (table["experiment"], table["metric"]) and cell["elsewhere"]:
+            found.setdefault(cell["method"], {})[cell["dataset"]] = cell
+    datasets = list(dict.fromkeys(dataset for method in spec["rows"] for dataset in found.get(method, {})))
+    rows = []
+    for method in spec["rows"]:
+        cells = found.get(method, {})
+        texts = [cell_text(cells.get(dataset)) for dataset in datasets]
+        rows.append([spec["methods"][method], *texts, cell_text(_average(table, method, datasets, numbers))])
+    header = ["Method", *[spec["datasets"][dataset] for dataset in datasets], "Average"]
+    used = {(d, method, table["metric"]): c for method, by_dataset in found.items() for d, c in by_dataset.items()}
+    shown = {**spec, "table": {**table, "columns": [table["metric"]]}}
+    notes = _notes(shown, numbers, used)
+    return Grid(table["title"], header, rows, notes, spec["rows"], [*datasets, AVERAGE], "l" + "r" * (len(header) - 1))
+
+
+def _average(table: dict[str, Any], method: str, datasets: list[str], numbers: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the mean over data sets, with its spread over seeds; None unless every data set was measured."""
+    by_seed: dict[int, list[dict[str, Any]]] = {}
+    for one in numbers["measurements"]:
+        same = (one["experiment"], one["method"], one["attack"]) == (table["experiment"], method, table["metric"])
+        if same and one["elsewhere"]:
+            by_seed.setdefault(one["seed"], []).append(one)
+    if not by_seed or any(len(group) != len(datasets) for group in by_seed.values()):
+        return None
+    values = [mean([one["accuracy"] for one in group]) for group in by_seed.values()]
+    alarms = sorted({c["check"] for group in by_seed.values() for one in group for c in one["checks"] if not c["ok"]})
+    return {"mean": mean(values), "sd": sample_sd(values), "unit": "share", "alarms": alarms}
+
+
 def _notes(
     spec: dict[str, Any], numbers: dict[str, Any], cells: dict[tuple[str, str, str], dict[str, Any]]
 ) -> list[str]:
     table = spec["table"]
+    wanted = {(method, column) for method in spec["rows"] for column in table["columns"]}
+    cells = {key: cell for key, cell in cells.items() if key[1:] in wanted and cell["unit"] == "share"}
     datasets = list(dict.fromkeys(dataset for dataset, _, _ in cells))
-    seeds = sorted({seed for cell in cells.values() for seed in cell["seeds"]})
-    basis = f"data {', '.join(datasets)}; seeds {', '.join(map(str, seeds))}; {_images(spec, cells)}"
-    notes = [table["caption"], f"Scale {spec['scale']}: {basis}."]
+    notes = [table["caption"]]
+    if cells:
+        basis = f"data {', '.join(datasets)}; {_by_column(spec, cells, 'seeds')}; {_by_column(spec, cells, 'images')}"
+        notes.append(f"Scale {spec['scale']}: {basis}.")
     if not spec["reproduces"]:
         notes.append("These are measurements of small stand-ins. They are not a reproduction of a published number.")
+    for column in table["columns"]:
+        if column in spec["budgets"]:
+            changes = ", ".join(f"{key} {value}" for key, value in _leaves(spec["budgets"][column]))
+            notes.append(f"{spec['attacks'][column]} at this scale differs from config/attacks.yaml: {changes}.")
     notes += _control(spec, numbers)
     alarms = sorted({alarm for cell in cells.values() for alarm in cell["alarms"]})
     if alarms:
@@ -79,16 +143,26 @@ def _notes(
     return notes + [f"Deviation {entry['key']}: {entry['text']}" for entry in spec["deviations"]]
 
 
-def _images(spec: dict[str, Any], cells: dict[tuple[str, str, str], dict[str, Any]]) -> str:
-    """Say how many test images a cell counts: once if all columns agree, else by column."""
-    counts = {
-        column: sorted({cell["images"] for (_, _, attack), cell in cells.items() if attack == column})
-        for column in spec["table"]["columns"]
-    }
-    if len({tuple(found) for found in counts.values()}) == 1:
-        return f"{'/'.join(map(str, next(iter(counts.values()))))} test images"
-    by_column = [f"{spec['attacks'][column]} {'/'.join(map(str, found)) or 'none'}" for column, found in counts.items()]
-    return f"test images by column: {', '.join(by_column)}"
+def _leaves(tree: dict[str, Any], path: str = "") -> list[tuple[str, Any]]:
+    found = []
+    for key, value in tree.items():
+        found += _leaves(value, f"{path}{key}.") if isinstance(value, dict) else [(f"{path}{key}", value)]
+    return found
+
+
+def _by_column(spec: dict[str, Any], cells: dict[tuple[str, str, str], dict[str, Any]], what: str) -> str:
+    """Say over which seeds, or how many test images, a cell counts: once if all columns agree, else by column."""
+    counts: dict[str, list[str]] = {}
+    for (_, _, column), cell in cells.items():
+        shown = str(cell["images"]) if what == "images" else ", ".join(map(str, cell["seeds"]))
+        if shown not in counts.setdefault(column, []):
+            counts[column].append(shown)
+    if len({tuple(sorted(found)) for found in counts.values()}) == 1:
+        found = "/".join(next(iter(counts.values())))
+        return f"{found} test images" if what == "images" else f"seeds {found}"
+    columns = [column for column in spec["table"]["columns"] if column in counts]
+    told = "; ".join(f"{spec['attacks'][column]}: {'/'.join(counts[column])}" for column in columns)
+    return f"{'test images' if what == 'images' else 'seeds'} by column ({told})"
 
 
 def _control(spec: dict[str, Any], numbers: dict[str, Any]) -> list[str]:
@@ -96,7 +170,9 @@ def _control(spec: dict[str, Any], numbers: dict[str, Any]) -> list[str]:
     kept = [
         f"{spec['attacks'][cell['attack']]} {100 * cell['mean']:.1f}"
         for cell in numbers["cells"]
-        if cell["experiment"] == spec["control"] and cell["attack"] in spec["table"]["columns"]
+        if cell["experiment"] == spec["control"]
+        and cell["attack"] in spec["table"]["columns"]
+        and cell["unit"] == "share"
     ]
     return [f"Undefended control under the same attacks: {', '.join(kept)}."] if kept else []
 

@@ -9,6 +9,7 @@ difference lies inside the margin, differs if it lies outside, inconclusive othe
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ import numpy as np
 
 from pipeline.context import Context
 from pipeline.evaluate.ledger import Outcome, read_ledger
-from pipeline.files import write_json, write_text
-from pipeline.report.numbers import joined
+from pipeline.files import read_json, write_json, write_text
+from pipeline.report.numbers import TRAINING, joined
 from pipeline.report.statistics import Z95, mean, sample_sd, student_t975
 from pipeline.report.tables import Grid, to_html, to_markdown
 
@@ -89,19 +90,24 @@ def value_interval(accuracies: list[float], images: int, published: float, decim
 
 
 class Judge:
-    """Judges claims from the ledgers of one paper."""
+    """Judges claims from the files of one paper, by role: its ledgers, and numbers.json for what training logged."""
 
-    def __init__(self, spec: dict[str, Any], ledgers: dict[str, Path]) -> None:
-        self._spec, self._ledgers = spec, ledgers
+    def __init__(self, spec: dict[str, Any], files: dict[str, Path]) -> None:
+        self._spec, self._ledgers = spec, files
         self._cache: dict[str, dict[str, Outcome]] = {}
+        self._trainings = read_json(files["numbers"])["trainings"] if "numbers" in files else []
 
     def _outcomes(
-        self, experiment: str, method: str, metric: str, dataset: str | None
+        self, claim: dict[str, Any], method: str, metric: str, dataset: str | None = None
     ) -> dict[tuple[str, int], Outcome]:
         """Return the outcomes of one method under one attack by (data set, seed)."""
+        experiment, evaluation = claim["experiment"], claim.get("evaluation")
         parts: dict[tuple[str, int], list[Outcome]] = {}
         for member in self._spec["members"]:
             fits = member["experiment"] == experiment and member["method"] == method and metric in member["attacks"]
+            # Unless a claim names an evaluation, it is about the data set that the run was trained on.
+            if (evaluation is None and member["elsewhere"]) or evaluation not in (None, member["evaluation"]):
+                continue
             if fits and dataset in (None, member["dataset"]):
                 name = member["ledger"]
                 if name not in self._cache:
@@ -111,7 +117,7 @@ class Judge:
 
     def judge(self, claim: dict[str, Any]) -> dict[str, Any]:
         """Return the claim's verdict, with its interval where there is one."""
-        found = self._ordering(claim) if claim["kind"] == "ordering" else self._value(claim)
+        found = {"ordering": self._ordering, "value": self._value, "difference": self._difference}[claim["kind"]](claim)
         return {
             "id": claim["id"],
             "statement": claim["statement"],
@@ -120,52 +126,117 @@ class Judge:
             **found,
         }
 
+    def _paired(self, claim: dict[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return both sides' outcomes (seeds, images) on the seeds, data sets, images that both have."""
+        left = self._outcomes(claim, claim["left"], claim.get("left_metric") or claim["metric"], claim.get("dataset"))
+        right = self._outcomes(
+            claim, claim["right"], claim.get("right_metric") or claim["metric"], claim.get("dataset")
+        )
+        pairs = set(left) & set(right)
+        datasets = sorted({dataset for dataset, _ in pairs})
+        seeds = sorted({seed for _, seed in pairs if all((dataset, seed) in pairs for dataset in datasets)})
+        if not seeds:
+            return None
+
+        shared = {(d, s): np.intersect1d(left[d, s].image, right[d, s].image) for d in datasets for s in seeds}
+
+        def rows(side: dict[tuple[str, int], Outcome]) -> np.ndarray:
+            return np.array([np.concatenate([_correct(side[d, s], shared[d, s]) for d in datasets]) for s in seeds])
+
+        return rows(left), rows(right)
+
     def _ordering(self, claim: dict[str, Any]) -> dict[str, Any]:
-        left = self._outcomes(claim["experiment"], claim["left"], claim["metric"], None)
-        right = self._outcomes(claim["experiment"], claim["right"], claim["metric"], None)
-        pairs = sorted(set(left) & set(right))
-        seeds = sorted({seed for _, seed in pairs})
+        if claim["metric"] in TRAINING:
+            return self._training_ordering(claim)
+        paired = self._paired(claim)
+        if paired is None:
+            return {"verdict": "not run"}
+        return self._judged(lambda: difference(*paired), seeds=len(paired[0]))
+
+    def _judged(self, interval_of: Callable[[], Interval], *, seeds: int) -> dict[str, Any]:
+        if seeds < 2:
+            return {"verdict": "inconclusive", "seeds": seeds}
+        interval = interval_of()
+        verdict = judge_ordering(interval) if seeds >= MINIMUM_SEEDS else "inconclusive"
+        return {"verdict": verdict, "seeds": seeds, **vars(interval)}
+
+    def _training_ordering(self, claim: dict[str, Any]) -> dict[str, Any]:
+        """Judge that the left side needs less of a metric of training than the right one, paired by seed."""
+        sides: list[dict[tuple[str, int], float]] = []
+        for method in (claim["left"], claim["right"]):
+            wanted = {"experiment": claim["experiment"], "method": method, "metric": claim["metric"]}
+            wanted |= {"dataset": claim["dataset"]} if "dataset" in claim else {}
+            told = [entry for entry in self._trainings if wanted.items() <= entry.items()]
+            sides.append({(entry["dataset"], entry["seed"]): entry["value"] for entry in told})
+        pairs = sorted(set(sides[0]) & set(sides[1]))
         if not pairs:
             return {"verdict": "not run"}
-        datasets = sorted({dataset for dataset, _ in pairs})
-        rows = []
-        for side in (left, right):
-            ordered = [[side[d, s] for d in datasets if (d, s) in side and (d, s) in pairs] for s in seeds]
-            rows.append([np.concatenate([o.correct[np.argsort(o.image)] for o in per_seed]) for per_seed in ordered])
-        if len(seeds) < 2:
-            return {"verdict": "inconclusive", "seeds": len(seeds)}
-        interval = difference(np.array(rows[0]), np.array(rows[1]))
-        verdict = judge_ordering(interval) if len(seeds) >= MINIMUM_SEEDS else "inconclusive"
-        return {"verdict": verdict, "seeds": len(seeds), **vars(interval)}
+        seeds = sorted({seed for _, seed in pairs})
+        saved = [mean([sides[1][p] - sides[0][p] for p in pairs if p[1] == seed]) for seed in seeds]
+        unit = TRAINING[claim["metric"]]
+        found = self._judged(lambda: combined(mean(saved), seed_half_width(saved)), seeds=len(seeds))
+        return {**found, "unit": unit}
+
+    def _difference(self, claim: dict[str, Any]) -> dict[str, Any]:
+        """Judge a published difference between two methods."""
+        if claim["value"] == "missing":
+            return {"verdict": "no published value on record"}
+        if not self._spec["reproduces"]:
+            return {"verdict": "not comparable", "published": claim["value"]}
+        paired = self._paired(claim)
+        if paired is None or len(paired[0]) < MINIMUM_SEEDS:
+            verdict = "not run" if paired is None else "inconclusive"
+            return {"verdict": verdict, "published": claim["value"]}
+        measured, rounding = difference(*paired), 0.5 * 10 ** -claim["decimals"] / 100
+        half = (measured.high - measured.low) / 2
+        interval = combined(measured.estimate - claim["value"] / 100, half, rounding=rounding)
+        return self._against(interval, claim, seeds=len(paired[0]))
 
     def _value(self, claim: dict[str, Any]) -> dict[str, Any]:
         if claim["value"] == "missing":
             return {"verdict": "no published value on record"}
         if not self._spec["reproduces"]:
             return {"verdict": "not comparable", "published": claim["value"]}
-        found = self._outcomes(claim["experiment"], claim["method"], claim["metric"], claim["dataset"])
+        if claim["metric"] in TRAINING:
+            return {"verdict": "inconclusive", "published": claim["value"]}
+        found = self._outcomes(claim, claim["method"], claim["metric"], claim.get("dataset"))
         if not found:
             return {"verdict": "not run", "published": claim["value"]}
-        accuracies = [float(outcome.correct.mean()) for outcome in found.values()]
+        # Over several data sets a paper prints the plain mean of their accuracies.
+        by_seed: dict[int, list[float]] = {}
+        for (_, seed), outcome in found.items():
+            by_seed.setdefault(seed, []).append(float(outcome.correct.mean()))
+        accuracies = [mean(values) for values in by_seed.values()]
         if len(accuracies) < MINIMUM_SEEDS:
             return {"verdict": "inconclusive", "published": claim["value"], "seeds": len(accuracies)}
-        images = len(next(iter(found.values())).image)
+        images = sum(len(outcome.image) for outcome in found.values()) // len(by_seed)
         interval = value_interval(accuracies, images, claim["value"] / 100, claim["decimals"])
+        return self._against(interval, claim, seeds=len(accuracies))
+
+    def _against(self, interval: Interval, claim: dict[str, Any], *, seeds: int) -> dict[str, Any]:
         margin = claim["margin"] / 100
         return {
             "verdict": judge_value(interval, margin),
             "at_half_margin": judge_value(interval, margin / 2),
             "at_double_margin": judge_value(interval, margin * 2),
             "published": claim["value"],
-            "seeds": len(accuracies),
+            "seeds": seeds,
             **vars(interval),
         }
+
+
+def _correct(outcome: Outcome, images: np.ndarray) -> np.ndarray:
+    """Return which of some images, in order, are still classified correctly."""
+    order = np.argsort(outcome.image)
+    return outcome.correct[order][np.searchsorted(outcome.image[order], images)]
 
 
 def _row(verdict: dict[str, Any]) -> list[str]:
     interval = ""
     if "estimate" in verdict:
-        interval = f"{100 * verdict['estimate']:+.1f} [{100 * verdict['low']:+.1f}, {100 * verdict['high']:+.1f}]"
+        factor = 1 if "unit" in verdict else 100
+        low, high = f"{factor * verdict['low']:+.1f}", f"{factor * verdict['high']:+.1f}"
+        interval = f"{factor * verdict['estimate']:+.1f} [{low}, {high}] {verdict.get('unit', '')}".strip()
     return [verdict["statement"], verdict["verdict"], interval, verdict["confidence"], verdict["source"]]
 
 
@@ -187,7 +258,7 @@ def build_grid(spec: dict[str, Any], found: list[dict[str, Any]]) -> Grid:
 
 def verdicts(spec: dict[str, Any], context: Context) -> None:
     """Write the verdicts as JSON, Markdown and HTML."""
-    judge = Judge(spec, {role: path for role, path in context.inputs.items() if role != "numbers"})
+    judge = Judge(spec, context.inputs)
     found = [judge.judge(claim) for claim in spec["claims"]]
     write_json(context.outputs["json"], {"scale": spec["scale"], "paper": spec["paper"], "verdicts": found})
     grid = build_grid(spec, found)

@@ -36,7 +36,7 @@ wildcard_constraints:
     dataset="[a-z0-9_]+",
     method="[a-z0-9_]+",
     seed="[0-9]+",
-    evaluation="[a-z0-9_]+",
+    evaluation="[a-z0-9_-]+",
     part="[0-9]+of[0-9]+",
 
 
@@ -50,20 +50,32 @@ def of_step(kind, id_pattern):
     return lambda wildcards: PLAN.step(kind, id_pattern.format(**wildcards))
 
 
-def inputs_of(kind, id_pattern):
+def inputs_of_step(step):
     """Return a step's inputs: files, the records that vouch for them, and the source files it can import.
 
     Snakemake does not see an edit in an imported module unless the module is an input.
     """
+    sources = [os.path.relpath(os.path.join(BASEDIR, name)) for name in step.sources()]
+    return [*step.inputs.values(), *dict.fromkeys(step.upstream.values()), *sources]
 
-    def inputs(wildcards):
-        step = of_step(kind, id_pattern)(wildcards)
-        sources = [
-            os.path.relpath(os.path.join(BASEDIR, name)) for name in step.sources()
-        ]
-        return [*step.inputs.values(), *dict.fromkeys(step.upstream.values()), *sources]
 
-    return inputs
+def inputs_of(kind, id_pattern):
+    """Return the inputs of the step that a rule's wildcards name, as a function of the wildcards."""
+    return lambda wildcards: inputs_of_step(of_step(kind, id_pattern)(wildcards))
+
+
+def outputs_of_bundle(bundle):
+    """Return all that a bundle's steps write, records included."""
+    return [
+        path for step in bundle.steps for path in (*step.outputs.values(), step.record)
+    ]
+
+
+def inputs_of_bundle(bundle):
+    """Return all that a bundle's steps read and do not make themselves."""
+    made = set(outputs_of_bundle(bundle))
+    read = [path for step in bundle.steps for path in inputs_of_step(step)]
+    return [path for path in dict.fromkeys(read) if path not in made]
 
 
 def digest_of_step(kind, id_pattern):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,44 @@ def augment(x: Tensor, *, pad: int, flip: bool, draws: torch.Generator) -> Tenso
         mirrored = torch.rand(n, generator=draws, device=x.device) < 0.5
         x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
     return x
+
+
+def in_order(images: Images, batch_size: int = 512) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield all images in [0, 1] and their labels, in batches, as they are stored."""
+    for start in range(0, len(images), batch_size):
+        yield images.take(slice(start, start + batch_size))
+
+
+class Companions:
+    """As many auxiliary images as a batch has, step by step: shuffled passes over the auxiliary images.
+
+    Args:
+        images: the auxiliary images.
+        classes: which of their classes to use, (c,) int64; None for all.
+        offset: added to their labels.
+        batch_size: of a full batch; step n begins at n x batch_size, so that no pass repeats an image.
+        flip: whether half of them are mirrored.
+    """
+
+    def __init__(
+        self, images: Images, *, classes: Tensor | None, offset: int, batch_size: int, seed: int, flip: bool
+    ) -> None:
+        self._images, self._offset, self._seed, self._flip = images, offset, seed, flip
+        self._batch_size = batch_size
+        used = torch.isin(images.labels, classes) if classes is not None else torch.ones_like(images.labels).bool()
+        self._members = used.nonzero().squeeze(1)
+
+    def get(self, step: int, count: int) -> tuple[Tensor, Tensor]:
+        """Return images (count, C, H, W) in [0, 1] and their labels (count,) counted on from the offset."""
+        members, positions = self._members, step * self._batch_size + torch.arange(count)
+        passes, within = positions // len(members), positions % len(members)
+        index = torch.empty(count, dtype=torch.int64)
+        for number in sorted(set(passes.tolist())):
+            order = torch.randperm(len(members), generator=generator("cpu", self._seed, "companions", number))
+            index[passes == number] = order[within[passes == number]]
+        x, y = self._images.take(members[index.to(members.device)])
+        draws = generator(x.device, self._seed, "augment companions", step)
+        return augment(x, pad=0, flip=self._flip, draws=draws), y + self._offset
 
 
 class Batches:

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from pipeline.methods.protocol import Loss
 
 
-def convolutions(model: nn.Module) -> list[nn.Parameter]:
-    """Return the convolution weights (the four-dimensional parameters), trained or not."""
-    return [parameter for parameter in model.parameters() if parameter.dim() == 4]
+def convolutions(model: nn.Module) -> list[Tensor]:
+    """Return the convolution weights, trained or not."""
+    return [module.weight for module in model.modules() if isinstance(module, nn.Conv2d)]
 
 
 def _flat(tensors: list[Tensor]) -> Tensor:
-    return torch.cat([tensor.detach().flatten() for tensor in tensors])
+    return torch.cat([tensor.detach().flatten() for tensor in tensors]) if tensors else torch.zeros(0)
 
 
 def gradient_diagnostics(model: nn.Module, loss: Loss) -> dict[str, float]:
@@ -38,7 +38,7 @@ def gradient_diagnostics(model: nn.Module, loss: Loss) -> dict[str, float]:
 
 
 def weight_diagnostics(model: nn.Module, initial: Tensor) -> dict[str, float]:
-    """Return |w| and |w - w_0| over all convolution weights."""
+    """Return |w| and |w - w_0| over all convolution weights; zero if there are none."""
     w = _flat(list(convolutions(model)))
     return {"weight_norm": w.norm().item(), "weight_distance": (w - initial).norm().item()}
 

@@ -54,8 +54,11 @@ class World:
         return cls(dist.get_rank(), size, device)
 
     def wrap(self, objective: Objective) -> nn.Module:
-        """Return the module whose backward pass averages gradients over the group."""
-        return objective if self.size == 1 else DistributedDataParallel(objective)
+        """Return the module whose backward pass averages gradients over the group.
+
+        A step may leave trained parameters out: the embeddings of the defences that it is not about.
+        """
+        return objective if self.size == 1 else DistributedDataParallel(objective, find_unused_parameters=True)
 
     def share(self, *tensors: Tensor) -> tuple[list[Tensor], float]:
         """Return this process's part of a batch, and the factor that makes the mean of means the mean of all."""

@@ -1,25 +1,25 @@
 """The training loop: one for every method, for fine-tuning and for adversarial pre-training.
 
-It knows a method only through `prepare`, `perturb`, `loss` and `export`. Killed at any moment and started again it
+It knows a method only through the functions of `Method`. Killed at any moment and started again it
 ends, on one CPU, with the same bytes as a run that was never interrupted: every draw is named by (seed, epoch, step),
 and all that is carried from step to step is in the resume state.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.attacks.pgd import Budget
 from pipeline.context import Context, Progress
-from pipeline.errors import RobustftError
-from pipeline.methods.protocol import Loss, Method
+from pipeline.errors import ConfigError, RobustftError
+from pipeline.methods.protocol import Loss, Method, Start
 from pipeline.models.classifier import Classifier
-from pipeline.train.batches import Batches, Images
+from pipeline.train.batches import Batches, Companions, Images
 from pipeline.train.diagnostics import flat_weights, gradient_diagnostics, weight_diagnostics, with_ratios
 from pipeline.train.distributed import Objective, World
 from pipeline.train.monitor import Monitor
@@ -63,6 +63,8 @@ class Trainer:
         splits: images by split: train, validation, test (test is only watched, never used to choose anything).
         context: where the resume state lies and how progress is told.
         world: the group of processes, by default this one alone.
+        start: what the method may look at before it prepares the model.
+        auxiliary: the auxiliary data set's training images, for a method that uses them.
     """
 
     def __init__(
@@ -74,21 +76,24 @@ class Trainer:
         splits: dict[str, Images],
         context: Context,
         world: World | None = None,
+        start: Start | None = None,
+        auxiliary: Images | None = None,
     ) -> None:
         self.spec, self.method, self.context, self.world = spec, method, context, world or World()
         recipe = spec["recipe"]
         self.recipe: dict[str, Any] = recipe
         self.device = splits["train"].labels.device
-        self.model = method.prepare(model)
+        self.model = method.prepare(model, start).to(self.device)
         self.layout = torch.channels_last if recipe["channels_last"] else torch.contiguous_format
         self.model.to(memory_format=self.layout)  # type: ignore[call-overload]
         if recipe["compile"]:
             # The diagnostics differentiate a loss once for each group of terms before the step does.
             torch._functorch.config.donated_buffer = False
+            torch.use_deterministic_algorithms(True)  # tells the compiler too, as `set_up` does not
             self.model.compile()
         self.initial_weights = flat_weights(self.model)
         self.objective = self.world.wrap(Objective(self.model, method))
-        self.optimizer = build_optimizer(self.model.parameters(), recipe)
+        self.optimizer = build_optimizer(self.model, recipe)
         self.batches = Batches(
             splits["train"],
             batch_size=recipe["batch_size"],
@@ -96,9 +101,28 @@ class Trainer:
             seed=spec["seed"],
             processes=self.world.size,
         )
+        self.companions = self._companions(auxiliary) if method.uses_auxiliary else None
         self.budget = Budget.of(spec["threat"], spec["training_attack"])
-        self.monitor = Monitor(spec["monitor"], threat=spec["threat"], splits=splits, seed=spec["seed"])
+        self.monitor = Monitor(spec["monitor"], threat=spec["threat"], splits=splits, seed=spec["seed"], method=method)
         self.carried = Carried()
+
+    def _companions(self, auxiliary: Images | None) -> Companions:
+        if auxiliary is None:
+            raise ConfigError(
+                f"the method '{self.spec['method']['name']}' needs an auxiliary data set",
+                next_step="name one under `auxiliary` of the experiment",
+            )
+        chosen = self.method.auxiliary_classes(self.model)
+        flip = self.spec["auxiliary"]["augmentation"]["flip"]
+        offset = len(self.spec["dataset"]["classes"])
+        return Companions(
+            auxiliary,
+            classes=chosen,
+            offset=offset,
+            batch_size=self.recipe["batch_size"],
+            seed=self.spec["seed"],
+            flip=flip,
+        )
 
     def run(self) -> list[dict[str, float]]:
         """Train to the end (from the resume state if there is one) and return the history, one row an epoch.
@@ -127,8 +151,9 @@ class Trainer:
     def _note(self) -> str:
         if not self.carried.rows:
             return ""
-        row = self.carried.rows[-1]
-        return f"loss {row['loss']:.3f}, robust validation {100 * row.get('robust_validation', float('nan')):.1f} %"
+        watched = [row["robust_validation"] for row in self.carried.rows if "robust_validation" in row]
+        robust = f", robust validation {100 * watched[-1]:.1f} %" if watched else ""
+        return f"loss {self.carried.rows[-1]['loss']:.3f}{robust}"
 
     def _autocast(self) -> torch.autocast:
         enabled = self.recipe["precision"] == "bfloat16"
@@ -141,20 +166,36 @@ class Trainer:
         lr = learning_rate(self.recipe, step=step, steps_per_epoch=self.batches.per_epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        (x, y), share = self.world.share(*self.batches.get(epoch, position))
-        x = x.contiguous(memory_format=self.layout)
+        x, y, share = self._batch(epoch, position)
+        x = x.contiguous(memory_format=self.layout) if x.dim() == 4 else x
         self.model.train()
+        # Drawn alike in every process: a step is about one defence, one split into patches.
+        self.method.begin(self.model, generator=generator(self.device, seed, "begin", step))
+        budget = replace(self.budget, epoch=step / self.batches.per_epoch)
         draws = generator(self.device, seed, "attack", step, self.world.rank)
         with self._autocast():
-            x_adv = self.method.perturb(self.model, x, y, budget=self.budget, generator=draws)
+            x_adv = self.method.perturb(self.model, x, y, budget=budget, generator=draws)
             loss = Loss(self.objective(x, x_adv, y))
         if self._diagnosed(position):
             self.carried.log(gradient_diagnostics(self.model, loss))
         total = loss.total
         self.optimizer.zero_grad(set_to_none=True)
         (total * share).backward()  # type: ignore[no-untyped-call]
+        if self.recipe.get("clip_grad_norm"):
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe["clip_grad_norm"])
         self.optimizer.step()
         self._log_loss(total, loss, step)
+
+    def _batch(self, epoch: int, position: int) -> tuple[Tensor, Tensor, float]:
+        """Return this process's images and targets, companions after them, and its factor (see `World.share`)."""
+        x, y = self.batches.get(epoch, position)
+        draws = generator(self.device, self.spec["seed"], "pretext", epoch, position)
+        x, y = self.method.pretext(x, y, generator=draws)
+        (own_x, own_y), share = self.world.share(x, y)
+        if self.companions is None:
+            return own_x, own_y, share
+        (other_x, other_y), _ = self.world.share(*self.companions.get(self.carried.step, len(x)))
+        return torch.cat([own_x, other_x]), torch.cat([own_y, other_y]), share
 
     def _log_loss(self, total: Tensor, loss: Loss, step: int) -> None:
         value = total.item()
@@ -175,7 +216,9 @@ class Trainer:
     def _end_epoch(self, epoch: int) -> None:
         lr = float(self.optimizer.param_groups[0]["lr"])
         row = {**self.carried.means(), **weight_diagnostics(self.model, self.initial_weights)}
-        row = {"epoch": epoch + 1, "step": self.carried.step, "lr": lr, **with_ratios(row, lr)}
+        trained = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
+        head = {"epoch": epoch + 1, "step": self.carried.step, "lr": lr, "trained_parameters": trained}
+        row = {**head, **with_ratios(row, lr)}
         last = epoch + 1 == self.recipe["epochs"]
         if last or (epoch + 1) % self.spec["monitor"]["every_epochs"] == 0:
             with self._autocast():

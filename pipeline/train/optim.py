@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
 
 
-def build_optimizer(parameters: Iterable[nn.Parameter], recipe: dict[str, Any]) -> torch.optim.Optimizer:
-    """Build the recipe's optimiser over the parameters that require a gradient; weight decay applies to all of them."""
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
+def build_optimizer(model: nn.Module, recipe: dict[str, Any]) -> torch.optim.Optimizer:
+    """Build the recipe's optimiser over the parameters that require a gradient.
+
+    Weight decay applies to all of them, but for those whose names begin with an entry of `no_weight_decay`.
+    """
+    spared = tuple(recipe.get("no_weight_decay", ()))
+    decayed = [p for name, p in model.named_parameters() if p.requires_grad and not name.startswith(spared or "\0")]
+    rest = [p for name, p in model.named_parameters() if p.requires_grad and name.startswith(spared or "\0")]
+    trained: Any = [{"params": decayed}, {"params": rest, "weight_decay": 0.0}] if rest else decayed
     if recipe["optimizer"] == "sgd":
         return torch.optim.SGD(
             trained,
@@ -28,11 +33,23 @@ def build_optimizer(parameters: Iterable[nn.Parameter], recipe: dict[str, Any]) 
 def learning_rate(recipe: dict[str, Any], *, step: int, steps_per_epoch: int) -> float:
     """Return the learning rate of one optimiser step, counted from 0; a pure function, so resuming needs no state.
 
-    `steps`: lr x gamma for each milestone (in epochs) passed. `cosine`: from lr to 0 over all epochs. `constant`: lr.
+    `steps`: lr x gamma for each milestone (in epochs) passed. `cosine`: from lr to `lr_end` (0) over the steps after
+    the warm-up. `cyclic`: linear from 0 to lr at half of the epochs and back to 0. `constant`: lr. Before that,
+    `warmup_steps` rise linearly from `warmup_from` x lr.
     """
+    lr, warmup = float(recipe["lr"]), recipe.get("warmup_steps", 0)
+    if step < warmup:
+        first = recipe.get("warmup_from", 0.0)
+        return lr * (first + (1 - first) * (step + 1) / warmup)
     epoch = step / steps_per_epoch
     if recipe["schedule"] == "steps":
-        return float(recipe["lr"] * recipe["gamma"] ** bisect.bisect_right(sorted(recipe["milestones"]), epoch))
+        return float(lr * recipe["gamma"] ** bisect.bisect_right(sorted(recipe["milestones"]), epoch))
     if recipe["schedule"] == "cosine":
-        return float(recipe["lr"] * (1 + math.cos(math.pi * epoch / recipe["epochs"])) / 2)
-    return float(recipe["lr"])
+        done = (step - warmup) / max(1, recipe["epochs"] * steps_per_epoch - warmup)
+        end = recipe.get("lr_end", 0.0)
+        return end + (lr - end) * (1 + math.cos(math.pi * done)) / 2
+    if recipe["schedule"] == "cyclic":
+        # The middle of the step: the first one would else have rate 0, and so would the one after the last.
+        done = (step + 0.5) / (recipe["epochs"] * steps_per_epoch)
+        return lr * (1 - abs(2 * done - 1))
+    return lr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +12,52 @@ import torch
 
 from pipeline.context import Context
 from pipeline.data.imagefile import load_split
+from pipeline.errors import ConfigError
 from pipeline.files import atomic_path, read_json, write_json
-from pipeline.methods.protocol import build_method
-from pipeline.models.checkpoint import load_strict, read_checkpoint, save_checkpoint
-from pipeline.models.classifier import Classifier, build_classifier
-from pipeline.train.batches import Images
+from pipeline.methods.protocol import Method, Start, Tuned, build_method
+from pipeline.models.checkpoint import load_classifier, load_strict, read_checkpoint, save_checkpoint
+from pipeline.models.classifier import Classifier, build_classifier, derived
+from pipeline.train.batches import Images, in_order
 from pipeline.train.device import describe, devices_for, set_up
 from pipeline.train.distributed import World, launch
 from pipeline.train.loop import Trainer
 from pipeline.train.randomness import counter_seed
 
 
-def initial_model(spec: dict[str, Any], initial: Path | None) -> Classifier:
-    """Build the model with weights drawn from the seed; with `initial`, all but the head come from that checkpoint."""
+def initial_model(spec: dict[str, Any], inputs: dict[str, Path]) -> Classifier:
+    """Build the model with weights drawn from the seed, and lay over it what the run starts from.
+
+    From a pre-training: the named parts of its checkpoint; without names all but the head, and the head too if it is
+    of a kind that transfers (a text tower). From other runs: what the derivation makes of their models.
+    """
     torch.manual_seed(counter_seed(spec["seed"], "weights"))
-    dataset = spec["dataset"]
-    model = build_classifier(spec["backbone"], shape=dataset["shape"], classes=len(dataset["classes"]))
+    dataset, initial = spec["dataset"], spec["initial"]
+    if initial is not None and initial["from"]:
+        return derived([load_classifier(inputs[role])[0] for role in initial["from"]], initial["derivation"])
+    model = build_classifier(
+        spec["backbone"], shape=dataset["shape"], classes=len(dataset["classes"]), prompts=dataset["prompts"]
+    )
     if initial is not None:
-        tensors, _ = read_checkpoint(initial)
-        load_strict(model, tensors, where=initial, without_head=True)
+        tensors, _ = read_checkpoint(inputs["initial"])
+        transfers = getattr(model.head, "transfers", False)
+        tops = {name.split(".")[0] for name in (*model.state_dict(), *tensors)}
+        parts = initial["parts"] or ((), sorted(tops - {"head"}))[not transfers]
+        load_strict(model, tensors, where=inputs["initial"], parts=parts)
     return model
+
+
+def start_of(
+    spec: dict[str, Any], inputs: dict[str, Path], method: Method, target: Images, auxiliary: Images | None
+) -> Start:
+    """Return what the method may look at before training begins."""
+    source = None
+    if method.uses_source:
+        if "initial" not in inputs:
+            raise ConfigError(
+                f"the method '{spec['method']['name']}' needs a pre-trained model", expected="a pretraining, not none"
+            )
+        source = load_classifier(inputs["initial"])[0].to(target.labels.device).requires_grad_(False).eval()
+    return Start(source, partial(in_order, target), partial(in_order, auxiliary) if auxiliary else partial(iter, ()))
 
 
 def train(spec: dict[str, Any], context: Context) -> None:
@@ -65,12 +92,19 @@ def train_on(device: torch.device, spec: dict[str, Any], context: Context, *, wo
     """Train one run on one device, alone or as a member of a group; the first member writes the outputs."""
     data, name = context.inputs["data"], spec["dataset"]["name"]
     splits = {
-        split: Images.of(load_split(data, dataset=name, split=split), device)
-        for split in ("train", "validation", "test")
+        role: Images.of(load_split(data, dataset=name, split=split), device)
+        for role, split in (("train", spec["split"]), ("validation", "validation"), ("test", "test"))
     }
-    model = initial_model(spec, context.inputs.get("initial")).to(device)
+    auxiliary = None
+    if spec["auxiliary"] is not None:
+        split = load_split(context.inputs["auxiliary"], dataset=spec["auxiliary"]["name"], split="train")
+        auxiliary = Images.of(split, device)
+    model = initial_model(spec, context.inputs).to(device)
     method = build_method(spec["method"])
-    trainer = Trainer(spec, method=method, model=model, splits=splits, context=context, world=world)
+    start = start_of(spec, context.inputs, method, splits["train"], auxiliary)
+    trainer = Trainer(
+        spec, method=method, model=model, splits=splits, context=context, world=world, start=start, auxiliary=auxiliary
+    )
     history = trainer.run()
     if world.rank:
         return
@@ -78,6 +112,8 @@ def train_on(device: torch.device, spec: dict[str, Any], context: Context, *, wo
         "backbone": spec["backbone"],
         "shape": spec["dataset"]["shape"],
         "classes": len(spec["dataset"]["classes"]),
+        "prompts": spec["dataset"]["prompts"],
+        "tuning": spec["method"]["tuning"] if isinstance(method, Tuned) and method.tuning.attached else None,
         "dataset": name,
         "method": spec["method"],
         "seed": spec["seed"],

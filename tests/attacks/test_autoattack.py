@@ -184,6 +184,18 @@ def test_fewer_than_four_classes_is_a_configuration_error(classes):
     assert f"observed: {classes}" in str(error.value)
 
 
+def test_only_the_black_box_attacks_queries_can_be_fewer_and_are_5000_unless_said(model):
+    def settings(**queries: int) -> tuple[int, ...]:
+        shard = AutoAttackShard(
+            model, threat=THREATS["linf"], classes=CLASSES, seed=SEED, device=torch.device("cpu"), **queries
+        )
+        found = shard._attacks
+        return found["square"].n_queries, found["apgd-ce"].n_iter, found["apgd-t"].n_iter, found["fab-t"].n_iter
+
+    assert settings() == (5000, 100, 100, 100)
+    assert settings(square_queries=7) == (7, 100, 100, 100)
+
+
 def test_a_package_with_another_ensemble_is_refused(monkeypatch):
     class Other(pyautoattack.AutoAttack):
         def _set_version(self, version="standard"):

@@ -235,3 +235,56 @@ def test_the_step_is_an_exact_fraction():
 def test_a_budget_without_a_step_is_refused(steps, step_over_eps):
     with pytest.raises(ValueError, match="at least one step"):
         Budget(ThreatModel("linf", Fraction(1, 10)), steps, Fraction(step_over_eps))
+
+
+def test_what_is_taken_back_before_each_step_by_hand():
+    # Linf, eps 1/10, steps of 0.025 along (-1, +1); before each step half of the perturbation is taken back:
+    # 0.025; 0.0125 + 0.025 = 0.0375; 0.01875 + 0.025 = 0.04375.
+    seen = []
+
+    def half(x_adv, x):
+        seen.append((x_adv - x).abs().max().item())
+        return x + (x_adv - x) / 2
+
+    x = image(0.5, 0.2)
+    moved = pgd(linear, x, budget=budget(steps=3), objective=CLASS_0, start="none", before_step=half)
+    torch.testing.assert_close(moved, image(0.5 - 0.04375, 0.2 + 0.04375), rtol=0, atol=1e-15)
+    assert seen == pytest.approx([0.0, 0.025, 0.0375])
+
+
+def test_taking_nothing_back_changes_nothing(tiny_model, random_batch):
+    x, y = random_batch(4)
+    model = tiny_model(lived=True).eval()
+
+    def found(before_step):
+        objective, draws = partial(cross_entropy, y=y), torch.Generator().manual_seed(0)
+        return pgd(
+            model,
+            x,
+            budget=budget(steps=3),
+            objective=objective,
+            start="uniform",
+            generator=draws,
+            before_step=before_step,
+        )
+
+    assert torch.equal(found(None), found(lambda x_adv, x: x_adv))
+
+
+def test_the_result_is_in_the_ball_whatever_is_done_before_a_step(tiny_model, random_batch):
+    x, y = random_batch(4)
+    far = pgd(
+        tiny_model(lived=True).eval(),
+        x,
+        budget=budget(steps=2),
+        objective=partial(cross_entropy, y=y),
+        start="none",
+        before_step=lambda x_adv, x: x_adv + 1,
+    )
+    assert (far - x).abs().max() <= 0.1 + 1e-6
+    assert far.max() <= 1
+
+
+def test_a_budget_says_how_far_training_is_and_nothing_unless_told():
+    assert budget().epoch == 0.0
+    assert Budget(ThreatModel("linf", Fraction(1, 10)), 1, Fraction(1), epoch=2.5).epoch == 2.5

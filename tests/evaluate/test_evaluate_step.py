@@ -13,9 +13,10 @@ from pipeline.attacks.autoattack import STANDARD, AutoAttackShard
 from pipeline.context import Context
 from pipeline.data.imagefile import save
 from pipeline.evaluate import step
-from pipeline.evaluate.ledger import read_checks, read_ledger
-from pipeline.evaluate.step import Evaluator, attack
-from pipeline.models.checkpoint import save_checkpoint
+from pipeline.evaluate.ledger import Outcome, read_checks, read_ledger
+from pipeline.evaluate.step import Evaluator, attack, evaluated_model
+from pipeline.models.checkpoint import load_classifier, save_checkpoint
+from pipeline.models.classifier import build_classifier
 
 ATTACKS = {
     "clean": {"name": "clean", "algorithm": "none"},
@@ -78,7 +79,7 @@ class Run:
     """One attack step in a folder of its own, which can be run again in the same scratch folder."""
 
     def __init__(self, inputs: dict[str, Path], folder: Path) -> None:
-        self.inputs, self.folder = inputs, folder
+        self.inputs, self.folder = dict(inputs), folder
         self.scratch = folder / "scratch"
         self.scratch.mkdir(parents=True)
         self.said: list[str] = []
@@ -88,27 +89,33 @@ class Run:
     def ledger(self) -> Path:
         return self.folder / "ledger.parquet"
 
-    def spec(self, attacks: tuple[str, ...], **changes: Any) -> dict[str, Any]:
+    def spec(self, attacks: tuple[str | dict[str, Any], ...], **changes: Any) -> dict[str, Any]:
         return {
+            "models": ["-"],
+            "derivation": None,
+            "prompts": None,
             "dataset": "toy",
             "split": "test",
             "images": [0, 10],
             "shard_images": 4,
             "threat": {"norm": "linf", "eps": "1/10"},
-            "attacks": [ATTACKS[name] for name in attacks],
+            "attacks": [ATTACKS[entry] if isinstance(entry, str) else entry for entry in attacks],
             "seed": 0,
             "device": "cpu",
             "threads": 1,
             **changes,
         }
 
-    def __call__(self, *attacks: str, **changes: Any) -> bytes:
+    def __call__(self, *attacks: str | dict[str, Any], **changes: Any) -> bytes:
+        self.evaluator(*attacks, **changes).run()
+        return self.ledger.read_bytes()
+
+    def evaluator(self, *attacks: str | dict[str, Any], **changes: Any) -> Evaluator:
         context = Context(
             inputs=self.inputs, outputs={"ledger": self.ledger}, scratch=self.scratch, say=self.said.append
         )
         self.facts = context.facts
-        Evaluator(self.spec(attacks, **changes), context, torch.device("cpu")).run()
-        return self.ledger.read_bytes()
+        return Evaluator(self.spec(attacks, **changes), context, torch.device("cpu"))
 
 
 @pytest.fixture
@@ -369,3 +376,281 @@ def test_the_seed_of_an_ensemble_differs_from_shard_to_shard_and_from_run_to_run
     run()("autoattack", shard_images=5, seed=1)
     assert len(set(seeds)) == len(seeds) == 4
     assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+# -- attacks with a threat model, a function or a view of their own -------------------------------------------------
+
+
+def outcome(job: Run, entry: dict[str, Any], **changes: Any) -> Outcome:
+    """What one attack did, and nothing else."""
+    job({"through": "exported_model", **entry}, **changes)
+    (found,) = read_ledger(job.ledger).values()
+    return found
+
+
+def test_an_attack_with_a_threat_model_of_its_own_stays_in_that_and_is_checked_against_it(run):
+    job, own = run(), {"norm": "l2", "eps": "1/2"}
+    job({**ATTACKS["fgsm"], "threat": own}, {**ATTACKS["cw"], "name": "plain"})
+    found = read_ledger(job.ledger)
+    # In l2 it is eps but for what clipping to [0, 1] takes; in linf, the evaluation's, it was 1/10 in every image.
+    assert found["fgsm"].distance.max() < 0.5 + 1e-6
+    assert found["fgsm"].distance.min() > 0.4
+    assert found["plain"].distance.max() == pytest.approx(0.1, abs=1e-6)  # in linf, the evaluation's
+    assert read_checks(job.ledger)["fgsm"]["over_eps"] < 1e-6
+
+
+def test_an_ensemble_with_a_threat_model_of_its_own_attacks_and_is_checked_within_it(run, monkeypatch):
+    """Its eps was the evaluation's once, whatever its entry said."""
+    given: list[Any] = []
+
+    class Stub(AutoAttackShard):
+        def __init__(self, model, *, threat, inspect, **rest):
+            super().__init__(model, threat=threat, inspect=inspect, **rest)
+            given.append((str(threat), inspect))
+
+        def _attack(self, *args):
+            pass
+
+    monkeypatch.setattr(step, "AutoAttackShard", Stub)
+    job = run()
+    evaluator = job.evaluator({**ATTACKS["autoattack"], "threat": {"norm": "l2", "eps": "3/2"}})
+    evaluator.run()
+    assert {threat for threat, _ in given} == {"l2 eps 3/2"}
+    x, _ = evaluator.images.take(slice(0, 2))
+    moved = (x + 0.15).clamp(0, 1)  # beyond the evaluation's 1/10 in linf, within 3/2 in l2 (8 x 0.15 = 1.2)
+    checks: dict[str, float] = {}
+    monkeypatch.setattr(step, "worst", lambda _, found: checks.update(found) or found)
+    given[0][1](moved, x, evaluator.model(moved).argmax(1))
+    assert checks["over_eps"] == 0.0
+
+
+def test_how_many_queries_the_black_box_attack_has_is_the_attacks_own(run, monkeypatch):
+    queries: list[int] = []
+
+    class Stub(AutoAttackShard):
+        def __init__(self, model, *, square_queries, **rest):
+            super().__init__(model, square_queries=square_queries, **rest)
+            queries.append(square_queries)
+
+        def _attack(self, *args):
+            pass
+
+    monkeypatch.setattr(step, "AutoAttackShard", Stub)
+    run()("autoattack", shard_images=10)
+    run()({**ATTACKS["autoattack"], "square_queries": 100}, shard_images=10)
+    assert queries == [5000, 100]
+
+
+CALLS: list[tuple[Any, ...]] = []
+
+
+def brighter(model, x, y, *, threat, generator, by):
+    """An attack that adds some light to every pixel, and a little noise."""
+    CALLS.append((model, y.tolist(), str(threat), torch.rand(1, generator=generator).item()))
+    return (x + by).clamp(0, 1)
+
+
+def too_bright(model, x, y, *, threat, generator):
+    """An attack that leaves the range of pixels."""
+    return x + 2
+
+
+def function(name: str, **parameters: Any) -> dict[str, Any]:
+    entry = {"name": name, "algorithm": "function", "implementation": f"{__name__}:{name}"}
+    return {**entry, "parameters": parameters, "threat": {"norm": "l2", "eps": "7"}}
+
+
+def test_a_function_makes_the_images_and_the_whole_model_judges_them(run):
+    CALLS.clear()
+    job = run()
+    found = outcome(job, function("brighter", by=0.4))
+    evaluator = job.evaluator("clean")
+    x, _ = evaluator.images.take(slice(0, 10))
+    with torch.no_grad():
+        expected = evaluator.model((x + 0.4).clamp(0, 1)).argmax(1)
+    assert found.prediction.tolist() == expected.tolist()
+    # Its eps bounds something of its own; what the pixels moved is told in linf and need not be below any eps.
+    assert found.distance == pytest.approx(((x + 0.4).clamp(0, 1) - x).flatten(1).amax(1).numpy(), abs=1e-6)
+    assert read_checks(job.ledger)["brighter"]["over_eps"] == 0.0
+    assert [labels for _, labels, *_ in CALLS] == [
+        found.label[part].tolist() for part in (slice(4), slice(4, 8), slice(8, 10))
+    ]
+    assert {threat for *_, threat, _ in CALLS} == {"l2 eps 7"}
+
+
+def test_a_function_that_leaves_the_range_of_pixels_is_found_out(run):
+    job = run()
+    outcome(job, function("too_bright"))
+    checks = read_checks(job.ledger)["too_bright"]
+    assert checks["adversarial_pixels_outside"] > 0.5
+    assert checks["over_eps"] > 0.5
+
+
+def test_what_a_function_draws_is_named_by_seed_attack_and_shard(run):
+    CALLS.clear()
+    entry = function("brighter", by=0.1)
+    for other, seed in (({}, 0), ({}, 0), ({}, 1), ({"name": "another"}, 0)):
+        outcome(run(), {**entry, **other}, seed=seed)
+    draws = [draw for *_, draw in CALLS]
+    first, again, other_seed, other_name = (draws[start : start + 3] for start in (0, 3, 6, 9))
+    assert first == again
+    assert len({*first, *other_seed, *other_name}) == 9
+
+
+class Helping(torch.nn.Module):
+    """A view of a model with its logits turned round: what lowers them there raises them here."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        return -self.model(x)
+
+
+THROUGH = f"{__name__}:Helping"
+
+
+@pytest.mark.parametrize("name", ["fgsm", "cw"])
+def test_an_attack_sees_what_its_entry_names_and_the_whole_model_judges(name, run):
+    clean, plain, helped = run(), run(), run()
+    clean("clean")
+    attacked = outcome(plain, ATTACKS[name])
+    through = outcome(helped, {**ATTACKS[name], "through": THROUGH})
+    right = read_ledger(clean.ledger)["clean"].correct
+    assert attacked.correct.sum() < right.sum() <= through.correct.sum()
+    # What is moved up the loss of the view goes down the model's own: no image that was right is lost.
+    assert through.correct[right].all()
+
+
+def test_functions_and_the_ensemble_see_that_view_too(run, monkeypatch):
+    CALLS.clear()
+    outcome(run(), {**function("brighter", by=0.1), "through": THROUGH})
+    seen = [model for model, *_ in CALLS]
+
+    class Stub(AutoAttackShard):
+        def __init__(self, model, **rest):
+            super().__init__(model, **rest)
+            seen.append(model)
+
+        def _attack(self, *args):
+            pass
+
+    monkeypatch.setattr(step, "AutoAttackShard", Stub)
+    outcome(run(), {**ATTACKS["autoattack"], "through": THROUGH})
+    assert {type(model) for model in seen} == {Helping}
+
+
+# -- models of several checkpoints, and of other classes --------------------------------------------------------------
+
+
+def told(models, *, order):
+    """A derivation that keeps the model at one place, and checks how many there are."""
+    assert len(models) == len(order)
+    first = models[0]
+    first.given = [model.head.bias[0].item() for model in models]
+    return first
+
+
+@pytest.fixture
+def numbered(tmp_path, tiny_model, tiny_backbone):
+    """Checkpoints whose first logit's bias is their number."""
+
+    def make(count: int) -> dict[str, Path]:
+        paths = {f"checkpoint{n}": tmp_path / f"{n}" for n in range(1, count + 1)}
+        for number, path in enumerate(paths.values(), start=1):
+            model = tiny_model(seed=number)
+            model.head.bias.data[0] = number
+            save_checkpoint(path, model, about={"backbone": tiny_backbone, "shape": [1, 8, 8], "classes": 5})
+        return paths
+
+    return make
+
+
+@pytest.mark.parametrize("count", [2, 3, 11])
+def test_a_derivation_gets_the_models_in_the_order_of_their_numbers(count, numbered):
+    """Sorted as texts, the tenth would come before the second."""
+    derivation = {"implementation": f"{__name__}:told", "parameters": {"order": [0] * count}}
+    paths = dict(sorted(numbered(count).items()))
+    model, classes = evaluated_model({"derivation": derivation, "prompts": None}, {"data": Path("-"), **paths})
+    assert model.given == [float(n) for n in range(1, count + 1)]
+    assert classes == 5
+
+
+def summed(models):
+    """A derivation: the sum of the models' logits, as one model."""
+
+    class Sum(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.members = torch.nn.ModuleList(models)
+
+        def forward(self, x):
+            return sum(member(x) for member in self.members)
+
+    return Sum()
+
+
+def test_a_derived_model_is_attacked_end_to_end(run, numbered):
+    job = run()
+    job.inputs = {"data": job.inputs["data"], **numbered(3)}
+    job("clean", "fgsm", derivation={"implementation": f"{__name__}:summed"})
+    evaluator = job.evaluator("clean", derivation={"implementation": f"{__name__}:summed"})
+    members = [load_classifier(path)[0].eval() for role, path in job.inputs.items() if role != "data"]
+    x, y = evaluator.images.take(slice(0, 10))
+    x.requires_grad_()
+    logits = sum(member(x) for member in members)
+    clean, fgsm = read_ledger(job.ledger).values()
+    assert clean.prediction.tolist() == logits.argmax(1).tolist()
+    torch.nn.functional.cross_entropy(logits, y, reduction="sum").backward()
+    with torch.no_grad():
+        x_adv = (x + 0.1 * x.grad.sign()).clamp(0, 1)
+        assert fgsm.prediction.tolist() == sum(member(x_adv) for member in members).argmax(1).tolist()
+
+
+class Reading(torch.nn.Linear):
+    """A head that reads texts: the logit of a text is a learned direction's, times the number of its letters."""
+
+    transfers = True
+
+    def __init__(self, in_features, *, classes, prompts):
+        super().__init__(in_features, 1)
+        self.lengths = torch.tensor([float(len(text)) for text in prompts])
+        self.scale = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, features):
+        return self.scale * super().forward(features) * self.lengths
+
+    def retargeted(self, reader):
+        """Keep the own scale, and read with the reader's eyes."""
+        head = Reading(self.in_features, classes=0, prompts=[])
+        head.load_state_dict({**reader.state_dict(), "scale": self.scale.detach()})
+        head.lengths = reader.lengths
+        return head
+
+
+def test_on_other_classes_the_original_reads_the_texts_and_the_run_keeps_its_backbone_and_scale(
+    tmp_path, tiny_backbone
+):
+    backbone = {**tiny_backbone, "head": {"implementation": f"{__name__}:Reading"}}
+    paths = {"checkpoint": tmp_path / "run", "texts": tmp_path / "original"}
+    models = []
+    for seed, path in enumerate(paths.values()):
+        torch.manual_seed(seed)
+        model = build_classifier(backbone, shape=[1, 8, 8], classes=2, prompts=["ab", "c"])
+        model.head.scale.data.fill_(10.0 + seed)
+        about = {"backbone": backbone, "shape": [1, 8, 8], "classes": 2, "prompts": ["ab", "c"]}
+        save_checkpoint(path, model, about=about)
+        models.append(model.eval())
+    run, original = models
+    spec = {"derivation": None, "prompts": ["x", "yy", "zzzz"]}
+    found, classes = evaluated_model(spec, paths)
+    x = torch.rand(4, 1, 8, 8)
+    with torch.no_grad():
+        direction = run.features(x) @ original.head.weight.T + original.head.bias
+        torch.testing.assert_close(found.eval()(x), 10.0 * direction * torch.tensor([1.0, 2.0, 4.0]))
+    assert classes == 3
+    own, classes = evaluated_model({"derivation": None, "prompts": None}, paths)
+    assert classes == 2
+    with torch.no_grad():
+        assert torch.equal(own.eval()(x), run(x))

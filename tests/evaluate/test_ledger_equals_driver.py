@@ -52,7 +52,7 @@ def attacked(tmp_path_factory, tiny_model, tiny_backbone, class_patterns):
     )
     spec = {"dataset": "toy", "split": "test", "images": [0, IMAGES], "shard_images": SHARD, "threat": THREAT}
     ensemble = {"name": "autoattack", "algorithm": "autoattack", "version": "standard", "through": "exported_model"}
-    spec |= {"attacks": [ensemble], "seed": SEED}
+    spec |= {"attacks": [ensemble], "seed": SEED, "models": ["-"], "derivation": None, "prompts": None}
     inputs = {name: folder / name for name in ("checkpoint", "data")}
     context = Context(inputs, {"ledger": folder / "ledger"}, folder, say=lambda _: None)
     evaluator = Evaluator(spec, context, torch.device("cpu"))

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from pipeline.config import load_document
 from pipeline.files import ROOT
 from pipeline.methods.protocol import build_method
+from pipeline.models.classifier import named
 
 from .cases import MethodCase
 
@@ -22,7 +23,8 @@ CONFIG = [ROOT / "config" / "methods.yaml", *sorted((ROOT / "config" / "papers")
 def configured() -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (name, entry) of every method in config/methods.yaml and in the papers' files."""
     for path in CONFIG:
-        for name, entry in (yaml.safe_load(path.read_text(encoding="utf-8")).get("methods") or {}).items():
+        schema = "methods" if path.stem == "methods" else "paper"
+        for name, entry in load_document(path, schema).values.get("methods", {}).items():
             yield f"{path.stem}/{name}", entry
 
 
@@ -44,9 +46,9 @@ def uncovered(implementations: set[str], cases: list[type[MethodCase]]) -> set[s
 
 
 def test_every_configured_method_class_has_a_case():
-    named = {entry["implementation"] for _, entry in configured()}
-    assert len(named) >= 6  # four baselines and the two objectives of TWINS; none would make this test empty
-    assert uncovered(named, concrete_cases()) == set()
+    trained = {entry["implementation"] for _, entry in configured() if "implementation" in entry}
+    assert len(trained) >= 20  # the baselines and the objectives of five papers; none would make this test empty
+    assert uncovered(trained, concrete_cases()) == set()
 
 
 def test_a_method_without_a_case_would_be_found():
@@ -58,8 +60,21 @@ def test_every_case_lies_in_a_file_that_pytest_collects():
         assert Path(inspect.getfile(case)).name.startswith("test_"), case
 
 
-@pytest.mark.parametrize(("name", "entry"), [pytest.param(*item, id=item[0]) for item in configured()])
+TRAINED = [pytest.param(*item, id=item[0]) for item in configured() if "implementation" in item[1]]
+DERIVED = [pytest.param(entry["derivation"], id=name) for name, entry in configured() if "derivation" in entry]
+
+
+@pytest.mark.parametrize(("name", "entry"), TRAINED)
 def test_every_configured_variant_can_be_built(name, entry):
     method = build_method({"name": name, "parameters": {}, **entry})
-    for parameter, value in entry.get("parameters", {}).items():
-        assert getattr(method, parameter) == value
+    for part, built in (
+        (entry, getattr(method, "objective", method)),
+        (entry.get("tuning", {}), getattr(method, "tuning", None)),
+    ):
+        for parameter, value in part.get("parameters", {}).items():
+            assert getattr(built, parameter) == value
+
+
+@pytest.mark.parametrize("derivation", DERIVED)
+def test_every_configured_derivation_exists_and_takes_its_parameters(derivation):
+    inspect.signature(named(derivation["implementation"])).bind([], **derivation.get("parameters", {}))

@@ -1,14 +1,18 @@
 """Numbers come from ledgers and nowhere else; alarms are stored with them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pipeline.errors import IntegrityError
 from pipeline.evaluate.ledger import Outcome, write_ledger
-from pipeline.report.alarms import Judged, judge
-from pipeline.report.numbers import compute, joined
+from pipeline.report.alarms import Expected, Judged, judge
+from pipeline.report.numbers import compute, joined, metrics, trainings
 
-LABEL = np.zeros(8, np.int16)
+LABEL = np.zeros(100, np.int16)
+ON_D = {"trained_on": "d", "dataset": "d", "elsewhere": False}
+SPEC = {"scale": "demo", "paper": "p", "reproduces": False, "controls": {}, "trainings": [], "checks": {}}
 
 
 def outcome(attack: str, correct: str, *, first: int = 0, broken_by: str = "") -> Outcome:
@@ -19,14 +23,14 @@ def outcome(attack: str, correct: str, *, first: int = 0, broken_by: str = "") -
     return Outcome(attack, np.arange(first, first + n, dtype=np.int32), LABEL[:n], prediction, np.zeros(n), by)
 
 
-def make(tmp_path, ledgers: dict[str, tuple[str, str, int, list[Outcome]]], controls=None, checks=None):
+def make(tmp_path, ledgers: dict[str, tuple[str, str, int, list[Outcome]]], controls=None, checks=None, expected=None):
     paths, members = {}, []
     for name, (experiment, method, seed, outcomes) in ledgers.items():
         paths[name] = tmp_path / f"{name}.parquet"
         write_ledger(paths[name], [o.table() for o in outcomes], checks=checks or {})
-        member = {"ledger": name, "experiment": experiment, "dataset": "d", "method": method, "seed": seed}
+        member = {"ledger": name, "experiment": experiment, **ON_D, "method": method, "seed": seed}
         members.append({**member, "evaluation": "e", "attacks": [o.attack for o in outcomes]})
-    spec = {"scale": "demo", "paper": "p", "reproduces": False, "members": members, "controls": controls or {}}
+    spec = {**SPEC, "members": members, "controls": controls or {}, "checks": expected or {}}
     return compute(spec, paths)
 
 
@@ -56,16 +60,16 @@ def test_an_image_in_two_parts_is_an_error():
 def test_a_ledger_without_the_attack_is_an_error(tmp_path):
     path = tmp_path / "a.parquet"
     write_ledger(path, [outcome("clean", "11").table()], checks={})
-    member = {"ledger": "a", "experiment": "m", "dataset": "d", "method": "at", "seed": 0, "attacks": ["pgd20"]}
-    spec = {"scale": "s", "paper": "p", "reproduces": False, "members": [member], "controls": {}}
+    member = {"ledger": "a", "experiment": "m", **ON_D, "method": "at", "seed": 0, "attacks": ["pgd20"]}
     with pytest.raises(IntegrityError, match="no rows for pgd20"):
-        compute(spec, {"a": path})
+        compute({**SPEC, "members": [member]}, {"a": path})
 
 
-def alarms(attack: str, found: dict[str, Outcome], control=None, checks=None) -> set[str]:
+def alarms(attack: str, found: dict[str, Outcome], control=None, checks=None, **expected) -> set[str]:
     judged = {name: Judged(o, [checks or {}], ["a"]) for name, o in found.items()}
     against = {name: Judged(o, [], ["c"]) for name, o in control.items()} if control else None
-    return {check["check"] for check in judge(attack, judged, against) if not check["ok"]}
+    found = judge(attack, judged, against, Expected.of(expected))
+    return {check["check"] for check in found if not check["ok"]}
 
 
 @pytest.mark.parametrize(
@@ -91,14 +95,34 @@ def test_each_check_of_the_attack_can_raise_its_alarm(check, bad):
 
 def test_more_steps_that_help_the_defender_raise_an_alarm():
     few, many = outcome("pgd10", "11000000"), outcome("pgd20", "11110000")
-    assert alarms("pgd20", {"pgd10": few, "pgd20": many}) == {"not_weaker_than_pgd10"}
-    assert alarms("pgd20", {"pgd10": many, "pgd20": outcome("pgd20", "11000000")}) == set()
+    expected = {"not_weaker_than": ["pgd10"]}
+    assert alarms("pgd20", {"pgd10": few, "pgd20": many}, **expected) == {"not_weaker_than_pgd10"}
+    assert alarms("pgd20", {"pgd10": many, "pgd20": outcome("pgd20", "11000000")}, **expected) == set()
+    assert alarms("pgd20", {"pgd10": few, "pgd20": many}) == set(), "what is compared is the configuration's to say"
+    assert alarms("pgd10", {"pgd10": many, "pgd20": few}) == set()
+
+
+def test_an_attack_is_compared_with_every_weaker_one_that_was_run():
+    found = {
+        name: outcome(name, correct) for name, correct in (("a", "11000000"), ("b", "11111111"), ("c", "11110000"))
+    }
+    expected = {"not_weaker_than": ["a", "b", "absent"]}
+    assert alarms("c", found, **expected) == {"not_weaker_than_a"}
 
 
 def test_attacks_are_compared_on_shared_images_only():
     """AutoAttack on a subset may look better than PGD on all images; that is no alarm."""
     everything, subset = outcome("pgd20", "11110000"), outcome("autoattack", "1111")
-    assert alarms("autoattack", {"pgd20": everything, "autoattack": subset}) == set()
+    assert alarms("autoattack", {"pgd20": everything, "autoattack": subset}, not_weaker_than=["pgd20"]) == set()
+
+
+def test_an_attack_on_a_part_of_the_model_that_leaves_far_more_correct_raises_an_alarm():
+    # Of 100 images 11 more than the attack on the whole model leaves is beyond the limit of ten points, 10 is not.
+    whole = outcome("adaptive", "1" * 30 + "0" * 70)
+    for kept, expected in ((41, {"overstates_robustness"}), (40, set()), (20, set())):
+        part = outcome("traditional", "1" * kept + "0" * (100 - kept))
+        assert alarms("traditional", {"traditional": part, "adaptive": whole}, gap_to="adaptive") == expected
+    assert alarms("traditional", {"traditional": outcome("traditional", "1" * 100)}, gap_to="adaptive") == set()
 
 
 def test_a_black_box_attack_that_beats_the_gradients_raises_an_alarm():
@@ -108,10 +132,126 @@ def test_a_black_box_attack_that_beats_the_gradients_raises_an_alarm():
 
 def test_an_undefended_control_that_survives_raises_an_alarm():
     defended = {"autoattack": outcome("autoattack", "11110000")}
-    assert alarms("autoattack", defended, {"autoattack": outcome("autoattack", "00000000")}) == set()
-    assert alarms("autoattack", defended, {"autoattack": outcome("autoattack", "10000000")}) == {"control_falls"}
+    fallen, kept = ({"autoattack": outcome("autoattack", correct)} for correct in ("00000000", "10000000"))
+    assert alarms("autoattack", defended, fallen, control_below=0.05) == set()
+    # These labels are of one class: guessing keeps all of them, half of which is more than 1 of 8.
+    assert alarms("autoattack", defended, kept, control_below=0.05) == set()
+    tenths = {
+        "autoattack": replace(kept["autoattack"], label=np.arange(8, dtype=np.int16), prediction=np.arange(8) * 0)
+    }
+    # Eight classes: half of guessing is 1/16, and 1 of 8 is above it.
+    assert alarms("autoattack", defended, tenths, control_below=0.05) == {"control_falls"}
+    assert alarms("autoattack", defended, tenths, control_below=0.125) == set()  # 1 of 8 is not above it
+    assert alarms("autoattack", defended, tenths) == set()  # one step need not break it
+
+
+def test_the_configurations_checks_are_those_that_are_made(tmp_path):
+    ledgers = {"a": ("main", "at", 0, [outcome("weak", "1100"), outcome("strong", "1111")])}
+    ledgers["c"] = ("control", "standard", 0, [outcome("weak", "1111"), outcome("strong", "1111")])
+    expected = {"strong": {"not_weaker_than": ["weak"], "control_below": 0.5}}
+    found = make(tmp_path, ledgers, controls={"main": "control"}, expected=expected)
+    cells = {(cell["experiment"], cell["attack"]): cell["alarms"] for cell in found["cells"]}
+    assert cells["main", "weak"] == []
+    assert cells["main", "strong"] == ["control_falls", "not_weaker_than_weak"]
 
 
 def test_alarms_reach_the_cell(tmp_path):
     found = make(tmp_path, {"a": ("main", "at", 0, [outcome("clean", "11")])}, checks={"model": {"probabilities": 1.0}})
     assert found["cells"][0]["alarms"] == ["probabilities"]
+
+
+# -- what training tells -----------------------------------------------------------------------------------------------
+
+RUN = {"experiment": "main", "dataset": "d", "method": "at", "seed": 0, "trained": True}
+
+
+@pytest.fixture
+def told(tmp_path):
+    """Write histories of (epoch, robust validation or nothing, trained parameters) and say what they tell."""
+
+    def tell(histories: dict[str, list[tuple[int, str, int]]], *runs: dict) -> list[dict]:
+        for name, rows in histories.items():
+            lines = [f"{epoch},{robust},{count}" for epoch, robust, count in rows]
+            text = "\n".join(["epoch,robust_validation,trained_parameters", *lines]) + "\n"
+            (tmp_path / name).write_text(text)
+        return trainings({"trainings": list(runs)}, {name: tmp_path / name for name in histories})
+
+    return tell
+
+
+def values(found: list[dict]) -> dict[str, object]:
+    return {entry["metric"]: entry["value"] for entry in found}
+
+
+@pytest.mark.parametrize(
+    ("rows", "best"),
+    [
+        ([(1, "0.2", 7), (2, "0.5", 7), (3, "0.4", 7)], 2),
+        ([(1, "0.2", 7), (2, "0.5", 7), (3, "0.5", 7)], 2),  # of equals the first
+        ([(5, "0.5", 7), (10, "0.75", 7), (15, "0.9", 7)], 15),
+        ([(1, "", 7), (2, "0.1", 7), (3, "", 7), (4, "0.05", 7)], 2),  # not every epoch is watched
+        ([(8, "0.3", 7), (9, "0.25", 7), (10, "1e-2", 7)], 8),  # as numbers, not as texts
+    ],
+)
+def test_epochs_to_best_is_the_first_epoch_with_the_best_robust_validation(rows, best, told):
+    found = told({"h": rows}, {**RUN, "histories": ["h"]})
+    assert values(found) == {"epochs_to_best": best, "trained_parameters": 7}
+    assert {entry["metric"]: entry["unit"] for entry in found} == {
+        "epochs_to_best": "epochs",
+        "trained_parameters": "count",
+    }
+    same = {key: value for key, value in RUN.items() if key != "trained"}
+    assert all(same.items() <= entry.items() for entry in found)
+
+
+def test_a_derived_run_has_the_parameters_of_all_that_it_is_made_from_and_no_epochs(told):
+    histories = {"a": [(1, "0.2", 100), (2, "0.3", 100)], "b": [(1, "0.9", 20)], "c": [(1, "0.9", 3)]}
+    derived = {**RUN, "method": "merged", "trained": False, "histories": ["a", "b", "c"]}
+    assert values(told(histories, derived)) == {"trained_parameters": 123}
+
+
+def test_what_training_tells_becomes_cells_of_their_own_unit_beside_the_accuracies(tmp_path):
+    ledger = tmp_path / "l"
+    write_ledger(ledger, [outcome("clean", "11").table()], checks={})
+    member = {"ledger": "l", "experiment": "main", **ON_D, "method": "at", "seed": 0, "attacks": ["clean"]}
+    files = {"l": ledger}
+    for seed, best in ((0, 2), (1, 4)):
+        files[f"h{seed}"] = tmp_path / f"h{seed}"
+        rows = "\n".join(f"{epoch},{float(epoch == best)},50" for epoch in range(1, 5))
+        files[f"h{seed}"].write_text(f"epoch,robust_validation,trained_parameters\n{rows}\n")
+    runs = [{**RUN, "seed": seed, "histories": [f"h{seed}"]} for seed in (0, 1)]
+    found = compute({**SPEC, "members": [member], "trainings": runs}, files)
+    cells = {cell["attack"]: cell for cell in found["cells"]}
+    assert list(cells) == ["clean", "trained_parameters", "epochs_to_best"]
+    # Epochs 2 and 4: mean 3, sample sd 2 / sqrt 2.
+    assert cells["epochs_to_best"]["mean"] == 3.0
+    assert cells["epochs_to_best"]["sd"] == pytest.approx(2**0.5)
+    assert cells["epochs_to_best"]["seeds"] == [0, 1]
+    assert (cells["trained_parameters"]["mean"], cells["trained_parameters"]["sd"]) == (50.0, 0.0)
+    assert {name: cell["unit"] for name, cell in cells.items()} == {
+        "clean": "share",
+        "trained_parameters": "count",
+        "epochs_to_best": "epochs",
+    }
+    keys = {frozenset(cell) for cell in cells.values()}
+    assert len(keys) == 1, "all cells have the same parts"
+    # Metrics of training are no accuracies: what `dvc metrics` compares are shares.
+    assert metrics(found) == {"main": {"d": {"at": {"clean": 1.0}}}}
+    assert [(entry["seed"], entry["metric"], entry["value"]) for entry in found["trainings"]] == [
+        (0, "trained_parameters", 50),
+        (0, "epochs_to_best", 2),
+        (1, "trained_parameters", 50),
+        (1, "epochs_to_best", 4),
+    ]
+
+
+def test_one_run_on_several_data_sets_has_a_measurement_and_a_cell_for_each(tmp_path):
+    paths, members = {}, []
+    for dataset, correct in (("d", "1100"), ("e", "1110")):
+        paths[dataset] = tmp_path / dataset
+        write_ledger(paths[dataset], [outcome("clean", correct).table()], checks={})
+        member = {"ledger": dataset, "experiment": "main", **ON_D, "dataset": dataset, "method": "at", "seed": 0}
+        members.append({**member, "evaluation": "e", "attacks": ["clean"]})
+    found = compute({**SPEC, "members": members}, paths)
+    assert {m["dataset"]: m["accuracy"] for m in found["measurements"]} == {"d": 0.5, "e": 0.75}
+    assert {cell["dataset"]: cell["mean"] for cell in found["cells"]} == {"d": 0.5, "e": 0.75}

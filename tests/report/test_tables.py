@@ -9,7 +9,14 @@ SPEC = {
     "paper": "p",
     "reproduces": False,
     "methods": {"at": "AT", "twins_at": "TWINS-AT & co_1 <b>"},
-    "attacks": {"clean": "Clean", "pgd20": "PGD-20"},
+    "attacks": {
+        "clean": "Clean",
+        "pgd20": "PGD-20",
+        "epochs_to_best": "Epochs to best",
+        "trained_parameters": "Trained parameters",
+    },
+    "datasets": {"d": "Dogs", "e": "Elephants"},
+    "budgets": {},
     "rows": ["at", "twins_at"],
     "table": {
         "name": "main",
@@ -23,9 +30,21 @@ SPEC = {
 }
 
 
-def cell(method: str, attack: str, mean: float, sd: float | None, *, dataset: str = "d", alarms=()) -> dict:
-    key = {"experiment": "main", "dataset": dataset, "method": method, "attack": attack}
-    return {**key, "seeds": [0, 1, 2], "images": 128, "mean": mean, "sd": sd, "alarms": list(alarms)}
+def cell(
+    method: str, attack: str, mean: float, sd: float | None, *, dataset: str = "d", alarms=(), elsewhere: bool = False
+) -> dict:
+    key = {"experiment": "main", "dataset": dataset, "method": method, "attack": attack, "elsewhere": elsewhere}
+    return {**key, "seeds": [0, 1, 2], "images": 128, "unit": "share", "mean": mean, "sd": sd, "alarms": list(alarms)}
+
+
+def training(method: str, metric: str, unit: str, mean: float, sd: float | None, **more) -> dict:
+    """A cell of what training tells: no images, no alarms."""
+    return {**cell(method, metric, mean, sd), "unit": unit, "images": 0, **more}
+
+
+def table(**changes) -> dict:
+    """The specification with some parts of its table replaced."""
+    return {**SPEC, "table": {**SPEC["table"], **changes}}
 
 
 NUMBERS = {
@@ -44,10 +63,24 @@ def test_cell_texts_by_hand():
     assert cell_text(None) == "not run"
 
 
+def test_counts_are_whole_and_epochs_are_plain_numbers():
+    assert cell_text(training("at", "trained_parameters", "count", 85_802_501.0, 0.0)) == "85,802,501"
+    assert cell_text(training("at", "trained_parameters", "count", 999.0, None)) == "999"
+    assert cell_text(training("at", "epochs_to_best", "epochs", 12.5, 3.5355)) == "12.5 ± 3.5"
+    assert cell_text(training("at", "epochs_to_best", "epochs", 12.0, None)) == "12.0"
+
+
 def test_notes_say_scale_images_alarms_and_deviations():
     notes = "\n".join(build_grid(SPEC, NUMBERS).notes)
-    for text in ("Scale demo", "128 test images", "not a reproduction", "† a sanity check failed", "Deviation k: why"):
+    for text in (
+        "128 test images",
+        "seeds 0, 1, 2",
+        "not a reproduction",
+        "† a sanity check failed",
+        "Deviation k: why",
+    ):
         assert text in notes
+    assert "Scale demo: data d; seeds 0, 1, 2; 128 test images." in notes
 
 
 def test_several_data_sets_get_a_column():
@@ -76,7 +109,124 @@ def test_special_characters_survive_each_format():
 def test_images_are_given_by_column_where_columns_differ():
     subset = {**cell("at", "pgd20", 0.5, 0.1), "images": 40}
     notes = "\n".join(build_grid(SPEC, {"cells": [cell("at", "clean", 0.9, 0.1), subset]}).notes)
-    assert "test images by column: Clean 128, PGD-20 40" in notes
+    assert "data d; seeds 0, 1, 2; test images by column (Clean: 128; PGD-20: 40)." in notes
+
+
+def test_seeds_are_given_by_column_where_columns_differ():
+    lone = {**cell("at", "pgd20", 0.5, None), "seeds": [0]}
+    notes = "\n".join(build_grid(SPEC, {"cells": [cell("at", "clean", 0.9, 0.1), lone]}).notes)
+    assert "data d; seeds by column (Clean: 0, 1, 2; PGD-20: 0); 128 test images." in notes
+
+
+def test_rows_of_a_column_that_differ_are_told_with_it():
+    lone = {**cell("twins_at", "pgd20", 0.5, None), "seeds": [0], "images": 40}
+    cells = [cell(*key, 0.9, 0.1) for key in (("at", "clean"), ("twins_at", "clean"), ("at", "pgd20"))]
+    notes = "\n".join(build_grid(SPEC, {"cells": [*cells, lone]}).notes)
+    assert "seeds by column (Clean: 0, 1, 2; PGD-20: 0, 1, 2/0)" in notes
+    assert "test images by column (Clean: 128; PGD-20: 128/40)" in notes
+
+
+def test_what_training_tells_is_no_basis_of_the_notes():
+    # It counts no images, and a run of other seeds there would not be one under an attack.
+    told = training("at", "epochs_to_best", "epochs", 3.0, 1.0, seeds=[7])
+    spec = table(columns=["clean", "epochs_to_best"])
+    notes = "\n".join(build_grid(spec, {"cells": [cell("at", "clean", 0.9, 0.1), told]}).notes)
+    assert "data d; seeds 0, 1, 2; 128 test images." in notes
+
+
+def test_a_budget_that_the_scale_changes_is_told_under_the_columns_that_it_touches():
+    budgets = {"pgd20": {"steps": 5, "threat": {"eps": "1/9"}}, "elsewhere": {"steps": 1}}
+    notes = build_grid({**SPEC, "budgets": budgets}, NUMBERS).notes
+    assert "PGD-20 at this scale differs from config/attacks.yaml: steps 5, threat.eps 1/9." in notes
+    assert not [note for note in notes if "elsewhere" in note]
+    assert not [note for note in build_grid(SPEC, NUMBERS).notes if "differs" in note]
+
+
+def test_metrics_of_training_stand_beside_accuracies_and_a_derived_run_has_a_dash():
+    cells = [
+        *NUMBERS["cells"],
+        training("at", "trained_parameters", "count", 12345.0, 0.0),
+        training("twins_at", "trained_parameters", "count", 6.0, 0.0),
+        training("at", "epochs_to_best", "epochs", 3.0, 1.0),
+    ]
+    grid = build_grid(table(columns=["clean", "epochs_to_best", "trained_parameters"]), {"cells": cells})
+    assert grid.header == ["Method", "Clean", "Epochs to best", "Trained parameters"]
+    assert [row[1:] for row in grid.rows] == [["97.1 ± 0.5", "3.0 ± 1.0", "12,345"], ["90.0", "–", "6"]]
+    assert grid.alignment == "lrrr"
+
+
+def test_only_the_rows_asked_for_are_shown_in_their_order():
+    grid = build_grid({**SPEC, "rows": ["twins_at"]}, NUMBERS)
+    assert grid.row_names == ["twins_at"]
+    assert [row[1:] for row in grid.rows] == [["90.0", "not run"]]
+    # An alarm of a row that is not shown is no note of this table.
+    assert not [note for note in grid.notes if "sanity check" in note]
+    assert build_grid({**SPEC, "rows": ["twins_at", "at"]}, NUMBERS).row_names == ["twins_at", "at"]
+
+
+def measurement(method: str, dataset: str, seed: int, accuracy: float, *, failed: str = "") -> dict:
+    checks = [{"check": failed, "ok": False}] if failed else [{"check": "over_eps", "ok": True}]
+    key = {"experiment": "main", "dataset": dataset, "method": method, "attack": "pgd20", "seed": seed}
+    key["elsewhere"] = True
+    return {**key, "accuracy": accuracy, "checks": checks}
+
+
+ACROSS = table(columns=None, across="datasets", metric="pgd20")
+BOTH = {
+    "cells": [
+        cell("at", "pgd20", 0.99, 0.0),  # on the data set trained on: no part of a table across others
+        cell("at", "pgd20", 0.5, 0.1, elsewhere=True),
+        cell("at", "pgd20", 0.25, 0.05, dataset="e", elsewhere=True),
+        cell("at", "clean", 0.99, 0.0, elsewhere=True),
+        cell("at", "clean", 0.99, 0.0, dataset="f", elsewhere=True),
+        cell("twins_at", "pgd20", 0.7, None, elsewhere=True),
+    ],
+    "measurements": [
+        measurement("at", "d", 0, 0.4),
+        measurement("at", "d", 1, 0.6),
+        measurement("at", "e", 0, 0.2),
+        measurement("at", "e", 1, 0.3),
+        measurement("twins_at", "d", 0, 0.7),
+        {**measurement("at", "d", 0, 0.99), "attack": "clean"},
+        {**measurement("at", "d", 0, 0.99), "experiment": "other"},
+        {**measurement("at", "d", 0, 0.99), "elsewhere": False},
+    ],
+}
+
+
+def test_across_data_sets_a_column_is_a_data_set_and_the_last_their_average_by_hand():
+    grid = build_grid(ACROSS, BOTH)
+    assert grid.header == ["Method", "Dogs", "Elephants", "Average"]
+    assert grid.column_names == ["d", "e", "average"]
+    assert grid.alignment == "lrrr"
+    # Seed 0: (0.4 + 0.2) / 2 = 0.3; seed 1: 0.45. Mean 0.375, sample sd 0.15 / sqrt 2 = 0.1061.
+    assert grid.rows[0] == ["AT", "50.0 ± 10.0", "25.0 ± 5.0", "37.5 ± 10.6"]
+
+
+def test_an_average_over_some_of_the_data_sets_is_not_shown():
+    assert build_grid(ACROSS, BOTH).rows[1][1:] == ["70.0", "not run", "not run"]
+    missing = {**BOTH, "measurements": [m for m in BOTH["measurements"] if (m["dataset"], m["seed"]) != ("e", 1)]}
+    assert build_grid(ACROSS, missing).rows[0][-1] == "not run"  # seed 1 lacks a data set
+
+
+def test_an_alarm_on_one_data_set_marks_the_average():
+    rows = [*BOTH["measurements"][:3], measurement("at", "e", 1, 0.3, failed="probabilities")]
+    assert build_grid(ACROSS, {**BOTH, "measurements": rows}).rows[0][-1] == "37.5 ± 10.6 †"
+
+
+def test_notes_across_data_sets_name_them_and_the_controls_accuracy_under_the_metric():
+    control = {**cell("standard", "pgd20", 0.004, None), "experiment": "control"}
+    clean = {**cell("standard", "clean", 0.9, None), "experiment": "control"}
+    notes = build_grid(ACROSS, {**BOTH, "cells": [*BOTH["cells"], control, clean]}).notes
+    assert "Scale demo: data d, e; seeds 0, 1, 2; 128 test images." in notes
+    assert "Undefended control under the same attacks: PGD-20 0.4." in notes
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_table_across_data_sets_can_be_read_back_too(kind):
+    rows = parse_rows(FORMATS[kind](build_grid(ACROSS, BOTH)), kind)
+    assert [len(row) for row in rows] == [4, 4]
+    assert rows[0][3].replace(r"$\pm$", "±") == "37.5 ± 10.6"
 
 
 def test_the_undefended_control_is_shown_under_the_table():
@@ -84,3 +234,18 @@ def test_the_undefended_control_is_shown_under_the_table():
     grid = build_grid(SPEC, {"cells": [*NUMBERS["cells"], control]})
     assert "Undefended control under the same attacks: PGD-20 0.4." in grid.notes
     assert len(grid.rows) == 2
+
+
+def test_the_controls_line_holds_accuracies_only():
+    """A count of parameters was once shown there, times a hundred."""
+    control = {**cell("standard", "pgd20", 0.004, None), "experiment": "control"}
+    count = {**training("standard", "trained_parameters", "count", 5000.0, None), "experiment": "control"}
+    spec = table(columns=["pgd20", "trained_parameters"])
+    notes = build_grid(spec, {"cells": [*NUMBERS["cells"], control, count]}).notes
+    assert "Undefended control under the same attacks: PGD-20 0.4." in notes
+
+
+def test_measurements_on_other_data_sets_are_no_rows_of_a_plain_table():
+    """A table of attacks once listed each corrupted test set as further rows, most of them not run."""
+    cells = [*NUMBERS["cells"], cell("at", "clean", 0.5, None, dataset="e", elsewhere=True)]
+    assert build_grid(SPEC, {"cells": cells}).rows == build_grid(SPEC, NUMBERS).rows

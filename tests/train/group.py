@@ -8,18 +8,41 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from pipeline.methods.linear_probe import LinearProbe
+from pipeline.methods.protocol import Loss
 from pipeline.methods.standard import Standard
 from pipeline.train.distributed import World
 
 from . import toy
+
+
+class Halves(Standard):
+    """Weighs the auxiliary half of a batch otherwise, with a weight that is drawn alike in every process."""
+
+    uses_auxiliary = True
+
+    def prepare(self, model: Any, start: Any = None) -> Any:
+        model.head = torch.nn.Linear(model.head.in_features, 10)
+        return model
+
+    def begin(self, model: Any, *, generator: torch.Generator) -> None:
+        model.weight = 1 + torch.rand(1, generator=generator).item()
+
+    def loss(self, model: Any, x: torch.Tensor, x_adv: torch.Tensor, y: torch.Tensor) -> Loss:
+        half = len(y) // 2
+        assert y[:half].max() < 5 <= y[half:].min(), "each process has as many target images as auxiliary ones"
+        own, other = (F.cross_entropy(model(x[part]), y[part]) for part in (slice(half), slice(half, None)))
+        return Loss({"own": own, "other": 2 * model.weight * other})
+
 
 CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
     # No batch norm: its statistics would be those of a share of the batch.
     "standard": (Standard(), {"batch_norm": False}, {}),
     # The backbone keeps its statistics; eps 0 makes the attack's noise, which each process draws for itself, nothing.
     "linear_probe": (LinearProbe(), {}, {"threat": {"norm": "linf", "eps": "0"}}),
+    "halves": (Halves(), {"batch_norm": False}, {"auxiliary": {"augmentation": {"pad": 0, "flip": True}}}),
 }
 
 
@@ -29,7 +52,8 @@ def train(name: str, folder: Path, world: World) -> None:
     scratch = folder / name / f"scratch-{world.rank}of{world.size}"
     scratch.mkdir(parents=True, exist_ok=True)
     spec = toy.spec(recipe={"epochs": 1, "batch_size": 5, "weight_decay": 0.0}, **parts)
-    trainer = toy.trainer(method, scratch, spec=spec, model=toy.network(**kind), train=10, world=world)
+    more = toy.images(13, seed=4)
+    trainer = toy.trainer(method, scratch, spec=spec, model=toy.network(**kind), train=10, world=world, auxiliary=more)
     trainer.run()
     assert trainer.carried.step == 2
     torch.save(trainer.model.state_dict(), folder / name / f"rank{world.rank}of{world.size}.pt")

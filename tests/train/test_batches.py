@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from pipeline.data.imagefile import Split
 from pipeline.errors import ConfigError
-from pipeline.train.batches import Batches, Images, augment
+from pipeline.train.batches import Batches, Companions, Images, augment, in_order
 
 PLAIN = {"pad": 0, "flip": False}
 
@@ -189,3 +189,89 @@ def test_a_rest_that_leaves_a_process_one_image_is_dropped(images, processes, ba
             Batches(numbered(images), batch_size=4, augmentation=PLAIN, seed=0, processes=processes)
         return
     assert Batches(numbered(images), batch_size=4, augmentation=PLAIN, seed=0, processes=processes).per_epoch == batches
+
+
+def test_images_in_order_are_as_they_are_stored():
+    batches = list(in_order(numbered(5), batch_size=2))
+    assert [y.tolist() for _, y in batches] == [[0, 1], [2, 3], [4]]
+    x = torch.cat([x for x, _ in batches])
+    assert (255 * x[:, 0, 0, 0]).round().int().tolist() == [0, 1, 2, 3, 4]
+
+
+def companions(
+    n: int = 12, *, size: int = 4, classes: list[int] | None = None, seed: int = 0, flip: bool = False
+) -> Companions:
+    chosen = None if classes is None else torch.tensor(classes)
+    return Companions(numbered(n), classes=chosen, offset=100, batch_size=size, seed=seed, flip=flip)
+
+
+def taken(source: Companions, counts: list[int]) -> list[int]:
+    """The numbers of the images that batches of these sizes are accompanied by."""
+    return [int(label) - 100 for step, count in enumerate(counts) for label in source.get(step, count)[1]]
+
+
+def test_there_are_as_many_companions_as_asked_for_with_labels_counted_on():
+    x, y = companions().get(3, 5)
+    assert (x.shape, y.shape) == ((5, 1, 2, 2), (5,))
+    assert (255 * x[:, 0, 0, 0]).round().int().tolist() == (y - 100).tolist()
+    assert x.dtype == torch.float32
+    assert y.min() >= 100
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 12])
+def test_a_pass_takes_every_companion_once_in_an_order_of_its_own(size):
+    found = taken(companions(size=size), [size] * (24 // size))
+    assert sorted(found[:12]) == sorted(found[12:]) == list(range(12))
+    assert list(range(12)) not in (found[:12], found[12:])
+    assert found[:12] != found[12:]
+
+
+def test_a_batch_across_two_passes_ends_the_one_and_begins_the_other():
+    # Batches of 5 from 12: the third takes the last two of the first pass and the first three of the second.
+    fives, twelves = taken(companions(size=5), [5] * 12), taken(companions(size=12), [12] * 5)
+    assert fives == twelves
+
+
+def test_a_batch_of_more_than_a_pass_goes_round_again():
+    found = taken(companions(3, size=8), [8])
+    assert found == taken(companions(3, size=1), [1] * 8)
+    assert {number: found[:6].count(number) for number in range(3)} == {0: 2, 1: 2, 2: 2}
+
+
+def test_only_the_chosen_classes_accompany_and_keep_their_labels():
+    found = taken(companions(size=3, classes=[7, 2, 9]), [3, 3])
+    assert sorted(found[:3]) == sorted(found[3:]) == [2, 7, 9]
+
+
+def test_companions_are_a_function_of_the_step():
+    used = companions(flip=True)
+    for step in (5, 0, 3):
+        used.get(step, 4)
+        torch.rand(3)  # nor of the global generator
+    for one, other in zip(companions(flip=True).get(7, 4), used.get(7, 4), strict=True):
+        assert torch.equal(one, other)
+    assert taken(companions(size=12), [12]) != taken(companions(size=12, seed=1), [12])
+
+
+def test_companions_are_mirrored_if_their_data_set_is_and_else_not():
+    pixels = torch.tensor([[1, 2], [3, 4]], dtype=torch.uint8).expand(40, 1, 2, 2).contiguous()
+    images = Images(pixels, torch.zeros(40, dtype=torch.int64), 4)
+    for flip, kinds in ((False, 1), (True, 2)):
+        source = Companions(images, classes=None, offset=0, batch_size=20, seed=0, flip=flip)
+        x = torch.cat([source.get(step, 20)[0] for step in range(2)])
+        assert len(x.unique(dim=0)) == kinds
+        assert {tuple(image.flatten().tolist()) for image in x} <= {(0.25, 0.5, 0.75, 1.0), (0.5, 0.25, 1.0, 0.75)}
+
+
+def test_which_companions_are_mirrored_differs_from_step_to_step():
+    pixels = torch.tensor([[1, 2], [3, 4]], dtype=torch.uint8).expand(40, 1, 2, 2).contiguous()
+    source = Companions(
+        Images(pixels, torch.zeros(40).long(), 4), classes=None, offset=0, batch_size=40, seed=0, flip=True
+    )
+    assert len({source.get(step, 40)[0].numpy().tobytes() for step in range(3)}) == 3
+
+
+def test_companions_of_an_epoch_whose_last_batch_is_smaller_do_not_repeat_within_a_pass():
+    # Batches of 4, 4 and 3, as a training set of 11 gives: 11 of 12 companions, none of them twice.
+    found = taken(companions(), [4, 4, 3])
+    assert len(set(found)) == len(found) == 11

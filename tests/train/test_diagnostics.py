@@ -94,6 +94,16 @@ def test_nothing_is_measured_where_no_convolution_is_trained():
     assert gradient_diagnostics(model, Loss({"x": model.head.weight.sum()})) == {}
 
 
+def test_a_model_without_convolutions_has_no_gradients_to_measure_and_no_weights():
+    model = nn.Linear(5, 5)
+    assert convolutions(model) == []
+    assert flat_weights(model).tolist() == []
+    assert gradient_diagnostics(model, Loss({"x": model.weight.sum()})) == {}
+    assert weight_diagnostics(model, flat_weights(model)) == {"weight_norm": 0.0, "weight_distance": 0.0}
+    row = {"loss": 1.0, "weight_norm": 0.0}
+    assert with_ratios(row, lr=0.1) == row  # no ratio to a norm of zero
+
+
 def test_weight_norm_and_distance_by_hand_frozen_weights_included():
     model = TwoConvolutions()
     model.first.weight.requires_grad_(False)

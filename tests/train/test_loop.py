@@ -4,18 +4,22 @@ import copy
 import math
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
-from pipeline.errors import RobustftError
+from pipeline.errors import ConfigError, RobustftError
 from pipeline.methods.adversarial_training import AdversarialTraining
 from pipeline.methods.linear_probe import LinearProbe
-from pipeline.methods.protocol import Loss
+from pipeline.methods.protocol import Loss, Start, Tuned
 from pipeline.methods.standard import Standard
 from pipeline.methods.trades import Trades
 from pipeline.methods.twins import TwinsAT, TwinsTrades
+from pipeline.models.classifier import Classifier, Normalise
+from pipeline.models.tuning import Partial
 from pipeline.train import loop
 from pipeline.train.diagnostics import flat_weights
 from pipeline.train.monitor import Monitor
@@ -35,7 +39,9 @@ class Killed:
 
     def __init__(self, method, *, at: int) -> None:
         self.method, self.left = method, at
-        self.prepare, self.loss, self.export = method.prepare, method.loss, method.export
+
+    def __getattr__(self, name: str):
+        return getattr(self.method, name)
 
     def perturb(self, *args, **kwargs):
         if self.left == 0:
@@ -44,11 +50,39 @@ class Killed:
         return self.method.perturb(*args, **kwargs)
 
 
+class Drawing(AdversarialTraining):
+    """Draws wherever a method may: which images are turned, how each step's loss is weighed, with which companions."""
+
+    uses_auxiliary = True
+
+    def prepare(self, model, start=None):
+        model.head, model.weight = nn.Linear(model.head.in_features, 10), None
+        return model
+
+    def auxiliary_classes(self, model):
+        return torch.tensor([0, 2, 3])
+
+    def pretext(self, x, y, *, generator):
+        turned = torch.randint(0, 2, y.shape, generator=generator)
+        return torch.where(turned[:, None, None, None] == 1, x.rot90(2, (2, 3)), x), (y + turned) % 5
+
+    def begin(self, model, *, generator):
+        model.weight = 0.5 + torch.rand(1, generator=generator).item()
+
+    def loss(self, model, x, x_adv, y):
+        return Loss({"weighed": model.weight * F.cross_entropy(model(x_adv), y)})
+
+
+AUXILIARY = {"auxiliary": {"name": "more", "augmentation": {"pad": 1, "flip": True}}}
+
+
 SETUPS = {
     "twins_trades": (TWINS_TRADES, {"selection": "best_validation"}, {}),
     "at": (AT, {"selection": "last"}, {}),
     "at_with_dropout": (AT, {"selection": "last"}, {"dropout": True}),
     "at_in_bfloat16": (AT, {"precision": "bfloat16", "channels_last": True, "optimizer": "adamw"}, {}),
+    "drawing": (Drawing(), {"schedule": "cosine", "warmup_steps": 2, "clip_grad_norm": 0.5}, {}),
+    "partial": (Tuned(AT, Partial(frozen=["backbone.stem"])), {"no_weight_decay": ["head"]}, {}),
 }
 
 
@@ -58,7 +92,14 @@ def start(setup: str, folder, *, every: int = 1, killed_at: int | None = None) -
     if killed_at is not None:
         method = Killed(method, at=killed_at)
     folder.mkdir(exist_ok=True)
-    return toy.trainer(method, folder, spec=toy.spec(recipe=recipe), model=toy.network(**kind), every=every)
+    return toy.trainer(
+        method,
+        folder,
+        spec=toy.spec(recipe=recipe, **AUXILIARY),
+        model=toy.network(**kind),
+        every=every,
+        auxiliary=toy.images(13, seed=4),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +116,7 @@ def uninterrupted(tmp_path_factory):
 @pytest.mark.parametrize("killed_at", range(6))  # three steps in each of two epochs
 @pytest.mark.parametrize(
     ("setup", "every"),
-    [("twins_trades", 1), ("twins_trades", 2), ("at", 1), ("at_with_dropout", 1), ("at_in_bfloat16", 1)],
+    [("twins_trades", 1), ("twins_trades", 2), *((setup, 1) for setup in SETUPS if setup != "twins_trades")],
 )
 def test_a_run_killed_at_any_step_and_resumed_ends_with_the_same_bytes(
     setup, every, killed_at, uninterrupted, tmp_path
@@ -200,22 +241,15 @@ def test_last_keeps_the_last_weights_whatever_validation_says(monkeypatch, tmp_p
     assert "selected_epoch" not in trainer.context.facts
 
 
-class Broken:
+class Broken(Standard):
     """Standard training whose loss becomes `value` at step 4."""
 
     def __init__(self, value: float) -> None:
         self.value, self.step = value, 0
-        standard = Standard()
-        self.prepare, self.perturb, self.export, self._loss = (
-            standard.prepare,
-            standard.perturb,
-            standard.export,
-            standard.loss,
-        )
 
     def loss(self, model, x, x_adv, y):
         self.step += 1
-        terms = self._loss(model, x, x_adv, y).terms
+        terms = super().loss(model, x, x_adv, y).terms
         return Loss({**terms, "extra": torch.tensor(self.value if self.step == 5 else 0.0)})
 
 
@@ -289,6 +323,236 @@ def test_diagnostics_do_not_change_the_training(tmp_path):
     assert toy.content(watched.model) == toy.content(plain.model)
     assert {"gradient_norm/frozen", "cosine/adaptive", "relative_step/adaptive"} <= set(rows[0])
     assert not [name for name in bare[0] if name.startswith(("gradient_norm", "cosine"))]
+
+
+class Recording:
+    """A method that keeps what each step gave it."""
+
+    def __init__(self, method) -> None:
+        self.method, self.steps, self.order = method, [], []
+
+    def __getattr__(self, name: str):
+        return getattr(self.method, name)
+
+    def pretext(self, x, y, *, generator):
+        found = self.method.pretext(x, y, generator=generator)
+        self.order.append("pretext")
+        return found
+
+    def begin(self, model, *, generator):
+        self.order.append("begin")
+        self.method.begin(model, generator=generator)
+
+    def perturb(self, model, x, y, *, budget, generator):
+        self.order.append("perturb")
+        self.steps.append((x.clone(), y.clone(), budget.epoch, getattr(model, "weight", None), model.training))
+        return self.method.perturb(model, x, y, budget=budget, generator=generator)
+
+
+def recorded(method, folder, *, seed: int = 0, **parts) -> Recording:
+    """Train by a method and return what it was given; the monitor's own calls are left out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    recording = Recording(method)
+    spec = toy.spec(seed=seed, **AUXILIARY, **parts)
+    trainer = toy.trainer(recording, folder, spec=spec, auxiliary=toy.images(13, seed=4))
+    trainer.monitor.measure = lambda model: row(0.5, 0.5)
+    recording.order.clear()
+    trainer.run()
+    return recording
+
+
+def test_each_step_begins_anew_before_it_crafts_and_knows_how_far_training_is(tmp_path):
+    found = recorded(Drawing(), tmp_path)
+    assert found.order == ["pretext", "begin", "perturb"] * 6
+    assert [epoch for _, _, epoch, *_ in found.steps] == pytest.approx([0, 1 / 3, 2 / 3, 1, 4 / 3, 5 / 3])
+    weights = [weight for *_, weight, _ in found.steps]
+    assert len(set(weights)) == 6
+    assert all(0.5 <= weight < 1.5 for weight in weights)
+    assert all(training for *_, training in found.steps)
+
+
+def test_what_pretext_and_begin_draw_is_a_function_of_the_seed_and_the_step(tmp_path):
+    first = recorded(Drawing(), tmp_path / "a").steps
+    torch.rand(3)
+    again, other = recorded(Drawing(), tmp_path / "b").steps, recorded(Drawing(), tmp_path / "c", seed=1).steps
+    for one, two in zip(first, again, strict=True):
+        assert torch.equal(one[0], two[0])
+        assert torch.equal(one[1], two[1])
+        assert one[2:] == two[2:]
+    assert {weight for *_, weight, _ in first}.isdisjoint(weight for *_, weight, _ in other)
+
+
+@dataclass(frozen=True)
+class Flipping(AdversarialTraining):
+    """A pretext that draws one number a step and writes it into every image."""
+
+    def pretext(self, x, y, *, generator):
+        return torch.full_like(x, torch.rand(1, generator=generator).item()), y
+
+
+def test_the_draws_of_a_pretext_differ_from_step_to_step(tmp_path):
+    numbers = [x.unique().tolist() for x, *_ in recorded(Flipping(), tmp_path).steps]
+    assert [len(number) for number in numbers] == [1] * 6
+    assert len({number for (number,) in numbers}) == 6
+
+
+def pairs(x: torch.Tensor, y: torch.Tensor) -> set[tuple[bytes, int]]:
+    return {(image.numpy().tobytes(), int(label)) for image, label in zip(x, y, strict=True)}
+
+
+def test_each_batch_holds_as_many_auxiliary_images_after_the_targets_own(tmp_path):
+    x, y = toy.images(13, seed=4).take(slice(None))
+    plain_or_mirrored = pairs(x, y) | pairs(x.flip(3), y)
+    for x, y, *_ in recorded(Drawing(), tmp_path).steps:
+        half = len(y) // 2
+        assert len(x) == len(y) in (6, 8)
+        assert y[:half].max() < 5  # labels of the target, as the pretext left them
+        assert set((y[half:] - 5).tolist()) <= {0, 2, 3}  # the chosen classes, counted on
+        assert pairs(x[half:], y[half:] - 5) <= plain_or_mirrored
+
+
+def test_within_a_pass_no_auxiliary_image_is_taken_twice(tmp_path):
+    """Eleven target images make batches of 4, 4 and 3, so an epoch takes 11 of 13 auxiliary images, each once."""
+
+    class All(Drawing):
+        def auxiliary_classes(self, model):
+            return None
+
+    plain = {"auxiliary": {"name": "more", "augmentation": {"pad": 0, "flip": False}}}
+    recording = Recording(All())
+    trainer = toy.trainer(
+        recording, tmp_path, spec=toy.spec(recipe={"epochs": 1}, **plain), auxiliary=toy.images(13, seed=4)
+    )
+    trainer.run()
+    taken = [image.numpy().tobytes() for x, *_ in recording.steps for image in x[len(x) // 2 :]]
+    assert len(taken) == 11
+    assert len(set(taken)) == 11
+
+
+def test_a_method_that_needs_auxiliary_data_says_so_where_there_is_none(tmp_path):
+    with pytest.raises(ConfigError, match=r"(?s)'toy' needs an auxiliary data set.*`auxiliary` of the experiment"):
+        toy.trainer(Drawing(), tmp_path)
+
+
+def test_a_method_that_uses_no_auxiliary_data_gets_none(tmp_path):
+    found = recorded(AT, tmp_path)
+    assert [len(y) for _, y, *_ in found.steps] == [4, 4, 3, 4, 4, 3]
+
+
+def test_a_method_may_look_at_the_start_when_it_prepares_the_model(tmp_path):
+    class Starting(Standard):
+        def prepare(self, model, start=None):
+            model.seen = start
+            return model
+
+    start = Start(source=toy.network(seed=9))
+    trainer = loop.Trainer(
+        toy.spec(),
+        method=Starting(),
+        model=toy.network(),
+        splits=toy.splits(),
+        context=toy.context(tmp_path),
+        start=start,
+    )
+    assert trainer.model.seen is start
+
+
+def gradients(trainer: loop.Trainer) -> list[float]:
+    """Train, and return the norm of the gradient that each step of the optimiser was given."""
+    norms, step = [], trainer.optimizer.step
+
+    def noted():
+        norms.append(torch.cat([p.grad.flatten() for p in trainer.model.parameters()]).norm().item())
+        step()
+
+    trainer.optimizer.step = noted
+    trainer.run()
+    return norms
+
+
+def test_a_gradient_longer_than_the_limit_is_cut_to_it_and_a_shorter_one_is_left(tmp_path):
+    norms = {}
+    for limit in (None, 0.1, 1e6):
+        (tmp_path / str(limit)).mkdir()
+        recipe = {"clip_grad_norm": limit} if limit else {}
+        norms[limit] = gradients(toy.trainer(AT, tmp_path / str(limit), spec=toy.spec(recipe=recipe)))
+    assert min(norms[None]) > 0.2  # else cutting at 0.1 would say little
+    assert norms[0.1] == pytest.approx([0.1] * 6, rel=1e-4)
+    assert norms[1e6] == norms[None]
+
+
+def test_the_schedule_sets_the_rate_of_the_parameters_without_weight_decay_too(tmp_path):
+    recipe = {"no_weight_decay": ["head"], "lr": 0.2, "schedule": "constant", "warmup_steps": 12}
+    trainer = toy.trainer(AT, tmp_path, spec=toy.spec(recipe=recipe))
+    trainer.run()
+    assert [group["lr"] for group in trainer.optimizer.param_groups] == pytest.approx([0.1, 0.1])  # 6 steps of 12
+    assert [group["weight_decay"] for group in trainer.optimizer.param_groups] == [0.01, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("method", "count"),
+    [
+        (AT, sum(parameter.numel() for parameter in toy.network().parameters())),
+        (LinearProbe(), 8 * 5 + 5),
+        (Tuned(AT, Partial(frozen=["backbone"])), 8 * 5 + 5),
+        (Drawing(), sum(parameter.numel() for parameter in toy.network().parameters()) + 8 * 5 + 5),
+    ],
+    ids=["at", "probe", "partial", "wider head"],
+)
+def test_the_history_counts_the_parameters_that_are_trained(method, count, tmp_path):
+    history = toy.trainer(method, tmp_path, spec=toy.spec(**AUXILIARY), auxiliary=toy.images(13, seed=4)).run()
+    assert [line["trained_parameters"] for line in history] == [count, count]
+
+
+def test_what_a_tuning_freezes_keeps_weights_and_statistics_and_comes_back_under_its_own_name(tmp_path):
+    method, before = Tuned(AT, Partial(frozen=["backbone.stem"])), toy.content(toy.network())
+    trainer = toy.trainer(method, tmp_path)
+    trainer.run()
+    after = toy.content(method.export(trainer.model))
+    assert list(after) == list(before)
+    kept = {name for name in before if after[name] == before[name]}
+    assert kept == {name for name in before if name.startswith(("backbone.stem.", "normalise."))}
+
+
+class Flat(nn.Module):
+    """Images, one or several of each, as one vector: a model without convolutions."""
+
+    def forward(self, x):
+        return x.flatten(1)
+
+
+def plain_model(inputs: int, outputs: int, *shape: int) -> Classifier:
+    torch.manual_seed(0)
+    head = nn.Sequential(nn.Linear(inputs, outputs), nn.Unflatten(1, shape or (outputs,)))
+    return Classifier(Normalise([0.3], [0.4]), Flat(), head)
+
+
+def test_a_model_without_convolutions_is_trained_and_has_no_diagnostics(tmp_path):
+    history = toy.trainer(AT, tmp_path, model=plain_model(64, 5)).run()
+    assert not [name for name in history[0] if name.startswith(("gradient", "cosine", "relative"))]
+    assert (history[0]["weight_norm"], history[0]["weight_distance"]) == (0.0, 0.0)
+    assert history[1]["loss"] < history[0]["loss"]
+
+
+class Pairs(AdversarialTraining):
+    """A pretext of two views of each image and two targets: which class, and which class the next image has."""
+
+    def pretext(self, x, y, *, generator):
+        return torch.stack([x, x.flip(3)], dim=1), torch.stack([y, y.roll(1)], dim=1)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_a_pretext_may_give_several_images_and_several_targets_for_each_image(channels_last, tmp_path):
+    spec = toy.spec(recipe={"channels_last": channels_last})
+    recording = Recording(Pairs())
+    trainer = toy.trainer(recording, tmp_path, spec=spec, model=plain_model(128, 10, 5, 2))
+    history = trainer.run()
+    assert [tuple(x.shape) + tuple(y.shape) for x, y, *_ in recording.steps[:3]] == [
+        (4, 2, 1, 8, 8, 4, 2),
+        (4, 2, 1, 8, 8, 4, 2),
+        (3, 2, 1, 8, 8, 3, 2),
+    ]
+    assert 0 < history[-1]["clean_train"] <= 1
 
 
 def trained(method, folder, name: str, **recipe) -> dict[str, torch.Tensor]:

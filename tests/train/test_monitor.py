@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.methods.protocol import Method
+from pipeline.methods.standard import Standard
 from pipeline.train.batches import Images
 from pipeline.train.monitor import Monitor
 
@@ -36,9 +38,16 @@ SPLITS = {
 }
 
 
-def monitor(*, images: int = 100, attack: dict | None = None, splits: dict[str, Images] | None = None) -> Monitor:
+def monitor(
+    *,
+    images: int = 100,
+    attack: dict | None = None,
+    splits: dict[str, Images] | None = None,
+    method: Method | None = None,
+    seed: int = 0,
+) -> Monitor:
     spec = {"attack": attack or FGSM, "images": images, "every_epochs": 1}
-    return Monitor(spec, threat=THREAT, splits=splits or SPLITS, seed=0)
+    return Monitor(spec, threat=THREAT, splits=splits or SPLITS, seed=seed, method=method)
 
 
 def test_clean_and_robust_accuracy_by_hand():
@@ -93,3 +102,87 @@ def test_measuring_twice_gives_the_same_also_with_a_random_start(tiny_model):
     first = watch.measure(model)
     torch.rand(3)
     assert watch.measure(model) == first
+
+
+class Inverting(Standard):
+    """A pretext: all images are inverted, and the target is the other class."""
+
+    def pretext(self, x, y, *, generator):
+        return 1 - x, 1 - y
+
+
+def test_a_methods_pretext_is_watched_in_the_place_of_the_labels():
+    # Inverted images with inverted labels are as right or wrong, and as near to the edge, as the plain ones.
+    assert monitor(method=Inverting()).measure(Threshold()) == monitor().measure(Threshold())
+
+    class Lying(Standard):
+        def pretext(self, x, y, *, generator):
+            return x, 1 - y
+
+    found = monitor(method=Lying()).measure(Threshold())
+    assert (found["clean_validation"], found["clean_test"]) == (1 / 5, 0.0)
+
+
+class Guessing(Standard):
+    """A pretext whose targets are drawn."""
+
+    def pretext(self, x, y, *, generator):
+        return x, torch.randint(0, 2, y.shape, generator=generator)
+
+
+def test_what_a_pretext_draws_is_drawn_once_and_is_a_function_of_the_seed():
+    many = {"test": greys(list(range(0, 100, 2)), [0] * 50)}
+
+    def targets(seed: int) -> list[int]:
+        torch.rand(3)  # the global generator does not count
+        return monitor(method=Guessing(), splits=many, seed=seed)._y.tolist()
+
+    assert targets(0) == targets(0)
+    assert targets(0) != targets(1)
+    watch = monitor(method=Guessing(), splits=many)
+    assert watch.measure(Threshold()) == watch.measure(Threshold())
+
+
+class ThreeQuestions(nn.Module):
+    """One pixel v -> logits (n, 2, 3) of three questions: is it brighter than 1/4, than 1/2, than 3/4?"""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        v = x.flatten(1) - torch.tensor([0.25, 0.5, 0.75])
+        return torch.stack([-v, v], dim=1)
+
+
+class Asking(Standard):
+    """A pretext with a target for each question; of an image of class 1 they are those of an image 1/2 darker."""
+
+    def pretext(self, x, y, *, generator):
+        return x, (x.flatten(1) - y[:, None] / 2 > torch.tensor([0.25, 0.5, 0.75])).long()
+
+
+def test_of_several_targets_an_image_counts_by_the_share_that_is_right():
+    # .10 is told (0,0,0) and .45 (1,0,0), all right; .55 of class 1 is told (0,0,0) but is (1,1,0): one right of three.
+    splits = {"validation": greys([10, 45, 55], [0, 0, 1]), "test": greys([10], [0])}
+    found = monitor(method=Asking(), splits=splits).measure(ThreeQuestions())
+    assert found["clean_validation"] == pytest.approx((1 + 1 + 1 / 3) / 3)
+    assert found["clean_test"] == 1.0
+    # All three go up by 0.1, since the slopes 2 sigmoid(.) of the thresholds that are not passed prevail (for .45:
+    # -0.8 + 0.95 + 0.7): .20 is still right, .55 is (1,1,0) instead of (1,0,0), .65 is (1,1,0) as before.
+    assert found["robust_validation"] == pytest.approx((1 + 2 / 3 + 1 / 3) / 3)
+    assert found["robust_test"] == 1.0
+
+
+class Drawing(Standard):
+    """Leaves a draw in the model at the beginning of each step."""
+
+    def begin(self, model, *, generator):
+        model.drawn = torch.rand(1, generator=generator).item()
+
+
+def test_what_a_method_draws_for_a_step_is_drawn_afresh_and_always_the_same_for_watching():
+    drawn = []
+    for seed in (0, 0, 1):
+        model = Threshold()
+        model.drawn = None
+        monitor(method=Drawing(), seed=seed).measure(model)
+        drawn.append(model.drawn)
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert None not in drawn

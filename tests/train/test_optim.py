@@ -59,6 +59,46 @@ def test_the_constant_schedule():
     assert {learning_rate(recipe, step=step, steps_per_epoch=3) for step in range(6)} == {0.1}
 
 
+WARM = {"schedule": "cosine", "lr": 0.1, "epochs": 4, "warmup_steps": 4, "lr_end": 0.02}
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (0, 0.025),  # 0.1 x 1/4: the first step moves
+        (1, 0.05),
+        (3, 0.1),
+        (4, 0.1),  # 4 epochs of 5 steps: the cosine has the 16 steps after the warm-up
+        (8, 0.02 + 0.08 * (1 + 0.5**0.5) / 2),  # a quarter of them: cos(pi/4)
+        (12, 0.06),  # half of them: the middle of 0.1 and 0.02
+        (20, 0.02),
+    ],
+)
+def test_the_warm_up_and_the_cosine_to_an_end_by_hand(step, expected):
+    assert learning_rate(WARM, step=step, steps_per_epoch=5) == pytest.approx(expected, abs=1e-16)
+
+
+def test_the_warm_up_may_start_from_a_share_of_the_rate():
+    # 0.1 x (0.2 + 0.8 x (step + 1) / 4)
+    rates = [learning_rate({**WARM, "warmup_from": 0.2}, step=step, steps_per_epoch=5) for step in range(5)]
+    assert rates == pytest.approx([0.04, 0.06, 0.08, 0.1, 0.1])
+
+
+@pytest.mark.parametrize("recipe", [STEPS, {"schedule": "constant", "lr": 0.1, "epochs": 6}])
+def test_a_warm_up_leaves_the_rates_after_it_as_they_were(recipe):
+    warm = {**recipe, "warmup_steps": 5}
+    rates = [learning_rate(warm, step=step, steps_per_epoch=10) for step in range(60)]
+    assert rates[:5] == pytest.approx([0.02, 0.04, 0.06, 0.08, 0.1])
+    assert rates[5:] == [learning_rate(recipe, step=step, steps_per_epoch=10) for step in range(5, 60)]
+
+
+def test_the_cyclic_schedule_by_hand():
+    # 2 epochs of 5 steps; the rate in the middle of each step of a triangle that is 0.1 at step 5 and 0 at 0 and 10.
+    recipe = {"schedule": "cyclic", "lr": 0.1, "epochs": 2}
+    rates = [learning_rate(recipe, step=step, steps_per_epoch=5) for step in range(10)]
+    assert rates == pytest.approx([0.01, 0.03, 0.05, 0.07, 0.09, 0.09, 0.07, 0.05, 0.03, 0.01])
+
+
 class Small(nn.Module):
     """A convolution, a batch norm and a head, the convolution frozen on demand."""
 
@@ -74,7 +114,7 @@ SGD = {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": False, "weigh
 
 
 def stepped(model: nn.Module, recipe: dict, *, gradient: float, steps: int) -> dict[str, float]:
-    optimizer = build_optimizer(model.parameters(), recipe)
+    optimizer = build_optimizer(model, recipe)
     for _ in range(steps):
         for parameter in model.parameters():
             if parameter.requires_grad:
@@ -111,3 +151,34 @@ def test_a_frozen_parameter_is_left_out_and_so_not_decayed(optimizer):
     found = stepped(Small(frozen=True), {**SGD, "optimizer": optimizer}, gradient=1.0, steps=3)
     assert found["conv.weight"] == found["conv.bias"] == 2.0
     assert found["head.weight"] < 2.0
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_parameters_under_a_spared_name_are_trained_but_not_decayed(optimizer):
+    recipe = {**SGD, "optimizer": optimizer, "no_weight_decay": ["norm", "head.bias"]}
+    # With no gradient only the decay acts: 2 - 0.1 * 0.5 * 2 = 1.9.
+    found = stepped(Small(), recipe, gradient=0.0, steps=1)
+    spared = {"norm.weight", "norm.bias", "head.bias"}
+    assert found == pytest.approx({name: 2.0 if name in spared else 1.9 for name in found})
+    assert set(found) > spared
+    assert all(value < 2.0 for value in stepped(Small(), recipe, gradient=1.0, steps=1).values())
+
+
+def test_a_spared_name_is_the_beginning_of_a_name():
+    # "bias" stands at the end of three names and at the beginning of none.
+    found = stepped(Small(), {**SGD, "no_weight_decay": ["bias"]}, gradient=0.0, steps=1)
+    assert list(found.values()) == pytest.approx([1.9] * 6)
+
+
+def test_a_frozen_parameter_under_a_spared_name_is_left_out():
+    found = stepped(Small(frozen=True), {**SGD, "no_weight_decay": ["conv"]}, gradient=1.0, steps=2)
+    assert found["conv.weight"] == found["conv.bias"] == 2.0
+    optimizer = build_optimizer(Small(frozen=True), {**SGD, "no_weight_decay": ["conv"]})
+    assert len([p for group in optimizer.param_groups for p in group["params"]]) == 4
+
+
+def test_every_group_follows_the_schedule():
+    # The loop sets the rate of all groups; both must start from the recipe's.
+    optimizer = build_optimizer(Small(), {**SGD, "no_weight_decay": ["norm"]})
+    assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.1]
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.5, 0.0]

@@ -30,13 +30,17 @@ BACKBONE = {
 
 SPEC: dict[str, Any] = {
     "seed": 0,
-    "method": {"name": "toy", "implementation": "-", "parameters": {}},
+    "method": {"name": "toy", "implementation": "-", "parameters": {}, "tuning": None},
     "backbone": BACKBONE,
+    "split": "train",
+    "initial": None,
+    "auxiliary": None,
     "dataset": {
         "name": "toy",
         "shape": [1, 8, 8],
         "classes": [0, 1, 2, 3, 4],
         "augmentation": {"pad": 1, "flip": True},
+        "prompts": None,
     },
     "threat": {"norm": "linf", "eps": "1/20"},
     "training_attack": {"steps": 2, "step_over_eps": "1/2"},
@@ -115,6 +119,7 @@ def trainer(
     every: int = 1,
     train: int = 11,
     world: World | None = None,
+    auxiliary: Images | None = None,
 ) -> Trainer:
     """A trainer as a fresh process would make it."""
     return Trainer(
@@ -124,6 +129,7 @@ def trainer(
         splits=splits(train=train),
         context=context(scratch, every=every),
         world=world,
+        auxiliary=auxiliary,
     )
 
 

@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 if TYPE_CHECKING:
-    from pipeline.report.figures.step import Curves
+    from pipeline.report.figures.step import Material
 
 DASHES = {"all": "-", "adaptive": "-", "frozen": (0, (4, 2))}
 
 
-def _line(axes: Axes, curves: Curves, method: str, column: str, *, dash: object = "-", label: str | None = None,
+def _line(axes: Axes, curves: Material, method: str, column: str, *, dash: object = "-", label: str | None = None,
           percent: bool = False) -> None:  # fmt: skip
     summary = curves.summary(method, column) * (100 if percent else 1)
     if summary.empty:
@@ -25,20 +25,20 @@ def _line(axes: Axes, curves: Curves, method: str, column: str, *, dash: object 
     axes.fill_between(summary.index, summary["min"], summary["max"], color=color, alpha=0.15, linewidth=0)
 
 
-def _wings(curves: Curves, method: str) -> list[str]:
+def _wings(curves: Material, method: str) -> list[str]:
     """Return the groups of loss terms whose gradients the method logged."""
     rows = curves.history[curves.history["method"] == method].dropna(axis=1, how="all")
     return [column.split("/")[1] for column in rows.columns if column.startswith("gradient_norm/")]
 
 
-def _by_wing(axes: Axes, curves: Curves, column: str) -> None:
+def _by_wing(axes: Axes, curves: Material, column: str) -> None:
     for method in curves.methods:
         for wing in _wings(curves, method):
             suffix = "" if wing == "all" else f", {wing} wing"
             _line(axes, curves, method, f"{column}/{wing}", dash=DASHES[wing], label=curves.titles[method] + suffix)
 
 
-def draw(curves: Curves, *, title: str) -> Figure:
+def draw(curves: Material, *, title: str) -> Figure:
     """Draw two rows of panels: the four norms, then accuracies and robust overfitting."""
     figure, axes = plt.subplots(2, 4, figsize=(13, 6.2), layout="constrained")
     figure.suptitle(title, fontweight="bold")
@@ -78,7 +78,7 @@ def draw(curves: Curves, *, title: str) -> Figure:
     return figure
 
 
-def _overfitting(axes: Axes, curves: Curves) -> None:
+def _overfitting(axes: Axes, curves: Material) -> None:
     """Draw how far robust test accuracy has fallen since its best epoch so far, in points."""
     for method in curves.methods:
         rows = curves.history[curves.history["method"] == method].dropna(subset=["robust_test"])

@@ -1,0 +1,33 @@
+# Bundles: where a run takes less time than starting up, one job trains and attacks all seeds of some methods. Each step
+# keeps its own record; a scale asks for this with `bundle: N`, in the place of the rules of finetune and evaluate.
+
+for bundle in PLAN.bundles():
+
+    rule:
+        name:
+            f"bundle_{bundle.name}"
+        input:
+            inputs_of_bundle(bundle),
+        output:
+            outputs_of_bundle(bundle),
+        log:
+            f"{LOGS}/bundles/{bundle.name}.log",
+        benchmark:
+            f"{LOGS}/bundles/{bundle.name}.benchmark.tsv"
+        retries: 2
+        container:
+            IMAGE
+        threads: THREADS * PROCESSES
+        resources:
+            mem_mb=need("train", "mem_mb"),
+            runtime=need("train", "runtime_min"),
+            gpu=GPUS * PROCESSES,
+        params:
+            name=bundle.name,
+            scale=SCALE,
+            paper=bundle.paper,
+            digests=[step.digest for step in bundle.steps],
+        message:
+            f"training and attacking {bundle.name}"
+        shell:
+            "python -m pipeline bundle {params.name} --scale {params.scale} --papers {params.paper} --expect {params.digests} --log {log}"
