@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, nearest
 
 
 def split_indices(
@@ -43,3 +43,23 @@ def split_indices(
         result[name] = dealt[start : start + size]
         start += size
     return result
+
+
+def block_indices(block: str, *, blocks: Sequence[str], images: int, size: int) -> np.ndarray:
+    """Return the positions (size,) of a named block, where a source's images are equal blocks one after another.
+
+    A corrupted test set is laid out so: a block for each type, and in it all images of each severity in turn.
+    """
+    if block not in blocks:
+        raise ConfigError(
+            f"the source has no images of '{block}'", where="config/datasets.yaml", next_step=nearest(block, blocks)
+        )
+    held = images // len(blocks)
+    if size != held:
+        raise ConfigError(
+            f"the split of '{block}' must hold the whole block",
+            where="config/datasets.yaml",
+            expected=held,
+            observed=size,
+        )
+    return blocks.index(block) * held + np.arange(held, dtype=np.int64)

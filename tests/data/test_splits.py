@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.data.splits import split_indices
+from pipeline.data.splits import block_indices, split_indices
 from pipeline.errors import ConfigError
 
 LABELS = np.arange(200) % 10  # 20 images of each of ten classes
@@ -77,3 +77,19 @@ def test_all_images_can_be_dealt_and_one_more_cannot():
         split(sizes={"train": 100, "test": 1})
     assert "at most 100" in str(error.value)
     assert "observed: 101" in str(error.value)
+
+
+def test_a_block_is_its_share_of_the_source_in_order():
+    # 30 images in blocks of 10.
+    found = block_indices("snow", blocks=["fog", "snow", "frost"], images=30, size=10)
+    assert found.tolist() == list(range(10, 20))
+    assert found.dtype == np.int64
+
+
+def test_a_block_that_is_not_there_and_one_of_another_size_are_refused():
+    with pytest.raises(ConfigError, match="'fogg'") as error:
+        block_indices("fogg", blocks=["fog", "snow"], images=20, size=10)
+    assert "fog" in str(error.value)
+    with pytest.raises(ConfigError, match="whole block") as error:
+        block_indices("fog", blocks=["fog", "snow"], images=20, size=8)
+    assert "expected: 10" in str(error.value)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -11,16 +12,22 @@ from pipeline.data.imagefile import load_split
 from pipeline.data.step import decode
 from pipeline.files import ROOT
 
+CATALOGUE = yaml.safe_load((ROOT / "config" / "datasets.yaml").read_text(encoding="utf-8"))
+
+
+def specification(source, **changes):
+    views = {name: view for name, view in CATALOGUE["datasets"].items() if view["source"] == source}
+    return {"source": {"name": source, **CATALOGUE["sources"][source], **changes}, "datasets": views}
+
 
 @pytest.fixture(scope="module")
 def spec():
-    catalogue = yaml.safe_load((ROOT / "config" / "datasets.yaml").read_text(encoding="utf-8"))
-    return {"source": {"name": "digits", **catalogue["sources"]["digits"]}, "datasets": catalogue["datasets"]}
+    return specification("digits")
 
 
-def decoded(spec, folder: Path) -> Path:
-    path = folder / "digits.safetensors"
-    decode(spec, Context(inputs={}, outputs={"data": path}, scratch=folder, say=lambda line: None))
+def decoded(spec, folder: Path, **inputs: Path) -> Path:
+    path = folder / f"{spec['source']['name']}.safetensors"
+    decode(spec, Context(inputs=inputs, outputs={"data": path}, scratch=folder, say=lambda line: None))
     return path
 
 
@@ -38,8 +45,12 @@ def test_the_configured_data_sets_come_out_with_their_sizes_and_classes(spec, tm
 def test_the_pretraining_and_the_downstream_digits_share_no_image(spec, tmp_path):
     path = decoded(spec, tmp_path)
     parts = {
-        name: {int(index) for split in view["splits"] for index in load_split(path, dataset=name, split=split).indices}
-        for name, view in spec["datasets"].items()
+        name: {
+            int(index)
+            for split in spec["datasets"][name]["splits"]
+            for index in load_split(path, dataset=name, split=split).indices
+        }
+        for name in ("digits_0to4", "digits_5to9")
     }
     assert not parts["digits_0to4"] & parts["digits_5to9"]
 
@@ -49,3 +60,23 @@ def test_decoding_twice_gives_equal_bytes(spec, tmp_path):
     (tmp_path / "b").mkdir()
     one, other = (hashlib.sha256(decoded(spec, tmp_path / name).read_bytes()).hexdigest() for name in "ab")
     assert one == other
+
+
+def test_a_corrupted_set_holds_the_clean_images_labels_once_for_each_type_and_severity(spec, tmp_path):
+    clean = decoded(spec, tmp_path)
+    types = ["contrast", "brightness"]
+    corrupted = specification("digits_5to9_c", corruptions=types)
+    corrupted["datasets"] = {f"digits_5to9_{kind}": corrupted["datasets"][f"digits_5to9_{kind}"] for kind in types}
+    path = decoded(corrupted, tmp_path, clean=clean)
+    original = load_split(clean, dataset="digits_5to9", split="test")
+    seen: list[int] = []
+    for kind in types:
+        part = load_split(path, dataset=f"digits_5to9_{kind}", split="test")
+        assert part.labels.tolist() == np.tile(original.labels[:48], 5).tolist()
+        assert part.levels == 255
+        seen += part.indices.tolist()
+    assert sorted(seen) == list(range(2 * 5 * 48))  # no image of the ledgers is listed twice
+    # Contrast keeps 0.4 of the distance to the mean at severity 1 and 0.05 at severity 5, of the same image.
+    part = load_split(path, dataset="digits_5to9_contrast", split="test")
+    spread = [float(part.images[s * 48].std() / 255 / (original.images[0] / 16).std()) for s in (0, 4)]
+    assert spread == pytest.approx([0.4, 0.05], abs=0.01)
