@@ -1,0 +1,66 @@
+"""FARE: unsupervised adversarial fine-tuning of an image encoder.
+
+Schlarmann, Singh, Croce, Hein. Robust CLIP: Unsupervised Adversarial Fine-Tuning of Vision Embeddings for Robust
+Large Vision-Language Models. ICML 2024.
+
+| paper | here |
+| --- | --- |
+| phi(z), the encoder in training | `model.features` |
+| phi_Org(x), the original encoder | `model.teacher.features` |
+| inner maximisation over the ball | `perturb` |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pipeline.attacks.pgd import Budget, evaluating, pgd
+from pipeline.methods.protocol import Loss, Method, Start
+from pipeline.models.classifier import Classifier
+from pipeline.models.guided import Guided
+
+
+def squared_distance(reference: Tensor, features: Tensor) -> Tensor:
+    """Return ||features - reference||_2^2 for each image: (n, D) twice -> (n,)."""
+    return (features - reference).square().sum(dim=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fare(Method):
+    """min E[ max_delta ||F(x + delta) - F_0(x)||_2^2 ] over raw embeddings, no labels, no texts."""
+
+    def prepare(self, model: Classifier, start: Start | None = None) -> Classifier:
+        """Keep a frozen copy of the model, and freeze the head: embeddings alone are compared."""
+        guided = Guided(model)
+        guided.head.requires_grad_(False)
+        return guided
+
+    def perturb(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
+        """PGD on the distance that the loss measures, from a uniform start; labels are not looked at."""
+        with evaluating(model):
+            reference = self._reference(model, x)
+            return pgd(
+                model.features,
+                x,
+                budget=budget,
+                objective=lambda features: squared_distance(reference, features),
+                start="uniform",
+                generator=generator,
+            )
+
+    def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
+        """Return the mean squared distance between adversarial embeddings and the original's clean ones."""
+        return Loss({"distance": squared_distance(self._reference(model, x), model.features(x_adv)).mean()})
+
+    def export(self, model: Classifier) -> Classifier:
+        """Leave the original encoder behind."""
+        assert isinstance(model, Guided)
+        return model.alone()
+
+    def _reference(self, model: Classifier, x: Tensor) -> Tensor:
+        assert isinstance(model, Guided)
+        with torch.no_grad():
+            return model.teacher.features(x)
