@@ -24,6 +24,16 @@ def margin(logits: Tensor, y: Tensor) -> Tensor:
     return wrong - logits.gather(1, y[:, None]).squeeze(1)
 
 
+def boosted_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Return -log p_y - log(1 - max over k != y of p_k) for each image, (n,) (MART: Wang et al., ICLR 2020).
+
+    1 - p_k is summed from the other probabilities, so the logarithm needs no floor (released code: 1.0001 - p_k).
+    """
+    log_p = F.log_softmax(logits, dim=1)
+    rival = log_p.scatter(1, y[:, None], -torch.inf).argmax(dim=1, keepdim=True)
+    return -log_p.gather(1, y[:, None]).squeeze(1) - log_p.scatter(1, rival, -torch.inf).logsumexp(dim=1)
+
+
 def kl_divergence(target_logits: Tensor, logits: Tensor) -> Tensor:
     """Return KL(p || q) for each image with p = softmax(target_logits), q = softmax(logits), (n,) in nats."""
     log_p, log_q = F.log_softmax(target_logits, dim=1), F.log_softmax(logits, dim=1)

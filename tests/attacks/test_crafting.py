@@ -1,4 +1,4 @@
-"""The two inner problems of training: what they maximise, from where, and what they leave alone."""
+"""The inner problems of training: what they maximise, from where, and what they leave alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.attacks.crafting import maximise_cross_entropy, maximise_kl
+from pipeline.attacks.crafting import maximise_cross_entropy, maximise_kl, noisy_step
 from pipeline.attacks.objectives import cross_entropy, kl_divergence
 from pipeline.attacks.pgd import Budget
 from pipeline.attacks.threat import ThreatModel
@@ -28,6 +28,8 @@ def problem(tiny_model, random_batch):
 def crafted(kind: str, model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     if kind == "kl":
         return maximise_kl(model, x, budget=BUDGET, generator=draws())
+    if kind == "noisy":
+        return noisy_step(model, x, y, budget=BUDGET, generator=draws(), noise_over_eps=2.0, step_over_eps=1.25)
     return maximise_cross_entropy(model, x, y, budget=BUDGET, generator=draws())
 
 
@@ -53,7 +55,7 @@ def test_kl_needs_no_labels_and_moves_although_its_gradient_at_the_clean_image_i
     assert (x_adv - x).flatten(1).abs().amax(1).min() > float(BUDGET.threat.eps) / 2
 
 
-@pytest.mark.parametrize("kind", ["cross_entropy", "kl"])
+@pytest.mark.parametrize("kind", ["cross_entropy", "kl", "noisy"])
 def test_running_statistics_are_used_and_everything_is_left_as_it_was(kind, problem):
     model, x, y = problem
     model.train()
@@ -65,3 +67,14 @@ def test_running_statistics_are_used_and_everything_is_left_as_it_was(kind, prob
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
     assert torch.equal(in_training, crafted(kind, model.eval(), x, y)), "the model's mode decided the images"
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_noisy_step_adds_noise_of_the_wider_ball_and_a_step_of_its_own(norm, problem):
+    model, x, y = problem
+    budget = Budget(ThreatModel(norm, Fraction(1, 100)), 1, Fraction(1))
+    settings = {"budget": budget, "noise_over_eps": 2.0, "step_over_eps": 1.25}
+    x_adv = noisy_step(model.eval(), x, y, generator=draws(), **settings)
+    noise = ThreatModel(norm, Fraction(2, 100)).uniform(x, draws())
+    moved = budget.threat.distance(x_adv, x + noise)  # pixels lie far enough from 0 and 1 for nothing to be clipped
+    assert moved.tolist() == pytest.approx([0.0125] * len(x), rel=1e-4)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pipeline.attacks.objectives import OBJECTIVES, cross_entropy, kl_divergence, margin
+from pipeline.attacks.objectives import OBJECTIVES, boosted_cross_entropy, cross_entropy, kl_divergence, margin
 
 
 def rows(*values: list[float]) -> torch.Tensor:
@@ -41,6 +41,28 @@ def test_margin_gradient_touches_only_the_two_logits_compared():
     assert logits.grad.tolist() == [[-1.0, 1.0, 0.0]]
 
 
+def test_boosted_cross_entropy_by_hand():
+    # softmax(ln 4, 0) = (4/5, 1/5): label 1, -ln(1/5) - ln(1 - 4/5) = 2 ln 5; label 0, -ln(4/5) - ln(1 - 1/5).
+    two = boosted_cross_entropy(rows([LN4, 0.0], [LN4, 0.0]), torch.tensor([1, 0]))
+    assert two.tolist() == pytest.approx([2 * math.log(5), 2 * math.log(5 / 4)], abs=1e-15)
+    # softmax(ln 2, ln 2, 0) = (2/5, 2/5, 1/5), label 2: -ln(1/5) - ln(1 - 2/5) = ln(25/3), either rival.
+    three = boosted_cross_entropy(rows([LN2, LN2, 0.0]), torch.tensor([2]))
+    assert three.tolist() == pytest.approx([math.log(25 / 3)], abs=1e-15)
+
+
+def test_boosted_cross_entropy_is_finite_where_the_rival_has_all_the_probability():
+    # p = (1, e^-2000): -ln p_1 = 2000, and 1 - p_0 = p_1 once more.
+    assert boosted_cross_entropy(rows([1000.0, -1000.0]), torch.tensor([1])).item() == pytest.approx(4000.0)
+
+
+def test_gradient_of_boosted_cross_entropy_by_hand():
+    # softmax(ln 3, ln 2, 0) = (1/2, 1/3, 1/6), label 0, rival 1. Of -ln p_0: (-1/2, 1/3, 1/6). Of -ln(p_0 + p_2):
+    # p_i - p_i / (2/3) inside the sum, p_i outside: (1/2 - 3/4, 1/3, 1/6 - 1/4).
+    logits = rows([LN3, LN2, 0.0]).requires_grad_()
+    boosted_cross_entropy(logits, torch.tensor([0])).sum().backward()
+    assert logits.grad.flatten().tolist() == pytest.approx([-3 / 4, 2 / 3, 1 / 12], abs=1e-15)
+
+
 def test_kl_divergence_by_hand_and_in_the_stated_direction():
     # p = softmax(0, 0) = (1/2, 1/2), q = softmax(ln 4, 0) = (4/5, 1/5).
     # KL(p||q) = 1/2 ln(5/8) + 1/2 ln(5/2) = 1/2 ln(25/16) = ln(5/4) = 0.2231...
@@ -72,7 +94,7 @@ def test_gradient_flows_through_both_sides_of_the_kl():
     assert logits.grad.flatten().tolist() == pytest.approx([0.3, -0.3], abs=1e-15)
 
 
-@pytest.mark.parametrize("objective", [*OBJECTIVES.values(), "kl"])
+@pytest.mark.parametrize("objective", [*OBJECTIVES.values(), boosted_cross_entropy, "kl"])
 def test_an_image_has_the_same_value_and_gradient_alone_as_in_a_batch(objective):
     draws = torch.Generator().manual_seed(0)
     logits, other = (torch.randn(6, 4, generator=draws, dtype=torch.float64) for _ in range(2))
