@@ -1,4 +1,4 @@
-"""One finished run of the smallest scale, shared by all end-to-end tests of one pytest call."""
+"""One finished run of one paper at the smallest scale, shared by all end-to-end tests of one pytest call."""
 
 import shutil
 import subprocess
@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("Snakefile", "config", "pipeline", "profiles", "envs", "pyproject.toml", "README.md", "docs")
 
 
-def copy_checkout(target: Path) -> Path:
-    """Copy what the workflow reads into a folder of its own."""
+def copy_checkout(target: Path, *, papers: str = "[twins]") -> Path:
+    """Copy what the workflow reads into a folder of its own, with these papers as its default."""
     target.mkdir(parents=True)
     for name in PARTS:
         source = ROOT / name
@@ -22,6 +22,10 @@ def copy_checkout(target: Path) -> Path:
             shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
         elif source.exists():
             shutil.copy2(source, target / name)
+    settings = target / "config" / "config.yaml"
+    text = settings.read_text()
+    assert "papers: all" in text
+    settings.write_text(text.replace("papers: all", f"papers: {papers}"))
     return target
 
 
@@ -49,7 +53,7 @@ def robustft(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the checkout in which the smoke scale has been run to its end. Read-only by convention."""
+    """A copy of the checkout in which TWINS at scale smoke has been run to its end. Read-only by convention."""
     shared = tmp_path_factory.getbasetemp()
     if shared.name.startswith("popen-"):  # one folder for all workers of pytest-xdist
         shared = shared.parent

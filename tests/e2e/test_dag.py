@@ -17,6 +17,11 @@ def outputs(folder: Path) -> dict[str, str]:
     }
 
 
+def bundles(plan: str) -> set[str]:
+    """Return the methods whose training and attacks a dry run lists."""
+    return set(re.findall(r"training and attacking twins_(?:main|control)_digits_5to9_(\w+)", plan))
+
+
 def test_every_planned_output_exists_and_the_audit_passes(finished, tools):
     audit = tools["robustft"](finished, "audit", "--scale", "smoke")
     assert audit.returncode == 0, audit.stdout + audit.stderr
@@ -47,8 +52,7 @@ def test_an_edit_in_one_method_file_reruns_only_that_methods_jobs(copy_of_finish
     method = copy_of_finished / "pipeline" / "methods" / "twins.py"
     method.write_text(method.read_text() + "\n# an edit\n")
     plan = tools["snakemake"](copy_of_finished, "--dry-run")
-    trained = set(re.findall(r"fine-tuning (\w+) on", plan))
-    assert trained == {"twins_at", "twins_trades_released"}
+    assert bundles(plan) == {"twins_at", "twins_trades_released"}
     assert "pre-training" not in plan
     assert "decoding" not in plan
 
@@ -57,7 +61,7 @@ def test_an_edit_of_one_hyper_parameter_reruns_only_the_methods_that_have_it(cop
     config = copy_of_finished / "config" / "methods.yaml"
     config.write_text(config.read_text().replace("{beta: 6.0, attack: kl}", "{beta: 5.0, attack: kl}"))
     plan = tools["snakemake"](copy_of_finished, "--dry-run")
-    assert set(re.findall(r"fine-tuning (\w+) on", plan)) == {"trades"}
+    assert bundles(plan) == {"trades"}
 
 
 def test_a_new_method_in_a_papers_file_reruns_no_training(copy_of_finished, tools):
@@ -73,7 +77,17 @@ def test_a_new_method_in_a_papers_file_reruns_no_training(copy_of_finished, tool
         )
     )
     plan = tools["snakemake"](copy_of_finished, "--dry-run")
-    assert re.findall(r"fine-tuning (\w+) on", plan) == []
+    assert bundles(plan) == set()
+
+
+def test_without_bundles_each_step_is_a_job_of_its_own(tools, tmp_path):
+    folder = tools["copy_checkout"](tmp_path / "apart")
+    scale = folder / "config" / "scales" / "smoke.yaml"
+    scale.write_text(scale.read_text().replace("bundle: 1 ", "bundle: 0 "))
+    plan = tools["snakemake"](folder, "--dry-run")
+    runs = len(re.findall(r"fine-tuning \w+ on digits_5to9, seed \d", plan))
+    assert runs == len(re.findall(r"attacking \w+, seed \d: robustness", plan)) == 11
+    assert bundles(plan) == set()
 
 
 def test_a_deleted_figure_is_drawn_again_and_nothing_else(copy_of_finished, tools):
