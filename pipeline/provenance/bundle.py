@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline.errors import RobustftError
-from pipeline.files import digest_of
-from pipeline.provenance.record import read_record
+from pipeline.files import digest_of, sha256_file
+from pipeline.provenance.record import Record, read_record
 from pipeline.provenance.run import SCRATCH, run_step, scratch_folder, vouched_input, write_failure
 from pipeline.sources import source_hashes
 from pipeline.steps import Bundle, Step
@@ -49,32 +49,47 @@ def _files(step: Step) -> list[str]:
     return [*step.outputs.values(), step.record]
 
 
+def _link(source: Path | str, target: Path) -> None:
+    """Give a file a second name, or a copy where the two places are on different disks."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def _keep(step: Step, folder: Path) -> None:
     """Link a finished step's files into its folder; the record comes last, so its presence says the rest is there."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for number, path in enumerate(_files(step)):
-        os.link(path, folder / str(number))
+        _link(path, folder / str(number))
 
 
 def _restored(step: Step, folder: Path) -> bool:
-    """Put a kept step's files back if all are there and its inputs are still those that it read."""
+    """Put a kept step's files back if they are what it wrote and its inputs are still those that it read."""
     files = _files(step)
-    if not (folder / str(len(files) - 1)).is_file():
+    try:
+        record = read_record(folder / str(len(files) - 1))
+    except RobustftError:
         return False
-    record = folder / str(len(files) - 1)
-    if not _same_inputs(step, record):
+    if not (_same_outputs(step, folder, record) and _same_inputs(step, record)):
         return False
     for number, path in enumerate(files):
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
-        os.link(folder / str(number), target)
+        _link(folder / str(number), target)
     return True
 
 
-def _same_inputs(step: Step, record: Path) -> bool:
-    values = read_record(record).values
+def _same_outputs(step: Step, folder: Path, record: Record) -> bool:
+    """Tell whether the kept files are what the step wrote: links share their bytes with files that may be edited."""
+    found = [(record.output(path), folder / str(number)) for number, path in enumerate(step.outputs.values())]
+    return all(entry is not None and kept.is_file() and sha256_file(kept) == entry["sha256"] for entry, kept in found)
+
+
+def _same_inputs(step: Step, record: Record) -> bool:
+    values = record.values
     if values["source"]["files"] != source_hashes(step.sources()):
         return False
     now = {role: vouched_input(role, path, step.upstream[role]) for role, path in step.inputs.items()}

@@ -246,6 +246,19 @@ def test_a_step_that_was_not_kept_whole_is_run_again(bundle, stopped):
     assert ran(said) == [step.key for step in bundle.steps[1:]]
 
 
+def test_a_step_whose_kept_file_was_edited_in_place_is_run_again(bundle, stopped):
+    """Kept files are links to the outputs: an edit of an output is an edit of what was kept."""
+    stopped(bundle)
+    path = Path(bundle.steps[0].outputs["history"])
+    before = path.read_bytes()
+    path.write_bytes(before.replace(b"1", b"2"))
+    deleted(bundle)
+    said: list[str] = []
+    run_bundle(bundle, say=said.append)
+    assert bundle.steps[0].key in ran(said)
+    assert path.read_bytes() == before
+
+
 def test_what_is_kept_survives_that_snakemake_deletes_the_outputs_themselves(bundle, stopped):
     stopped(bundle)
     before = {path: path.read_bytes() for path in files(bundle.steps[0])}

@@ -146,3 +146,11 @@ def test_equal_material_gives_equal_files(with_ledgers, tmp_path):
             save(draw(used, title="A title"), **paths)
         for kind in ("svg", "pdf"):
             assert (tmp_path / f"{name}1.{kind}").read_bytes() == (tmp_path / f"{name}2.{kind}").read_bytes()
+
+
+def test_equal_seeds_reach_nowhere_beyond_their_mean():
+    """The mean of equal accuracies was rounded to below them, and the figure failed on a negative error bar."""
+    for correct in range(97):
+        values = pd.Series([100 * correct / 96] * 3)
+        assert all(0 <= reach < 1e-9 for side in adv_ss_accuracy._spread(values) for reach in side)
+    assert adv_ss_accuracy._spread(pd.Series([1.0, 2.0, 6.0])) == [[2.0], [3.0]]

@@ -36,7 +36,8 @@ def epochs_of(material: Material, dataset: str, method: str) -> float | None:
 
 
 def _spread(values: pd.Series) -> list[list[float]]:
-    return [[values.mean() - values.min()], [values.max() - values.mean()]]
+    """Return how far the values reach below and above their mean, which rounding may put outside of equal values."""
+    return [[max(0.0, values.mean() - values.min())], [max(0.0, values.max() - values.mean())]]
 
 
 def _panel(axes: Axes, material: Material, dataset: str) -> list[Line2D]:
