@@ -28,7 +28,7 @@ def summary(folder: Path, papers: list[str], *, scale: str) -> Grid:
         measured = numbers["measurements"]
         counts[paper] = Counter(verdict["verdict"] for verdict in judged["verdicts"])
         counts[paper]["Methods"] = len({(one["experiment"], one["method"]) for one in measured})
-        counts[paper]["Runs"] = len({(o["experiment"], o["dataset"], o["method"], o["seed"]) for o in measured})
+        counts[paper]["Runs"] = len({(o["experiment"], o["trained_on"], o["method"], o["seed"]) for o in measured})
         counts[paper]["Measurements"] = len(measured)
         counts[paper]["Flagged"] = sum(any(not check["ok"] for check in one["checks"]) for one in measured)
     shown = [verdict for verdict in (*VERDICTS, MISSING) if any(count[verdict] for count in counts.values())]

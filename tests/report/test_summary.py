@@ -8,7 +8,7 @@ from pipeline.report.summary import summary
 
 
 def measurement(method: str, seed: int, *ok: bool) -> dict:
-    one = {"experiment": "main", "dataset": "d", "method": method, "seed": seed, "attack": "clean"}
+    one = {"experiment": "main", "trained_on": "d", "dataset": "d", "method": method, "seed": seed, "attack": "clean"}
     return {**one, "checks": [{"check": f"c{n}", "ok": fine} for n, fine in enumerate(ok)]}
 
 
@@ -17,7 +17,8 @@ def folder(tmp_path):
     for paper, verdicts in (("p", ["holds", "inconclusive", "holds"]), ("q", ["no published value on record"])):
         (tmp_path / paper).mkdir()
         measured = [measurement("at", 0, True, False, False), measurement("at", 1, True), measurement("trades", 0)]
-        write_json(tmp_path / paper / "numbers.json", {"measurements": measured + measured[:1]})
+        elsewhere = {**measured[0], "dataset": "e"}  # the same run, measured on another data set
+        write_json(tmp_path / paper / "numbers.json", {"measurements": [*measured, elsewhere]})
         write_json(tmp_path / paper / "verdicts.json", {"verdicts": [{"verdict": verdict} for verdict in verdicts]})
     return tmp_path
 
