@@ -86,7 +86,7 @@ def test_without_bundles_each_step_is_a_job_of_its_own(tools, tmp_path):
     scale.write_text(scale.read_text().replace("bundle: 1 ", "bundle: 0 "))
     plan = tools["snakemake"](folder, "--dry-run")
     runs = len(re.findall(r"fine-tuning \w+ on digits_5to9, seed \d", plan))
-    assert runs == len(re.findall(r"attacking \w+, seed \d: robustness", plan)) == 11
+    assert runs == len(re.findall(r"attacking \w+, seed \d: robustness", plan)) == 15
     assert bundles(plan) == set()
 
 

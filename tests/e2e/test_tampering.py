@@ -64,10 +64,14 @@ def test_an_edited_table_cell_is_named(copy_of_finished, tools, kind):
 
 
 def test_an_edited_configuration_is_named_once(copy_of_finished, tools):
-    edit(copy_of_finished / "config" / "scales" / "smoke.yaml", "lr: 0.02", "lr: 0.03")
+    edit(
+        copy_of_finished / "config" / "scales" / "smoke.yaml",
+        "lr: 0.02, weight_decay: 5.0e-4, milestones",
+        "lr: 0.03, weight_decay: 5.0e-4, milestones",
+    )
     (found,) = findings(copy_of_finished, tools)
     assert found.startswith("[edited-config] recipe.lr: recorded 0.02, now 0.03 (in train:twins/main/")
-    assert found.endswith("and 10 more steps)")
+    assert found.endswith("and 14 more steps)")
 
 
 def test_a_missing_record_is_named(copy_of_finished, tools):
