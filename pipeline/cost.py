@@ -88,6 +88,23 @@ def critical_path(plan: Plan) -> float:
     return max(finish.values(), default=0.0)
 
 
+def urgency(plan: Plan) -> dict[str, int]:
+    """Return for each bundle about how many seconds pass from its start to the end of the last one that needs it.
+
+    Run by this, the most urgent first, few jobs are left to run alone at the end.
+    """
+    bundles = plan.bundles()
+    maker = {path: bundle.name for bundle in bundles for step in bundle.steps for path in step.outputs.values()}
+    after: dict[str, float] = defaultdict(float)
+    found = {}
+    for bundle in reversed(bundles):
+        seconds = sum(step_seconds(plan, step) for step in bundle.steps) + after[bundle.name]
+        found[bundle.name] = round(seconds)
+        for source in {maker[path] for step in bundle.steps for path in step.inputs.values() if path in maker}:
+            after[source] = max(after[source], seconds)
+    return found
+
+
 def _time(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"

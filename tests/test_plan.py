@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import Config
-from pipeline.cost import IN_BUNDLE_S, START_UP_S, attack_passes, critical_path, describe, step_seconds, training_passes
+from pipeline.cost import (
+    IN_BUNDLE_S,
+    START_UP_S,
+    attack_passes,
+    critical_path,
+    describe,
+    step_seconds,
+    training_passes,
+    urgency,
+)
 from pipeline.errors import ConfigError, RobustftError
 from pipeline.plan import Plan
 from pipeline.steps import implementations
@@ -611,6 +620,25 @@ def test_only_the_first_step_of_a_bundle_starts_a_process(planned):
     others = {step.key for bundle in together.bundles() for step in bundle.steps} - first
     assert {key for key, seconds in saved.items() if seconds > 1e-9} == others
     assert all(seconds == pytest.approx(START_UP_S - IN_BUNDLE_S) for key, seconds in saved.items() if key in others)
+
+
+def test_a_bundle_that_others_wait_for_is_more_urgent_by_what_they_take(planned):
+    plan = planned(paper=ALL)
+    seconds = {b.name: sum(step_seconds(plan, step) for step in b.steps) for b in plan.bundles()}
+    at, partial, merged = (f"toy_main_high_{name}" for name in ("at", "partial", "merged"))
+    found = urgency(plan)
+    assert found.keys() == seconds.keys()
+    assert found[merged] == round(seconds[merged])  # nothing waits for a derived run
+    waiting = [name for name in seconds if name not in (at, partial)]
+    longest = max(found[name] for name in waiting if _reads(plan, name, at))
+    assert found[at] == pytest.approx(seconds[at] + longest, abs=1)  # whole seconds, rounded twice
+    assert found[at] > longest
+    assert found[partial] == pytest.approx(seconds[partial] + seconds[merged], abs=1)
+
+
+def _reads(plan, name: str, source: str) -> bool:
+    made = {path for step in plan.bundle(source).steps for path in step.outputs.values()}
+    return any(made & set(step.inputs.values()) for step in plan.bundle(name).steps)
 
 
 def test_the_printed_plan_counts_what_there_is(planned):

@@ -1,5 +1,10 @@
 # Bundles: where a run takes less time than starting up, one job trains and attacks all seeds of some methods. Each step
 # keeps its own record; a scale asks for this with `bundle: N`, in the place of the rules of finetune and evaluate.
+# The most urgent go first, so that none is left to run alone at the end.
+
+from pipeline.cost import urgency
+
+URGENCY = urgency(PLAN)
 
 for bundle in PLAN.bundles():
 
@@ -14,6 +19,7 @@ for bundle in PLAN.bundles():
             f"{LOGS}/bundles/{bundle.name}.log",
         benchmark:
             f"{LOGS}/bundles/{bundle.name}.benchmark.tsv"
+        priority: URGENCY[bundle.name]
         retries: 2
         container:
             IMAGE

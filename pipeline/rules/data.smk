@@ -11,6 +11,7 @@ rule data:
         "logs/data/{source}.log",
     benchmark:
         "logs/data/{source}.benchmark.tsv"
+    priority: 1000
     retries: 2
     container:
         IMAGE

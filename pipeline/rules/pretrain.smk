@@ -12,6 +12,7 @@ rule pretrain:
         f"{LOGS}/pretraining/{{name}}.log",
     benchmark:
         f"{LOGS}/pretraining/{{name}}.benchmark.tsv"
+    priority: 1000
     retries: 2
     container:
         IMAGE
