@@ -229,7 +229,7 @@ class _Auditor:
                     source[name].append(key)
         for text, keys in config.items():
             # An upstream step's digest stands in a specification too; the edit behind it is reported by itself.
-            if not text.startswith(("initial:", "run:")):
+            if not text.startswith(("initial.digests:", "models:")):
                 self.add("edited-config", text.split(":")[0], f"{text.split(': ', 1)[1]} (in {_several(keys)})")
         for name, keys in source.items():
             self.add("edited-source", name, f"it is not the file that {_several(keys)} ran")

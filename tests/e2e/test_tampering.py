@@ -74,6 +74,14 @@ def test_an_edited_configuration_is_named_once(copy_of_finished, tools):
     assert found.endswith("and 14 more steps)")
 
 
+def test_an_edited_pretraining_is_named_once_and_not_for_each_run_that_starts_from_it(copy_of_finished, tools):
+    path = copy_of_finished / "config" / "scales" / "smoke.yaml"
+    before, after = path.read_text().split("  digits_at:\n", 1)
+    path.write_text(before + "  digits_at:\n" + after.replace("lr: 0.05", "lr: 0.06", 1))
+    (found,) = findings(copy_of_finished, tools)
+    assert found.startswith("[edited-config] recipe.lr: recorded 0.05, now 0.06 (in train:pretraining/digits_at)")
+
+
 def test_a_missing_record_is_named(copy_of_finished, tools):
     record = f"{RUNS}/trades/seed0/checkpoint.record.json"
     (copy_of_finished / record).unlink()
