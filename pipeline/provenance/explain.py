@@ -31,6 +31,15 @@ def explain(plan: Plan, cell: str) -> str:
     return _Explainer(plan).explain(cell)
 
 
+def _tuned(method: dict[str, Any]) -> str:
+    """Say what was trained, if not everything."""
+    tuning = method.get("tuning")
+    if not tuning:
+        return ""
+    settings = ", ".join(f"{key}={value}" for key, value in tuning.get("parameters", {}).items()) or "no parameters"
+    return f", tuning {tuning['implementation']} ({settings}),"
+
+
 def _verified(path: str, recorded: str) -> str:
     short = f"SHA-256 {recorded[:12]}..."
     if not Path(path).is_file():
@@ -156,10 +165,12 @@ class _Explainer:
             key: value for key, value in spec.items() if key not in ("name", "title", "source", "through", "threat")
         }
         details = ", ".join(f"{key} {value}" for key, value in shown.items())
-        threat = spec.get("threat", step.spec["threat"])
+        threat, seen = spec.get("threat", step.spec["threat"]), "the exported model"
+        if spec.get("through", "exported_model") != "exported_model":
+            seen = f"what {spec['through']} makes of {seen}"
         self.say(
             f"Attack: {spec['title']} ({details}), {threat['norm']} eps {threat['eps']}, seed {step.spec['seed']};",
-            f"what it attacks: the {spec.get('through', 'exported_model').replace('_', ' ')}, from pixels to logits.",
+            f"what it attacks: {seen}, from pixels to logits.",
             depth=1,
         )
 
@@ -172,7 +183,7 @@ class _Explainer:
         kept = f", epoch {epoch} kept as best on the validation split" if epoch else ""
         self.say(f"Model: {path} ({_verified(path, values['outputs']['checkpoint']['sha256'])}).", depth=depth)
         self.say(
-            f"Trained by {method['implementation']} ({parameters}) on {spec['dataset']['name']}:",
+            f"Trained by {method['implementation']} ({parameters}){_tuned(method)} on {spec['dataset']['name']}:",
             f"{recipe['epochs']} epochs of batch {recipe['batch_size']}, {recipe['optimizer']} at {recipe['lr']},",
             f"seed {spec['seed']}{kept}; record {step.record}.",
             depth=depth,
