@@ -73,3 +73,14 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path):
     died = subprocess.run([sys.executable, "-c", code], cwd=ROOT)
     assert died.returncode == -9
     assert path.read_text() == "old"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    """`robustft explain ... | head` once ended in a traceback."""
+    line = f"{sys.executable} -m pipeline plan --scale smoke --details | head -1"
+    said = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert said.returncode == 0
+    assert said.stderr == ""
+    assert said.stdout.startswith("scale smoke")
