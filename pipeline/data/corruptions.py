@@ -12,6 +12,7 @@ severity 2, up to 5. The position in that order is what ledgers call an image.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -19,6 +20,7 @@ from zlib import crc32
 import numpy as np
 from safetensors import safe_open
 
+from pipeline.data.decoded import Decoded
 from pipeline.data.imagefile import load_split
 from pipeline.errors import ConfigError, RobustftError
 from pipeline.files import sha256_file
@@ -54,15 +56,15 @@ _OWN_SEED = ("glass_blur", "impulse_noise")
 """Types whose draws do not come from numpy's global state; the package takes their seed as an argument."""
 
 
-def load(source: dict[str, Any], clean: Path) -> tuple[np.ndarray, np.ndarray, str]:
+def load(source: dict[str, Any], files: Mapping[str, Path]) -> Decoded:
     """Return corrupted images (T*5*n, C, H, W) uint8 out of 255, their labels, and the SHA-256 of the clean file.
 
     Args:
         source: `corrupted_from` {dataset, split, images}: the first n images of that split are corrupted;
             `corruptions`: the T types; `draw_seed`: with the type, severity and image it decides every draw.
-        clean: the decoded source of the clean data set.
+        files: `clean` is the decoded source of the clean data set.
     """
-    origin = source["corrupted_from"]
+    origin, clean = source["corrupted_from"], files["clean"]
     split = load_split(clean, dataset=origin["dataset"], split=origin["split"])
     count = origin["images"]
     if count > len(split.labels):
@@ -81,7 +83,8 @@ def load(source: dict[str, Any], clean: Path) -> tuple[np.ndarray, np.ndarray, s
     ]
     with safe_open(clean, framework="np") as file:
         labels = file.get_tensor("labels")[split.indices[:count]]
-    return np.stack(blocks), np.tile(labels, len(source["corruptions"]) * len(SEVERITIES)), sha256_file(clean)
+    tiled = np.tile(labels, len(source["corruptions"]) * len(SEVERITIES))
+    return Decoded(labels=tiled, images=blocks, sha256=sha256_file(clean))
 
 
 def corrupt(image: np.ndarray, kind: str, severity: int, *, seed: int) -> np.ndarray:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline.data.decoded import Decoded
 from pipeline.errors import IntegrityError, RobustftError
 from pipeline.files import sha256_file
 
 
-def load(source: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, str]:
+def load(source: dict[str, Any], files: Mapping[str, Path]) -> Decoded:
     """Return images (N, 1, 8, 8) uint8 with levels 0..16, labels (N,) int64, and the SHA-256 of the file read.
 
-    The file is found without importing scikit-learn (a second of start-up) and hashed before use. Raises
-    RobustftError if scikit-learn is not installed and IntegrityError if the file is not the one on record.
+    The file ships inside a package, so `files` is empty. It is found without importing scikit-learn (a second of
+    start-up) and hashed before use. Raises RobustftError if scikit-learn is not installed and IntegrityError if the
+    file is not the one on record.
     """
     package, *rest = Path(source["package_file"]).parts
     found = importlib.util.find_spec(package)
@@ -39,4 +42,4 @@ def load(source: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, str]:
     with gzip.open(path, "rt", encoding="ascii") as stream:
         table = np.loadtxt(stream, delimiter=",", dtype=np.int64)
     images = table[:, :-1].reshape(-1, *source["shape"]).astype(np.uint8)
-    return images, table[:, -1], observed
+    return Decoded(labels=table[:, -1], images=images, sha256=observed)

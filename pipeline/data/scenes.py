@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.data import digits
+from pipeline.data.decoded import Decoded
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 WHITE = 240
@@ -168,11 +170,11 @@ def _placed(pair: np.ndarray, *, two: bool) -> np.ndarray:
     return canvas
 
 
-def load(source: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, str]:
+def load(source: dict[str, Any], files: Mapping[str, Path]) -> Decoded:
     """Return scenes (N, 1, 10, 20) uint8 in 0..240, labels (N,) int64, and the SHA-256 of the digits' file.
 
     Raises what the digits' own loader raises.
     """
-    images, which, observed = digits.load({**source, "shape": [SIDE, SIDE]})
-    scenes = compose(images, which, source["parameters"])
-    return scenes.images, scenes.labels, observed
+    found = digits.load({**source, "shape": [SIDE, SIDE]}, files)
+    scenes = compose(np.asarray(found.images), found.labels, source["parameters"])
+    return Decoded(labels=scenes.labels, images=scenes.images, sha256=found.sha256)

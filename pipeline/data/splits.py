@@ -3,14 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from pipeline.errors import ConfigError, nearest
+from pipeline.errors import ConfigError, lookup, nearest
+
+WHERE = "config/datasets.yaml"
+
+
+def class_labels(view: Mapping[str, Any]) -> list[int]:
+    """Return the labels of a data set's classes: `classes` lists them, or counts them from 0."""
+    classes: list[int] | int = view["classes"]
+    return list(range(classes)) if isinstance(classes, int) else classes
+
+
+def view_indices(
+    labels: np.ndarray, view: Mapping[str, Any], groups: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return the positions of each split of a data set.
+
+    A split is dealt from the group of the source that `groups` names for it, else from the whole source; splits of
+    one group share no image. Raises ConfigError if they do not use the group up, unless the view is a `subset`.
+    """
+    sizes: dict[str, dict[str, int]] = {}
+    for split, size in view["splits"].items():
+        sizes.setdefault(view.get("groups", {}).get(split, ""), {})[split] = size
+    found: dict[str, np.ndarray] = {}
+    for group, wanted in sizes.items():
+        among = lookup(groups, group, kind="group of the source", where=WHERE) if group else None
+        classes = class_labels(view)
+        if among is not None and not view.get("subset", False):
+            held = int(np.isin(labels[among], classes).sum())
+            if sum(wanted.values()) != held:
+                raise ConfigError(
+                    f"the splits {', '.join(wanted)} do not use up the group '{group}'",
+                    where=WHERE,
+                    expected=f"{held} images",
+                    observed=sum(wanted.values()),
+                    next_step="correct the sizes; if it is meant, say `subset: true`",
+                )
+        found |= split_indices(labels, classes=classes, sizes=wanted, seed=view.get("split_seed", 0), among=among)
+    return {split: found[split] for split in view["splits"]}
 
 
 def split_indices(
-    labels: np.ndarray, *, classes: Sequence[int], sizes: Mapping[str, int], seed: int
+    labels: np.ndarray,
+    *,
+    classes: Sequence[int],
+    sizes: Mapping[str, int],
+    seed: int,
+    among: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Return disjoint index arrays, one per split, into `labels`.
 
@@ -22,10 +65,15 @@ def split_indices(
         classes: the labels that belong to the data set.
         sizes: images per split, in order of dealing.
         seed: the split's own seed, apart from any training seed.
+        among: (n,) positions to deal from; None for all.
     """
+    allowed = np.ones(len(labels), dtype=bool)
+    if among is not None:
+        allowed[:] = False
+        allowed[among] = True
     shuffled = []
     for label in classes:
-        members = np.flatnonzero(labels == label)
+        members = np.flatnonzero((labels == label) & allowed)
         generator = np.random.Generator(np.random.Philox(key=[seed, label]))
         shuffled.append(members[generator.permutation(len(members))])
     # Position k of every class before position k+1 of any.
@@ -34,7 +82,7 @@ def split_indices(
     if sum(sizes.values()) > len(dealt):
         raise ConfigError(
             "the splits need more images than the classes have",
-            where="config/datasets.yaml",
+            where=WHERE,
             expected=f"at most {len(dealt)}",
             observed=sum(sizes.values()),
         )
@@ -51,14 +99,12 @@ def block_indices(block: str, *, blocks: Sequence[str], images: int, size: int) 
     A corrupted test set is laid out so: a block for each type, and in it all images of each severity in turn.
     """
     if block not in blocks:
-        raise ConfigError(
-            f"the source has no images of '{block}'", where="config/datasets.yaml", next_step=nearest(block, blocks)
-        )
+        raise ConfigError(f"the source has no images of '{block}'", where=WHERE, next_step=nearest(block, blocks))
     held = images // len(blocks)
     if size != held:
         raise ConfigError(
             f"the split of '{block}' must hold the whole block",
-            where="config/datasets.yaml",
+            where=WHERE,
             expected=held,
             observed=size,
         )

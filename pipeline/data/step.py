@@ -3,40 +3,69 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from pipeline.context import Context
+from pipeline.context import Context, Progress
+from pipeline.data.decoded import Decoded
 from pipeline.data.imagefile import save
-from pipeline.data.splits import block_indices, split_indices
+from pipeline.data.splits import WHERE, block_indices, class_labels, view_indices
+from pipeline.errors import IntegrityError
 
 
 def decode(spec: dict[str, Any], context: Context) -> None:
     """Load the source, check it, fix the splits of all its data sets, write one file."""
     source, datasets = spec["source"], spec["datasets"]
     module, name = source["loader"].split(":")
-    clean = [context.inputs["clean"]] if "corrupted_from" in source else []
-    images, labels, sha256 = getattr(importlib.import_module(module), name)(source, *clean)
+    found: Decoded = getattr(importlib.import_module(module), name)(source, context.inputs)
+    if len(found.labels) != source.get("images", len(found.labels)):
+        raise IntegrityError(
+            f"the source '{source['name']}' has another number of images than on record",
+            where=WHERE,
+            expected=source["images"],
+            observed=len(found.labels),
+        )
     splits = {}
     for dataset, view in datasets.items():
-        parts = _parts(source, view, labels)
+        parts = _parts(source, view, found)
         splits.update({f"{dataset}/{split}": indices for split, indices in parts.items()})
         sizes = ", ".join(f"{split} {len(indices)}" for split, indices in parts.items())
-        context.say(f"{dataset}: classes {view['classes']}, {sizes}")
+        context.say(f"{dataset}: {len(class_labels(view))} classes, {sizes}")
     about = {
         "source": source["name"],
-        "source_sha256": sha256,
+        "source_sha256": found.sha256,
         "licence": source["licence"],
         "levels": source["levels"],
-        "datasets": {name: {"classes": view["classes"]} for name, view in datasets.items()},
+        "shape": source["shape"],
+        "names": list(found.names) if found.names is not None else None,
+        "datasets": {name: {"classes": class_labels(view)} for name, view in datasets.items()},
     }
-    save(context.outputs["data"], images=images, labels=labels, splits=splits, about=about)
+    geometry = source.get("geometry", {})
+    save(
+        context.outputs["data"],
+        images=_watched(found, context),
+        labels=found.labels,
+        splits=splits,
+        about=about,
+        # Only the shorter side is fixed, and nothing is cut off: the images keep their own sizes.
+        ragged=isinstance(geometry.get("resize"), int) and "crop" not in geometry,
+    )
 
 
-def _parts(source: dict[str, Any], view: dict[str, Any], labels: np.ndarray) -> dict[str, np.ndarray]:
+def _watched(found: Decoded, context: Context) -> Iterator[np.ndarray]:
+    """Yield the images and say how far they are."""
+    progress = Progress(context, total=len(found.labels), unit="image")
+    for number, image in enumerate(found.images, start=1):
+        progress.update(number)
+        yield image
+
+
+def _parts(source: dict[str, Any], view: dict[str, Any], found: Decoded) -> dict[str, np.ndarray]:
     """Return the positions of each split of a view: dealt from its classes, or one type's block of a corrupted set."""
     if "corruption" not in view:
-        return split_indices(labels, classes=view["classes"], sizes=view["splits"], seed=view["split_seed"])
+        return view_indices(found.labels, view, found.groups)
     size = view["splits"]["test"]
-    return {"test": block_indices(view["corruption"], blocks=source["corruptions"], images=len(labels), size=size)}
+    blocks = source["corruptions"]
+    return {"test": block_indices(view["corruption"], blocks=blocks, images=len(found.labels), size=size)}

@@ -17,12 +17,19 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from pipeline.attacks.autoattack import SQUARE_QUERIES, STANDARD, AutoAttackShard, ShardOutcome, targeted_classes
+from pipeline.attacks.autoattack import (
+    SQUARE_QUERIES,
+    STANDARD,
+    AutoAttackShard,
+    ShardOutcome,
+    attacks_for,
+    targeted_classes,
+)
 from pipeline.attacks.objectives import OBJECTIVES
 from pipeline.attacks.pgd import Budget, pgd
 from pipeline.attacks.threat import ThreatModel
 from pipeline.context import Context, Progress
-from pipeline.data.imagefile import load_split
+from pipeline.data.imagefile import class_texts, load_split
 from pipeline.evaluate.checks import model_checks, perturbation_checks, worst
 from pipeline.evaluate.ledger import Outcome, read_piece, write_ledger, write_piece
 from pipeline.models.checkpoint import load_classifier
@@ -40,7 +47,9 @@ def through(attack: dict[str, Any], model: Classifier) -> nn.Module:
     return seen
 
 
-def evaluated_model(spec: dict[str, Any], inputs: dict[str, Path]) -> tuple[Classifier, int]:
+def evaluated_model(
+    spec: dict[str, Any], inputs: dict[str, Path], *, prompts: list[str] | None
+) -> tuple[Classifier, int]:
     """Return the model that the specification describes, and its number of classes.
 
     It is the checkpoint's, or what a derivation makes of several checkpoints. With `prompts` its classes are these
@@ -49,11 +58,11 @@ def evaluated_model(spec: dict[str, Any], inputs: dict[str, Path]) -> tuple[Clas
     roles = sorted((role for role in inputs if role.startswith("checkpoint")), key=lambda role: (len(role), role))
     loaded = [load_classifier(inputs[role]) for role in roles]
     model = derived([model for model, _ in loaded], spec["derivation"])
-    if spec["prompts"] is None:
+    if prompts is None:
         return model, loaded[0][1]["classes"]
-    reader, _ = load_classifier(inputs["texts"], prompts=spec["prompts"])
+    reader, _ = load_classifier(inputs["texts"], prompts=prompts)
     model.head = model.head.retargeted(reader.head)  # type: ignore[operator]
-    return model, len(spec["prompts"])
+    return model, len(prompts)
 
 
 def attack(spec: dict[str, Any], context: Context) -> None:
@@ -68,10 +77,10 @@ class Evaluator:
 
     def __init__(self, spec: dict[str, Any], context: Context, device: torch.device) -> None:
         self.spec, self.context, self.device = spec, context, device
-        model, self.classes = evaluated_model(spec, context.inputs)
+        split = load_split(context.inputs["data"], dataset=spec["dataset"], split=spec["split"])
+        model, self.classes = evaluated_model(spec, context.inputs, prompts=class_texts(spec["prompts"], split))
         self.model: Classifier = model.to(device).eval().requires_grad_(False)
         self.threat = ThreatModel.of(spec["threat"])
-        split = load_split(context.inputs["data"], dataset=spec["dataset"], split=spec["split"])
         self.images, self.indices = Images.of(split, device), split.indices
 
     def shards(self) -> Iterator[tuple[int, int]]:
@@ -84,6 +93,7 @@ class Evaluator:
         """Run all pieces, those already stored excepted, and assemble the ledger."""
         if any(attack["algorithm"] == "autoattack" for attack in self.spec["attacks"]):
             self.context.facts["autoattack_targets"] = targeted_classes(self.classes)
+            self.context.facts["autoattack_attacks"] = list(attacks_for(self.classes))
         shards = list(self.shards())
         pieces = [(attack, shard) for attack in self.spec["attacks"] for shard in shards]
         progress = Progress(self.context, total=len(pieces), unit="shard")

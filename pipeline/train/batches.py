@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,27 +16,116 @@ from pipeline.data.imagefile import Split
 from pipeline.errors import ConfigError
 from pipeline.train.randomness import generator
 
+HELD_SHARE, HELD_BYTES = 1 / 8, 2 << 30
+"""What a split may take of a GPU's free memory, or of the machine's, to be kept there; else it stays in its file."""
+
 
 @dataclass(frozen=True)
 class Images:
-    """A split on a device: pixels (n, C, H, W) uint8, labels (n,) int64, and the level of full white."""
+    """A split for a device: labels (n,) int64, the level of full white, and pixels (n, C, H, W) uint8.
 
-    pixels: Tensor
+    The pixels are on the device, or, if they are too many (`stored`), read from the data file batch by batch.
+    """
+
+    pixels: Tensor | None
     labels: Tensor
     levels: int
+    stored: Split | None = None
 
     @classmethod
     def of(cls, split: Split, device: torch.device) -> Images:
-        """Copy a split to a device."""
-        pixels, labels = torch.from_numpy(split.images), torch.from_numpy(split.labels)
-        return cls(pixels.to(device), labels.to(device), split.levels)
+        """Copy a split to a device, or only its labels if its images are many or are cropped at random."""
+        labels = torch.from_numpy(split.labels).to(device)
+        most = HELD_SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else HELD_BYTES
+        if split.sizes is not None or split.image_bytes > most:
+            return cls(None, labels, split.levels, split)
+        return cls(torch.from_numpy(split.images).to(device), labels, split.levels, split)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, index: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Return images (b, C, H, W) float32 in [0, 1] and labels (b,)."""
-        return self.pixels[index].float() / self.levels, self.labels[index]
+        if self.pixels is not None:
+            return self.pixels[index].float() / self.levels, self.labels[index]
+        pixels = torch.from_numpy(self._split.take(self._positions(index))).to(self.labels.device)
+        return pixels.float() / self.levels, self.labels[index]
+
+    def drawn(self, index: Tensor, augmentation: Mapping[str, Any], draws: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return augmented images (b, C, H, W) float32 in [0, 1] and labels (b,); all draws from `draws`.
+
+        `augmentation` has `flip`, and either `pad` or `random_resized_crop`.
+        """
+        if not augmentation.get("random_resized_crop", False):
+            x, y = self.take(index)
+            return augment(x, pad=augmentation["pad"], flip=augmentation["flip"], draws=draws), y
+        pictures = [self._split.picture(int(position)) for position in self._positions(index)]
+        crops = random_resized_crops(pictures, shape=self._split.shape, draws=draws, device=self.labels.device)
+        return augment(crops / self.levels, pad=0, flip=augmentation["flip"], draws=draws), self.labels[index]
+
+    @property
+    def _split(self) -> Split:
+        assert self.stored is not None, "images that are not held must be stored"
+        return self.stored
+
+    def _positions(self, index: Tensor | slice) -> np.ndarray:
+        if isinstance(index, slice):
+            return np.arange(len(self))[index]
+        found: np.ndarray = index.cpu().numpy()
+        return found
+
+
+CROP_AREA, CROP_RATIO, CROP_TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10
+"""Of random resized crops: share of the area, width over height, tries before the middle is taken."""
+
+
+def crop_boxes(sizes: Tensor, draws: torch.Generator) -> Tensor:
+    """Return a random box (top, left, height, width) for each picture of sizes (n, 2), as torchvision draws them.
+
+    Szegedy et al., CVPR 2015: the box has a share of the picture's area and a ratio of width to height, uniform in
+    CROP_AREA and log-uniform in CROP_RATIO; the first of ten that fits is taken, else the largest middle one.
+    """
+    n = len(sizes)
+    height, width = sizes[:, :1].double(), sizes[:, 1:].double()
+    share, ratio, top, left = torch.rand(
+        4, n, CROP_TRIES, generator=draws, device=draws.device, dtype=torch.float64
+    ).cpu()
+    area = height * width * (CROP_AREA[0] + (CROP_AREA[1] - CROP_AREA[0]) * share)
+    low, high = (math.log(bound) for bound in CROP_RATIO)
+    ratio = torch.exp(low + (high - low) * ratio)
+    w, h = torch.sqrt(area * ratio).round(), torch.sqrt(area / ratio).round()
+    fits = (w >= 1) & (w <= width) & (h >= 1) & (h <= height)
+    boxes = torch.stack([torch.floor(top * (height - h + 1)), torch.floor(left * (width - w + 1)), h, w], dim=2)
+    first = fits.int().argmax(dim=1)
+    found = boxes[torch.arange(n), first].long()
+    middle = torch.stack([_middle_box(int(a), int(b)) for a, b in sizes.tolist()])
+    return torch.where(fits.any(dim=1, keepdim=True), found, middle)
+
+
+def _middle_box(height: int, width: int) -> Tensor:
+    """Return the largest box in the middle whose ratio of width to height is within CROP_RATIO."""
+    h, w = height, width
+    if width < CROP_RATIO[0] * height:
+        h = round(width / CROP_RATIO[0])
+    elif width > CROP_RATIO[1] * height:
+        w = round(height * CROP_RATIO[1])
+    return torch.tensor([(height - h) // 2, (width - w) // 2, h, w])
+
+
+def random_resized_crops(
+    pictures: Sequence[np.ndarray], *, shape: Sequence[int], draws: torch.Generator, device: torch.device
+) -> Tensor:
+    """Return random boxes of pictures (C, h, w) uint8, each resized to `shape` (C, H, W), as (n, C, H, W) float32.
+
+    Bilinear, with antialiasing, as on pictures that are not rounded to whole levels afterwards.
+    """
+    sizes = torch.tensor([picture.shape[1:] for picture in pictures])
+    crops = []
+    for picture, (top, left, height, width) in zip(pictures, crop_boxes(sizes, draws).tolist(), strict=True):
+        box = np.ascontiguousarray(picture[:, top : top + height, left : left + width])
+        pixels = torch.from_numpy(box).to(device).float()[None]
+        crops.append(F.interpolate(pixels, tuple(shape[1:]), mode="bilinear", align_corners=False, antialias=True))
+    return torch.cat(crops).clamp_(min=0.0)
 
 
 def augment(x: Tensor, *, pad: int, flip: bool, draws: torch.Generator) -> Tensor:
@@ -67,13 +158,20 @@ class Companions:
         classes: which of their classes to use, (c,) int64; None for all.
         offset: added to their labels.
         batch_size: of a full batch; step n begins at n x batch_size, so that no pass repeats an image.
-        flip: whether half of them are mirrored.
+        augmentation: of the auxiliary images (see `Images.drawn`).
     """
 
     def __init__(
-        self, images: Images, *, classes: Tensor | None, offset: int, batch_size: int, seed: int, flip: bool
+        self,
+        images: Images,
+        *,
+        classes: Tensor | None,
+        offset: int,
+        batch_size: int,
+        seed: int,
+        augmentation: Mapping[str, Any],
     ) -> None:
-        self._images, self._offset, self._seed, self._flip = images, offset, seed, flip
+        self._images, self._offset, self._seed, self._augmentation = images, offset, seed, augmentation
         self._batch_size = batch_size
         used = torch.isin(images.labels, classes) if classes is not None else torch.ones_like(images.labels).bool()
         self._members = used.nonzero().squeeze(1)
@@ -86,9 +184,9 @@ class Companions:
         for number in sorted(set(passes.tolist())):
             order = torch.randperm(len(members), generator=generator("cpu", self._seed, "companions", number))
             index[passes == number] = order[within[passes == number]]
-        x, y = self._images.take(members[index.to(members.device)])
-        draws = generator(x.device, self._seed, "augment companions", step)
-        return augment(x, pad=0, flip=self._flip, draws=draws), y + self._offset
+        draws = generator(members.device, self._seed, "augment companions", step)
+        x, y = self._images.drawn(members[index.to(members.device)], self._augmentation, draws)
+        return x, y + self._offset
 
 
 class Batches:
@@ -124,6 +222,5 @@ class Batches:
     def get(self, epoch: int, position: int) -> tuple[Tensor, Tensor]:
         """Return augmented images (b, C, H, W) in [0, 1] and labels (b,)."""
         index = self._epoch_order(epoch)[position * self._size : (position + 1) * self._size]
-        x, y = self._images.take(index)
-        draws = generator(x.device, self._seed, "augment", epoch, position)
-        return augment(x, **self._augmentation, draws=draws), y
+        draws = generator(index.device, self._seed, "augment", epoch, position)
+        return self._images.drawn(index, self._augmentation, draws)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pipeline.attacks.pgd import Budget
 from pipeline.context import Context, Progress
+from pipeline.data.splits import class_labels
 from pipeline.errors import ConfigError, RobustftError
 from pipeline.methods.protocol import Loss, Method, Start
 from pipeline.models.classifier import Classifier
@@ -60,7 +61,8 @@ class Trainer:
         spec: the resolved specification of a `train` step.
         method: the method; it has not yet prepared the model.
         model: the model with its initial weights, on the device.
-        splits: images by split: train, validation, test (test is only watched, never used to choose anything).
+        splits: images by split: train, validation if the data set has it, test (which is only watched, never used to
+            choose anything).
         context: where the resume state lies and how progress is told.
         world: the group of processes, by default this one alone.
         start: what the method may look at before it prepares the model.
@@ -113,15 +115,15 @@ class Trainer:
                 next_step="name one under `auxiliary` of the experiment",
             )
         chosen = self.method.auxiliary_classes(self.model)
-        flip = self.spec["auxiliary"]["augmentation"]["flip"]
-        offset = len(self.spec["dataset"]["classes"])
+        augmentation = {**self.spec["auxiliary"]["augmentation"], "pad": 0}
+        offset = len(class_labels(self.spec["dataset"]))
         return Companions(
             auxiliary,
             classes=chosen,
             offset=offset,
             batch_size=self.recipe["batch_size"],
             seed=self.spec["seed"],
-            flip=flip,
+            augmentation=augmentation,
         )
 
     def run(self) -> list[dict[str, float]]:

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from pipeline.context import Context
-from pipeline.data.imagefile import load_split
+from pipeline.data.imagefile import class_texts, load_split
+from pipeline.data.splits import class_labels
 from pipeline.errors import ConfigError
 from pipeline.files import atomic_path, read_json, write_json
 from pipeline.methods.protocol import Method, Start, Tuned, build_method
@@ -22,6 +23,9 @@ from pipeline.train.device import describe, devices_for, set_up
 from pipeline.train.distributed import World, launch
 from pipeline.train.loop import Trainer
 from pipeline.train.randomness import counter_seed
+
+WATCHED = ("validation", "test")
+"""Splits that are watched besides the one that is trained on, where the data set has them."""
 
 
 def initial_model(spec: dict[str, Any], inputs: dict[str, Path]) -> Classifier:
@@ -35,7 +39,7 @@ def initial_model(spec: dict[str, Any], inputs: dict[str, Path]) -> Classifier:
     if initial is not None and initial["from"]:
         return derived([load_classifier(inputs[role])[0] for role in initial["from"]], initial["derivation"])
     model = build_classifier(
-        spec["backbone"], shape=dataset["shape"], classes=len(dataset["classes"]), prompts=dataset["prompts"]
+        spec["backbone"], shape=dataset["shape"], classes=len(class_labels(dataset)), prompts=dataset["prompts"]
     )
     if initial is not None:
         tensors, _ = read_checkpoint(inputs["initial"])
@@ -91,10 +95,11 @@ def _silent(_: str) -> None:
 def train_on(device: torch.device, spec: dict[str, Any], context: Context, *, world: World) -> None:
     """Train one run on one device, alone or as a member of a group; the first member writes the outputs."""
     data, name = context.inputs["data"], spec["dataset"]["name"]
-    splits = {
-        role: Images.of(load_split(data, dataset=name, split=split), device)
-        for role, split in (("train", spec["split"]), ("validation", "validation"), ("test", "test"))
-    }
+    roles = {"train": spec["split"], **{role: role for role in WATCHED if role in spec["dataset"]["splits"]}}
+    stored = {role: load_split(data, dataset=name, split=split) for role, split in roles.items()}
+    splits = {role: Images.of(split, device) for role, split in stored.items()}
+    texts = class_texts(spec["dataset"]["prompts"], stored["train"])
+    spec = {**spec, "dataset": {**spec["dataset"], "prompts": texts}}
     auxiliary = None
     if spec["auxiliary"] is not None:
         split = load_split(context.inputs["auxiliary"], dataset=spec["auxiliary"]["name"], split="train")
@@ -111,8 +116,8 @@ def train_on(device: torch.device, spec: dict[str, Any], context: Context, *, wo
     about = {
         "backbone": spec["backbone"],
         "shape": spec["dataset"]["shape"],
-        "classes": len(spec["dataset"]["classes"]),
-        "prompts": spec["dataset"]["prompts"],
+        "classes": len(class_labels(spec["dataset"])),
+        "prompts": texts,
         "tuning": spec["method"]["tuning"] if isinstance(method, Tuned) and method.tuning.attached else None,
         "dataset": name,
         "method": spec["method"],

@@ -102,8 +102,12 @@ def test_a_coloured_image_keeps_its_channels():
     assert found[:, 0, 0].tolist() == [225, 0, 0]
 
 
+def parts(found):
+    return np.stack(found.images), found.labels, found.sha256
+
+
 def test_a_set_is_blocks_of_types_and_in_them_severities_and_in_them_images(clean):
-    images, labels, sha256 = load(source("contrast", "brightness"), clean)
+    images, labels, sha256 = parts(load(source("contrast", "brightness"), {"clean": clean}))
     split = load_split(clean, dataset="few", split="test")
     assert images.shape == (2 * 5 * 3, 1, 8, 8)
     assert labels.tolist() == [5, 7, 6] * 10  # of images 6, 2 and 4, as the source counts labels
@@ -116,25 +120,25 @@ def test_a_set_is_blocks_of_types_and_in_them_severities_and_in_them_images(clea
 
 
 def test_an_images_corruption_depends_on_seed_type_severity_and_image_only(clean):
-    many, _, _ = load(source("shot_noise", "gaussian_noise", images=4), clean)
-    few, _, _ = load(source("gaussian_noise", images=2), clean)
+    many, _, _ = parts(load(source("shot_noise", "gaussian_noise", images=4), {"clean": clean}))
+    few, _, _ = parts(load(source("gaussian_noise", images=2), {"clean": clean}))
     for s in range(5):
         assert np.array_equal(many[20 + s * 4 : 20 + s * 4 + 2], few[s * 2 : s * 2 + 2])
-    other, _, _ = load(source("gaussian_noise", images=2, seed=1), clean)
+    other, _, _ = parts(load(source("gaussian_noise", images=2, seed=1), {"clean": clean}))
     assert not np.array_equal(other, few)
     assert len({found.tobytes() for found in few}) == len(few)
 
 
 def test_more_images_than_the_split_has_are_refused(clean):
     with pytest.raises(ConfigError, match="too few images to corrupt") as error:
-        load(source("contrast", images=5), clean)
+        load(source("contrast", images=5), {"clean": clean})
     assert "at most 4" in str(error.value)
 
 
 def test_without_the_package_the_error_says_what_to_install(clean, monkeypatch):
     monkeypatch.setitem(sys.modules, "imagecorruptions", None)
     with pytest.raises(RobustftError, match="cannot be imported") as error:
-        load(source("contrast"), clean)
+        load(source("contrast"), {"clean": clean})
     assert "make install" in str(error.value)
 
 

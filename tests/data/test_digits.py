@@ -16,7 +16,8 @@ def source():
 
 @pytest.fixture(scope="module")
 def loaded(source):
-    return digits.load(source)
+    found = digits.load(source, {})
+    return found.images, found.labels, found.sha256
 
 
 def test_shapes_and_ranges(loaded, source):
@@ -47,7 +48,7 @@ def test_the_hash_that_is_reported_is_the_one_on_record(loaded, source):
 def test_another_file_is_an_integrity_error_that_names_both_hashes(source):
     wanted = "0" * 64
     with pytest.raises(IntegrityError, match="not the one on record") as error:
-        digits.load({**source, "sha256": wanted})
+        digits.load({**source, "sha256": wanted}, {})
     assert f"expected: {wanted}" in str(error.value)
     assert f"observed: {source['sha256']}" in str(error.value)
     assert "digits.csv.gz" in str(error.value)
@@ -59,12 +60,12 @@ def test_the_file_is_not_opened_before_its_hash_is_checked(source, monkeypatch):
 
     monkeypatch.setattr(digits.gzip, "open", opened)
     with pytest.raises(IntegrityError):
-        digits.load({**source, "sha256": "0" * 64})
+        digits.load({**source, "sha256": "0" * 64}, {})
     with pytest.raises(AssertionError, match="decompressed"):  # the guard works: a good hash gets this far
-        digits.load(source)
+        digits.load(source, {})
 
 
 def test_a_missing_package_is_an_error_that_says_what_to_install(source):
     with pytest.raises(RobustftError, match=r"'no_such_package'.*not installed") as error:
-        digits.load({**source, "package_file": "no_such_package/digits.csv.gz"})
+        digits.load({**source, "package_file": "no_such_package/digits.csv.gz"}, {})
     assert "make install" in str(error.value)

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
-from pipeline.data.imagefile import load_split, save
+from pipeline.data.imagefile import centre, class_texts, load_split, save
 from pipeline.errors import IntegrityError
 
 IMAGES = np.arange(6 * 4, dtype=np.uint8).reshape(6, 1, 2, 2)
@@ -82,3 +82,79 @@ def test_a_safetensors_file_of_other_origin_is_an_integrity_error(tmp_path, meta
     save_file({"odd/test": np.array([0]), "images": IMAGES, "labels": LABELS}, tmp_path / "f", metadata=metadata)
     with pytest.raises(IntegrityError):
         load_split(tmp_path / "f", dataset="odd", split="test")
+
+
+# -- pictures of their own sizes ---------------------------------------------------------------------------------------
+
+PICTURES = [
+    np.arange(1 * 4 * 6, dtype=np.uint8).reshape(1, 4, 6),
+    np.arange(1 * 5 * 4, dtype=np.uint8).reshape(1, 5, 4) + 100,
+    np.arange(1 * 4 * 4, dtype=np.uint8).reshape(1, 4, 4) + 200,
+]
+
+
+@pytest.fixture
+def ragged(tmp_path):
+    path = tmp_path / "ragged.safetensors"
+    about = {"levels": 255, "shape": [1, 2, 4], "datasets": {"odd": {"classes": [3, 8]}}, "names": list("abcdefghi")}
+    splits = {"odd/test": np.array([2, 0]), "odd/train": np.array([1])}
+    save(path, images=iter(PICTURES), labels=np.array([3, 8, 8]), splits=splits, about=about, ragged=True)
+    return path
+
+
+def test_pictures_of_their_own_sizes_come_back_whole_and_as_their_middle(ragged):
+    split = load_split(ragged, dataset="odd", split="test")
+    assert np.array_equal(split.picture(0), PICTURES[2])
+    assert np.array_equal(split.picture(1), PICTURES[0])
+    # The middle 2 x 4 of 4 x 4 are rows 1 and 2; of 4 x 6 also columns 1 to 4.
+    assert np.array_equal(split.take(np.array([0, 1])), np.stack([PICTURES[2][:, 1:3], PICTURES[0][:, 1:3, 1:5]]))
+    assert split.labels.tolist() == [1, 0]
+    assert split.image_bytes == 16
+    assert load_split(ragged, dataset="odd", split="train").picture(0).tolist() == PICTURES[1].tolist()
+
+
+def test_the_middle_is_rounded_as_torchvision_does():
+    transforms = pytest.importorskip("torchvision.transforms.functional")
+    torch = pytest.importorskip("torch")
+    for height, width, want in ((7, 9, 4), (8, 9, 5), (5, 6, 5), (9, 7, 2)):
+        picture = np.arange(height * width, dtype=np.uint8).reshape(1, height, width)
+        expected = transforms.center_crop(torch.from_numpy(picture), [want, want]).numpy()
+        assert np.array_equal(centre(picture, (1, want, want)), expected), (height, width, want)
+
+
+def test_class_texts_come_from_the_sources_names_in_the_order_of_the_classes(ragged):
+    split = load_split(ragged, dataset="odd", split="test")
+    assert class_texts({"template": "a {}."}, split) == ["a d.", "a i."]
+    assert class_texts(["x", "y"], split) == ["x", "y"]
+    assert class_texts(None, split) is None
+
+
+def test_a_template_without_names_is_an_integrity_error(path):
+    with pytest.raises(IntegrityError, match="brings no class names"):
+        class_texts({"template": "a {}"}, load_split(path, dataset="odd", split="test"))
+
+
+def test_pixels_are_mapped_and_not_read(path):
+    split = load_split(path, dataset="odd", split="test")
+    assert isinstance(split.pixels, np.memmap)
+    assert split.pixels.shape == (6, 1, 2, 2)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_another_number_of_images_than_labels_is_refused_and_leaves_no_file(tmp_path, count):
+    images = iter([np.zeros((1, 2, 2), np.uint8)] * count)
+    with pytest.raises(IntegrityError):
+        save(tmp_path / "f", images=images, labels=np.zeros(3, np.int64), splits={}, about=ABOUT)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_of_another_size_is_refused_where_all_have_one(tmp_path):
+    with pytest.raises(IntegrityError, match="image 2 does not fit"):
+        save(tmp_path / "f", images=iter(PICTURES), labels=np.zeros(3, np.int64), splits={}, about=ABOUT)
+
+
+def test_the_public_reader_of_the_format_reads_both_kinds(path, ragged):
+    assert np.array_equal(load_file(path)["images"], IMAGES)
+    flat = load_file(ragged)
+    assert flat["sizes"].tolist() == [[1, 4, 6], [1, 5, 4], [1, 4, 4]]
+    assert flat["images"].tolist() == [value for picture in PICTURES for value in picture.ravel().tolist()]

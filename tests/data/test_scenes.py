@@ -21,7 +21,8 @@ ZERO_SHOT = sorted(set(VIEWS) - set(SEEN))
 
 @pytest.fixture(scope="module")
 def source_digits():
-    images, labels, _ = digits.load({**SOURCE, "shape": [8, 8]})
+    found = digits.load({**SOURCE, "shape": [8, 8]}, {})
+    images, labels = found.images, found.labels
     return images, labels
 
 
@@ -144,7 +145,8 @@ def test_a_caption_more_changes_no_other_scene(source_digits):
 
 
 def test_load_gives_images_of_the_declared_shape_and_levels(composed):
-    images, labels, observed = load(SOURCE)
+    found = load(SOURCE, {})
+    images, labels, observed = found.images, found.labels, found.sha256
     assert images.shape == (len(labels), *SOURCE["shape"])
     assert images.dtype == np.uint8
     assert labels.dtype == np.int64
@@ -155,4 +157,4 @@ def test_load_gives_images_of_the_declared_shape_and_levels(composed):
 
 def test_the_digits_are_checked_before_they_are_used():
     with pytest.raises(IntegrityError, match="not the one on record"):
-        scenes.load({**SOURCE, "sha256": "0" * 64})
+        scenes.load({**SOURCE, "sha256": "0" * 64}, {})

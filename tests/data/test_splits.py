@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.data.splits import block_indices, split_indices
+from pipeline.data.splits import block_indices, class_labels, split_indices, view_indices
 from pipeline.errors import ConfigError
 
 LABELS = np.arange(200) % 10  # 20 images of each of ten classes
@@ -93,3 +93,47 @@ def test_a_block_that_is_not_there_and_one_of_another_size_are_refused():
     with pytest.raises(ConfigError, match="whole block") as error:
         block_indices("fog", blocks=["fog", "snow"], images=20, size=8)
     assert "expected: 10" in str(error.value)
+
+
+# -- groups of a source ------------------------------------------------------------------------------------------------
+
+GROUPS = {"train": np.arange(0, 120), "test": np.arange(120, 200)}
+OFFICIAL = {
+    "classes": 10,
+    "splits": {"train": 100, "validation": 20, "test": 80},
+    "groups": {"train": "train", "validation": "train", "test": "test"},
+    "split_seed": 3,
+}
+
+
+def test_splits_are_dealt_from_the_groups_that_they_name():
+    parts = view_indices(LABELS, OFFICIAL, GROUPS)
+    assert list(parts) == ["train", "validation", "test"]
+    assert sorted([*parts["train"], *parts["validation"]]) == list(range(120))
+    assert sorted(parts["test"]) == list(range(120, 200))
+    # Validation images are taken from every class alike.
+    assert np.bincount(LABELS[parts["validation"]]).tolist() == [2] * 10
+
+
+def test_splits_that_do_not_use_their_group_up_are_refused_unless_it_is_meant():
+    fewer = {**OFFICIAL, "splits": {"train": 100, "validation": 19, "test": 80}}
+    with pytest.raises(ConfigError, match="train, validation do not use up the group 'train'") as error:
+        view_indices(LABELS, fewer, GROUPS)
+    assert "120 images" in str(error.value)
+    assert "119" in str(error.value)
+    assert len(view_indices(LABELS, {**fewer, "subset": True}, GROUPS)["validation"]) == 19
+
+
+def test_a_group_that_the_source_lacks_offers_the_nearest():
+    with pytest.raises(ConfigError, match=r"unknown group of the source 'tests'.*\n.*\n.*'test'"):
+        view_indices(LABELS, {**OFFICIAL, "groups": {"test": "tests"}}, GROUPS)
+
+
+def test_a_group_without_some_of_the_classes_is_used_up_by_the_others():
+    view = {"classes": [0, 1], "splits": {"test": 16}, "groups": {"test": "test"}}
+    assert set(LABELS[view_indices(LABELS, view, GROUPS)["test"]]) == {0, 1}
+
+
+def test_classes_are_listed_or_counted():
+    assert class_labels({"classes": 3}) == [0, 1, 2]
+    assert class_labels({"classes": [5, 2]}) == [5, 2]

@@ -572,7 +572,7 @@ def test_a_derivation_gets_the_models_in_the_order_of_their_numbers(count, numbe
     """Sorted as texts, the tenth would come before the second."""
     derivation = {"implementation": f"{__name__}:told", "parameters": {"order": [0] * count}}
     paths = dict(sorted(numbered(count).items()))
-    model, classes = evaluated_model({"derivation": derivation, "prompts": None}, {"data": Path("-"), **paths})
+    model, classes = evaluated_model({"derivation": derivation}, {"data": Path("-"), **paths}, prompts=None)
     assert model.given == [float(n) for n in range(1, count + 1)]
     assert classes == 5
 
@@ -643,14 +643,13 @@ def test_on_other_classes_the_original_reads_the_texts_and_the_run_keeps_its_bac
         save_checkpoint(path, model, about=about)
         models.append(model.eval())
     run, original = models
-    spec = {"derivation": None, "prompts": ["x", "yy", "zzzz"]}
-    found, classes = evaluated_model(spec, paths)
+    found, classes = evaluated_model({"derivation": None}, paths, prompts=["x", "yy", "zzzz"])
     x = torch.rand(4, 1, 8, 8)
     with torch.no_grad():
         direction = run.features(x) @ original.head.weight.T + original.head.bias
         torch.testing.assert_close(found.eval()(x), 10.0 * direction * torch.tensor([1.0, 2.0, 4.0]))
     assert classes == 3
-    own, classes = evaluated_model({"derivation": None, "prompts": None}, paths)
+    own, classes = evaluated_model({"derivation": None}, paths, prompts=None)
     assert classes == 2
     with torch.no_grad():
         assert torch.equal(own.eval()(x), run(x))

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torchvision.transforms import RandomResizedCrop
 
 from pipeline.data.imagefile import Split
 from pipeline.errors import ConfigError
-from pipeline.train.batches import Batches, Companions, Images, augment, in_order
+from pipeline.train import batches as stored_or_held
+from pipeline.train.batches import Batches, Companions, Images, augment, crop_boxes, in_order
 
 PLAIN = {"pad": 0, "flip": False}
 
@@ -28,12 +30,9 @@ def epoch(source: Batches, number: int) -> list[int]:
 
 @pytest.mark.parametrize("levels", [16, 255])
 def test_images_are_pixels_over_the_level_of_full_white(levels):
-    split = Split(
-        images=np.array([[[[0, levels]]], [[[4, 8]]]], dtype=np.uint8),
-        labels=np.array([1, 0]),
-        levels=levels,
-        indices=np.array([10, 20]),
-    )
+    pixels = np.zeros((21, 1, 1, 2), dtype=np.uint8)
+    pixels[[10, 20]] = [[[[0, levels]]], [[[4, 8]]]]
+    split = Split(labels=np.array([1, 0]), levels=levels, indices=np.array([10, 20]), pixels=pixels, shape=(1, 1, 2))
     images = Images.of(split, torch.device("cpu"))
     x, y = images.take(slice(0, 2))
     assert len(images) == 2
@@ -202,7 +201,8 @@ def companions(
     n: int = 12, *, size: int = 4, classes: list[int] | None = None, seed: int = 0, flip: bool = False
 ) -> Companions:
     chosen = None if classes is None else torch.tensor(classes)
-    return Companions(numbered(n), classes=chosen, offset=100, batch_size=size, seed=seed, flip=flip)
+    augmentation = {"pad": 0, "flip": flip}
+    return Companions(numbered(n), classes=chosen, offset=100, batch_size=size, seed=seed, augmentation=augmentation)
 
 
 def taken(source: Companions, counts: list[int]) -> list[int]:
@@ -257,7 +257,8 @@ def test_companions_are_mirrored_if_their_data_set_is_and_else_not():
     pixels = torch.tensor([[1, 2], [3, 4]], dtype=torch.uint8).expand(40, 1, 2, 2).contiguous()
     images = Images(pixels, torch.zeros(40, dtype=torch.int64), 4)
     for flip, kinds in ((False, 1), (True, 2)):
-        source = Companions(images, classes=None, offset=0, batch_size=20, seed=0, flip=flip)
+        augmentation = {"pad": 0, "flip": flip}
+        source = Companions(images, classes=None, offset=0, batch_size=20, seed=0, augmentation=augmentation)
         x = torch.cat([source.get(step, 20)[0] for step in range(2)])
         assert len(x.unique(dim=0)) == kinds
         assert {tuple(image.flatten().tolist()) for image in x} <= {(0.25, 0.5, 0.75, 1.0), (0.5, 0.25, 1.0, 0.75)}
@@ -266,7 +267,12 @@ def test_companions_are_mirrored_if_their_data_set_is_and_else_not():
 def test_which_companions_are_mirrored_differs_from_step_to_step():
     pixels = torch.tensor([[1, 2], [3, 4]], dtype=torch.uint8).expand(40, 1, 2, 2).contiguous()
     source = Companions(
-        Images(pixels, torch.zeros(40).long(), 4), classes=None, offset=0, batch_size=40, seed=0, flip=True
+        Images(pixels, torch.zeros(40).long(), 4),
+        classes=None,
+        offset=0,
+        batch_size=40,
+        seed=0,
+        augmentation={"pad": 0, "flip": True},
     )
     assert len({source.get(step, 40)[0].numpy().tobytes() for step in range(3)}) == 3
 
@@ -275,3 +281,82 @@ def test_companions_of_an_epoch_whose_last_batch_is_smaller_do_not_repeat_within
     # Batches of 4, 4 and 3, as a training set of 11 gives: 11 of 12 companions, none of them twice.
     found = taken(companions(), [4, 4, 3])
     assert len(set(found)) == len(found) == 11
+
+
+# -- images that stay in their file ------------------------------------------------------------------------------------
+
+
+def stored(sizes, *, shape=(1, 4, 4), levels=255):
+    """A split of pictures (1, h, w) whose pixels all differ by picture."""
+    pictures = [np.full((1, h, w), 10 * k, dtype=np.uint8) for k, (h, w) in enumerate(sizes)]
+    table = np.array([picture.shape for picture in pictures], dtype=np.int32)
+    ends = table.astype(np.int64).prod(axis=1).cumsum()
+    return Split(
+        labels=np.arange(len(sizes)),
+        levels=levels,
+        indices=np.arange(len(sizes)),
+        pixels=np.concatenate([picture.ravel() for picture in pictures]),
+        shape=shape,
+        sizes=table,
+        starts=np.concatenate([[0], ends[:-1]]),
+    )
+
+
+def test_images_that_are_too_many_are_read_from_the_file_and_are_the_same(monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 17, (9, 1, 4, 4), dtype=np.uint8)
+    split = Split(labels=np.arange(5), levels=16, indices=np.array([8, 0, 3, 5, 1]), pixels=pixels, shape=(1, 4, 4))
+    held = Images.of(split, torch.device("cpu"))
+    monkeypatch.setattr(stored_or_held, "HELD_BYTES", 5 * 16 - 1)
+    read = Images.of(split, torch.device("cpu"))
+    assert held.pixels is not None
+    assert read.pixels is None
+    augmentation = {"pad": 1, "flip": True}
+    for index in (slice(1, 4), torch.tensor([4, 0, 0])):
+        assert all(torch.equal(a, b) for a, b in zip(held.take(index), read.take(index), strict=True))
+    index = torch.tensor([2, 1])
+    draws = [images.drawn(index, augmentation, torch.Generator().manual_seed(5))[0] for images in (held, read)]
+    assert torch.equal(*draws)
+
+
+def test_random_resized_crops_of_one_coloured_pictures_keep_their_colour_and_have_the_wanted_shape():
+    images = Images.of(stored([(6, 9), (8, 4), (5, 5)]), torch.device("cpu"))
+    assert images.pixels is None
+    draws = torch.Generator().manual_seed(0)
+    x, y = images.drawn(torch.tensor([2, 0, 1]), {"random_resized_crop": True, "flip": True}, draws)
+    assert x.shape == (3, 1, 4, 4)
+    assert y.tolist() == [2, 0, 1]
+    torch.testing.assert_close(x[:, 0, 0, 0], torch.tensor([20.0, 0.0, 10.0]) / 255)
+    torch.testing.assert_close(x, x[:, :, :1, :1].expand_as(x))
+
+
+def test_crop_boxes_lie_inside_and_have_torchvisions_areas_and_ratios():
+    sizes = torch.tensor([[300, 400]] * 4000)
+    top, left, h, w = crop_boxes(sizes, torch.Generator().manual_seed(1)).double().T
+    assert (top >= 0).all()
+    assert (left >= 0).all()
+    assert (top + h <= 300).all()
+    assert (left + w <= 400).all()
+    share, ratio = h * w / 120_000, w / h
+    assert share.min() > 0.075  # 0.08, and sides are rounded to whole pixels
+    assert ratio.min() > 0.74
+    assert ratio.max() < 1.35
+    # Of 4,000 draws the mean share has a standard error of 0.0042; boxes that would not fit are drawn again, so
+    # large ones are rarer than uniform: torchvision's own mean on this size is compared, within four standard errors.
+    own = [RandomResizedCrop.get_params(torch.empty(1, 300, 400), [0.08, 1.0], [3 / 4, 4 / 3]) for _ in range(4000)]
+    wanted = sum(a * b for _, _, a, b in own) / 4000 / 120_000
+    assert float(share.mean()) == pytest.approx(wanted, abs=4 * 2**0.5 * 0.0042)
+
+
+@pytest.mark.parametrize(
+    ("size", "box"),
+    [
+        ((10, 300), [0, 143, 10, 13]),  # the middle: 10 high, 10 x 4/3 = 13 wide
+        ((300, 10), [143, 0, 13, 10]),
+    ],
+)
+def test_a_picture_in_which_no_box_fits_gives_its_middle(size, box):
+    found = crop_boxes(torch.tensor([size] * 50), torch.Generator().manual_seed(0))
+    area = found[:, 2] * found[:, 3]
+    # 8 % of 3,000 pixels are 240 of at least ratio 3/4: higher than 10 pixels, so nothing ever fits.
+    assert found.tolist() == [box] * 50
+    assert (area == 130).all()

@@ -39,6 +39,7 @@ SPEC: dict[str, Any] = {
         "name": "toy",
         "shape": [1, 8, 8],
         "classes": [0, 1, 2, 3, 4],
+        "splits": {"train": 20, "validation": 8, "test": 8},
         "augmentation": {"pad": 1, "flip": True},
         "prompts": None,
     },

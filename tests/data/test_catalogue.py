@@ -1,0 +1,220 @@
+"""config/datasets.yaml: what it says must hold together before anything is downloaded."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.config import load_document
+from pipeline.data.splits import class_labels
+from pipeline.errors import ConfigError
+from pipeline.files import ROOT
+
+PATH = ROOT / "config" / "datasets.yaml"
+CATALOGUE = load_document(PATH, "datasets").values
+FILES, SOURCES, VIEWS = CATALOGUE["files"], CATALOGUE["sources"], CATALOGUE["datasets"]
+ALL_IMAGES = {name for name, source in SOURCES.items() if "images" in source}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_source_resolves(name):
+    source = SOURCES[name]
+    module, function = source["loader"].split(":")
+    assert callable(getattr(importlib.import_module(module), function))
+    assert set(source.get("files", {}).values()) <= set(FILES)
+    assert any(view["source"] == name for view in VIEWS.values())
+
+
+def test_every_file_is_used_has_its_own_name_and_can_be_checked():
+    used = {file for source in SOURCES.values() for file in source.get("files", {}).values()}
+    assert used == set(FILES)
+    names = [file["name"] for file in FILES.values()]
+    assert len(names) == len(set(names))  # a folder of downloaded files holds them by name
+    for name, file in FILES.items():
+        assert "md5" in file or "sha256" in file, name
+        assert ("urls" in file) != ("manual" in file), name
+        assert all(url.rpartition("/")[2] == file["name"] for url in file.get("urls", [])), name
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_every_view_fits_its_source(name):
+    view = VIEWS[name]
+    source = SOURCES[view["source"]]
+    size = sum(view["splits"].values())
+    assert size <= source.get("images", size)
+    assert set(view.get("groups", view["splits"])) == set(view["splits"])
+    if "corruption" in view:
+        assert view["corruption"] in source["corruptions"]
+        assert size * len(source["corruptions"]) == source.get("images", size * len(source["corruptions"]))
+    elif "images" in source and "groups" not in view:
+        assert size == source["images"]  # no group, so all images
+
+
+@pytest.mark.parametrize("name", sorted(ALL_IMAGES))
+def test_views_that_use_all_groups_of_a_source_use_all_its_images(name):
+    """Each group has one size, whichever view deals it: the sizes of the groups of a source add up to its images."""
+    sizes: dict[str, set[int]] = {}
+    for view in VIEWS.values():
+        if view["source"] == name and "groups" in view and not view.get("subset", False):
+            of_view: dict[str, int] = {}
+            for split, group in view["groups"].items():
+                of_view[group] = of_view.get(group, 0) + view["splits"][split]
+            for group, size in of_view.items():
+                sizes.setdefault(group, set()).add(size)
+    assert all(len(found) == 1 for found in sizes.values()), sizes
+    total = sum(size for found in sizes.values() for size in found)
+    parts_unused = {"dtd_224": 2 * 1880}  # its training and validation parts, which no view of it takes
+    assert not sizes or total + parts_unused.get(name, 0) == SOURCES[name]["images"]
+
+
+@pytest.mark.parametrize("name", [name for name, view in VIEWS.items() if "template" in view])
+def test_prompts_have_one_place_for_a_name_or_are_whole_sentences(name):
+    view = VIEWS[name]
+    assert view["template"].count("{}") == 1
+    assert view["template"].count("{") == 1
+    if view["template"] == "{}":
+        assert all(text.endswith(".") for text in view["names"])
+
+
+@pytest.mark.parametrize("name", [name for name, view in VIEWS.items() if "names" in view])
+def test_every_class_has_a_name(name):
+    view = VIEWS[name]
+    assert len(view["names"]) == len(class_labels(view))
+    assert len(set(view["names"])) == len(view["names"])
+    assert all(isinstance(text, str) and text == text.strip() for text in view["names"])
+
+
+def test_prompts_are_those_of_the_released_code():
+    """As the fact sheet of PMG-AFT lists them."""
+    photo = "This is a photo of a {}"
+    expected = {
+        **dict.fromkeys(("cifar10_zero_shot", "cifar100_zero_shot", "stl10", "sun397", "tiny_imagenet"), photo),
+        "imagenet_zero_shot": photo,
+        "caltech101": "A photo of a {}.",
+        "caltech256_zero_shot": "A photo of a {}.",
+        "food101": "A photo of {}, a type of food.",
+        "oxford_pets": "A photo of a {}, a type of pet.",
+        "flowers102": "A photo of a {}, a type of flower.",
+        "dtd_zero_shot": "A surface with a {} texture.",
+        "eurosat": "A centered satellite photo of {}.",
+        "fgvc_aircraft": "A photo of a {}, a type of aircraft.",
+        "stanford_cars": "A photo of a {}.",
+        "pcam": "{}",
+    }
+    assert {name: VIEWS[name]["template"] for name in expected} == expected
+    assert VIEWS["pcam"]["names"][0].startswith("Tthis is ")
+    images = {name: VIEWS[name]["splits"]["test"] for name in expected}
+    assert images == {
+        "cifar10_zero_shot": 10000,
+        "cifar100_zero_shot": 10000,
+        "stl10": 8000,
+        "sun397": 108754,
+        "tiny_imagenet": 10000,
+        "imagenet_zero_shot": 50000,
+        "caltech101": 8677,
+        "caltech256_zero_shot": 30607,
+        "food101": 25250,
+        "oxford_pets": 3669,
+        "flowers102": 6149,
+        "dtd_zero_shot": 1880,
+        "eurosat": 27000,
+        "fgvc_aircraft": 3333,
+        "stanford_cars": 8041,
+        "pcam": 32768,
+    }
+
+
+def test_flowers_are_named_in_the_order_of_torchvisions_labels():
+    from torchvision.datasets import Flowers102
+
+    def plain(name: str) -> str:
+        return re.sub("[^a-z]", "", name.lower())
+
+    ours = [plain(name) for name in VIEWS["flowers102"]["names"]]
+    theirs = [plain(name) for name in Flowers102.classes]
+    # The papers' list differs in these alone.
+    assert [(a, b) for a, b in zip(ours, theirs, strict=True) if a != b] == []
+
+
+def test_hashes_agree_with_torchvisions():
+    """Where torchvision has the file, its MD5 is the one on record."""
+    from torchvision.datasets import (
+        DTD,
+        PCAM,
+        STL10,
+        SUN397,
+        Country211,
+        Flowers102,
+        Food101,
+        Imagenette,
+        OxfordIIITPet,
+    )
+    from torchvision.datasets.imagenet import ARCHIVE_META
+
+    ours = {file["name"]: file.get("md5") for file in FILES.values()}
+    theirs = {
+        "dtd-r1.0.1.tar.gz": DTD._MD5,
+        "stl10_binary.tar.gz": STL10.tgz_md5,
+        "SUN397.tar.gz": SUN397._DATASET_MD5,
+        "country211.tgz": Country211._MD5,
+        "food-101.tar.gz": Food101._MD5,
+        "imagenette2.tgz": Imagenette._ARCHIVES["full"][1],
+        **{f"{name}.gz": md5 for name, _, md5 in PCAM._FILES["test"].values()},
+        **dict(Flowers102._file_dict.values()),
+        **dict(ARCHIVE_META.values()),
+        **{Path(url).name: md5 for url, md5 in OxfordIIITPet._RESOURCES},
+    }
+    assert {name: ours[name] for name in theirs} == theirs
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["files"]["dtd"].pop("urls"), "dtd"),
+        (lambda c: [c["files"]["dtd"].pop(key) for key in ("md5", "sha256")], "dtd"),
+        (lambda c: c["files"]["dtd"].update(size=1), "size"),
+        (lambda c: c["files"]["dtd"].update(name="../dtd"), "name"),
+        (lambda c: c["sources"]["dtd"].update(geometry={"crop": 224}), "geometry"),
+        (lambda c: c["sources"]["dtd"].pop("images"), "dtd"),
+        (lambda c: c["datasets"]["dtd"].update(augmentation={"flip": True}), "augmentation"),
+        (lambda c: c["datasets"]["dtd"]["augmentation"].update(pad=4), "augmentation"),
+        (lambda c: c["datasets"]["dtd"].update(groups={"tests": "test"}), "tests"),
+    ],
+)
+def test_the_schema_is_closed(tmp_path, change, message):
+    catalogue = yaml.safe_load(PATH.read_text(encoding="utf-8"))
+    change(catalogue)
+    path = tmp_path / "datasets.yaml"
+    path.write_text(yaml.safe_dump(catalogue), encoding="utf-8")
+    with pytest.raises(ConfigError, match=message):
+        load_document(path, "datasets")
+
+
+@pytest.mark.parametrize("name", [name for name, source in SOURCES.items() if "geometry" in source])
+def test_a_geometry_gives_the_shape_that_a_model_sees(name):
+    geometry, (_, height, width) = SOURCES[name]["geometry"], SOURCES[name]["shape"]
+    resize = geometry["resize"]
+    if "crop" in geometry:
+        assert geometry["crop"] == height == width <= resize
+    elif isinstance(resize, int):
+        assert max(height, width) <= resize  # stored whole, cropped when it is read
+    else:
+        assert resize == [height, width]
+
+
+def test_only_views_of_whole_pictures_draw_random_crops():
+    for name, view in VIEWS.items():
+        geometry = SOURCES[view["source"]].get("geometry", {})
+        whole = isinstance(geometry.get("resize"), int) and "crop" not in geometry
+        assert view.get("augmentation", {}).get("random_resized_crop", False) == (whole and "augmentation" in view), (
+            name
+        )
+        assert ("train" in view["splits"]) == ("augmentation" in view), name
+
+
+def test_the_lossy_copy_is_marked_as_such_and_nothing_else_is():
+    assert [name for name, source in SOURCES.items() if source.get("lossy", False)] == ["cifar10_jpeg"]
