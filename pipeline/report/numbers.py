@@ -34,9 +34,11 @@ History = list[dict[str, str]]
 """The lines of a history file."""
 
 
-def _best_epoch(rows: History) -> int:
-    """Return the first epoch with the highest robust validation accuracy."""
+def _best_epoch(rows: History) -> int | None:
+    """Return the first epoch with the highest robust validation accuracy; None if no validation images were watched."""
     watched = [row for row in rows if row.get("robust_validation")]
+    if not watched:
+        return None
     return int(max(watched, key=lambda row: (float(row["robust_validation"]), -int(row["epoch"])))["epoch"])
 
 
@@ -49,8 +51,8 @@ def trainings(spec: dict[str, Any], histories: dict[str, Path]) -> list[dict[str
     for run in spec["trainings"]:
         read = [_history(histories[name]) for name in run["histories"]]
         values = {"trained_parameters": sum(int(rows[-1]["trained_parameters"]) for rows in read)}
-        if run["trained"]:
-            values["epochs_to_best"] = _best_epoch(read[0])
+        if run["trained"] and (best := _best_epoch(read[0])) is not None:
+            values["epochs_to_best"] = best
         same = {part: run[part] for part in ("experiment", "dataset", "method", "seed")}
         found += [{**same, "metric": name, "value": value, "unit": TRAINING[name]} for name, value in values.items()]
     return found

@@ -27,6 +27,8 @@ def summary(folder: Path, papers: list[str], *, scale: str) -> Grid:
         numbers, judged = map(read_json, files)
         measured = numbers["measurements"]
         counts[paper] = Counter(verdict["verdict"] for verdict in judged["verdicts"])
+        for table in judged.get("tables", []):  # long tables of published values, judged at the papers' own scale only
+            counts[paper].update(table["verdicts"] if "cells" in table else {})
         counts[paper]["Methods"] = len({(one["experiment"], one["method"]) for one in measured})
         counts[paper]["Runs"] = len({(o["experiment"], o["trained_on"], o["method"], o["seed"]) for o in measured})
         counts[paper]["Measurements"] = len(measured)

@@ -2,15 +2,15 @@
 
 An ordering ("left is more robust than right") is judged at every scale: it holds if the whole 95 % interval of the
 difference is above zero, does not hold if the whole interval is below, and is inconclusive otherwise or with fewer
-than three seeds. A published value is judged only at the paper's own scale: reproduced if the interval of the
-difference lies inside the margin, differs if it lies outside, inconclusive otherwise.
+than three seeds. A published value is judged only at the paper's own scale, on the published data and on as many test
+images: reproduced if the interval of the difference lies inside the margin, differs if it lies outside, inconclusive
+otherwise.
 """
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,48 +19,15 @@ import numpy as np
 from pipeline.context import Context
 from pipeline.evaluate.ledger import Outcome, read_ledger
 from pipeline.files import read_json, write_json, write_text
+from pipeline.report.claims import MISSING, Claim
+from pipeline.report.intervals import Interval, combined, difference, seed_half_width, value_interval
+from pipeline.report.matching import datasets_of, experiments_of, fitting, sides
 from pipeline.report.numbers import TRAINING, joined
-from pipeline.report.statistics import Z95, mean, sample_sd, student_t975
-from pipeline.report.tables import Grid, to_html, to_markdown
+from pipeline.report.statistics import mean
+from pipeline.report.tables import to_html, to_markdown
+from pipeline.report.verdict_tables import NOT_COMPARABLE, UNREAD, build_grid, cell_grids
 
 MINIMUM_SEEDS = 3
-
-
-@dataclass(frozen=True)
-class Interval:
-    """An estimate with its 95 % interval, as shares (0.01 is one point)."""
-
-    estimate: float
-    low: float
-    high: float
-
-
-def combined(estimate: float, *halves: float, rounding: float = 0.0) -> Interval:
-    """Return the interval whose half-width is the root of the summed squares of independent ones, plus rounding.
-
-    Rounding is no random error, so it is added in full.
-    """
-    half = math.hypot(*halves) + rounding
-    return Interval(estimate, estimate - half, estimate + half)
-
-
-def seed_half_width(values: list[float]) -> float:
-    """Return the 95 % half-width of the mean of a few values by Student's t."""
-    sd = sample_sd(values)
-    assert sd is not None, "needs two values"
-    return student_t975(len(values) - 1) * sd / math.sqrt(len(values))
-
-
-def difference(left: np.ndarray, right: np.ndarray) -> Interval:
-    """Return mean(left) - mean(right) for outcomes (seeds, images) on the same images, paired by seed and image.
-
-    Two independent sources of error are combined: the seeds (Student's t over the seeds' differences) and the test
-    images (normal, over the images' differences averaged over seeds).
-    """
-    delta = left.astype(float) - right.astype(float)
-    per_seed, per_image = delta.mean(axis=1), delta.mean(axis=0)
-    images = Z95 * float(per_image.std(ddof=1)) / math.sqrt(len(per_image))
-    return combined(float(delta.mean()), seed_half_width(per_seed.tolist()), images)
 
 
 def judge_ordering(interval: Interval) -> str:
@@ -77,16 +44,8 @@ def judge_value(interval: Interval, margin: float) -> str:
     return "differs" if interval.low > margin or interval.high < -margin else "inconclusive"
 
 
-def value_interval(accuracies: list[float], images: int, published: float, decimals: int) -> Interval:
-    """Return measured - published with seeds, test sampling on both sides, and print rounding; all as shares."""
-    measured = mean(accuracies)
-
-    def sampling(share: float) -> float:
-        return Z95 * math.sqrt(max(share * (1 - share), 0.0) / images)
-
-    rounding = 0.5 * 10.0**-decimals / 100
-    halves = (seed_half_width(accuracies), sampling(measured), sampling(published))
-    return combined(measured - published, *halves, rounding=rounding)
+Outcomes = dict[tuple[str, int], Outcome]
+"""One method's outcomes under one attack, by data set and seed."""
 
 
 class Judge:
@@ -96,26 +55,18 @@ class Judge:
         self._spec, self._ledgers = spec, files
         self._cache: dict[str, dict[str, Outcome]] = {}
         self._trainings = read_json(files["numbers"])["trainings"] if "numbers" in files else []
+        self._splits = {one["dataset"]: one["split_images"] for one in spec["members"] if "split_images" in one}
 
-    def _outcomes(
-        self, claim: dict[str, Any], method: str, metric: str, dataset: str | None = None
-    ) -> dict[tuple[str, int], Outcome]:
-        """Return the outcomes of one method under one attack by (data set, seed)."""
-        experiment, evaluation = claim["experiment"], claim.get("evaluation")
+    def _outcomes(self, claim: Claim, side: tuple[str, str]) -> Outcomes:
         parts: dict[tuple[str, int], list[Outcome]] = {}
-        for member in self._spec["members"]:
-            fits = member["experiment"] == experiment and member["method"] == method and metric in member["attacks"]
-            # Unless a claim names an evaluation, it is about the data set that the run was trained on.
-            if (evaluation is None and member["elsewhere"]) or evaluation not in (None, member["evaluation"]):
-                continue
-            if fits and dataset in (None, member["dataset"]):
-                name = member["ledger"]
-                if name not in self._cache:
-                    self._cache[name] = read_ledger(self._ledgers[name])
-                parts.setdefault((member["dataset"], member["seed"]), []).append(self._cache[name][metric])
+        for member in fitting(claim, self._spec["members"], side):
+            name = member["ledger"]
+            if name not in self._cache:
+                self._cache[name] = read_ledger(self._ledgers[name])
+            parts.setdefault((member["dataset"], member["seed"]), []).append(self._cache[name][side[1]])
         return {key: joined(found) for key, found in parts.items()}
 
-    def judge(self, claim: dict[str, Any]) -> dict[str, Any]:
+    def judge(self, claim: Claim) -> dict[str, Any]:
         """Return the claim's verdict, with its interval where there is one."""
         found = {"ordering": self._ordering, "value": self._value, "difference": self._difference}[claim["kind"]](claim)
         return {
@@ -126,32 +77,31 @@ class Judge:
             **found,
         }
 
-    def _paired(self, claim: dict[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return both sides' outcomes (seeds, images) on the seeds, data sets, images that both have."""
-        left = self._outcomes(claim, claim["left"], claim.get("left_metric") or claim["metric"], claim.get("dataset"))
-        right = self._outcomes(
-            claim, claim["right"], claim.get("right_metric") or claim["metric"], claim.get("dataset")
-        )
+    def _paired(self, claim: Claim) -> dict[str, tuple[np.ndarray, np.ndarray]] | None:
+        """Return for each data set both sides' outcomes (seeds, images) on the seeds and images that both have."""
+        left, right = (self._outcomes(claim, side) for side in sides(claim))
         pairs = set(left) & set(right)
-        datasets = sorted({dataset for dataset, _ in pairs})
-        seeds = sorted({seed for _, seed in pairs if all((dataset, seed) in pairs for dataset in datasets)})
+        datasets = _complete(claim, pairs)
+        seeds = _seeds(datasets, pairs)
         if not seeds:
             return None
 
-        shared = {(d, s): np.intersect1d(left[d, s].image, right[d, s].image) for d in datasets for s in seeds}
+        def rows(dataset: str) -> tuple[np.ndarray, np.ndarray]:
+            shared = [np.intersect1d(left[dataset, s].image, right[dataset, s].image) for s in seeds]
+            return (
+                np.array([_correct(left[dataset, s], images) for s, images in zip(seeds, shared, strict=True)]),
+                np.array([_correct(right[dataset, s], images) for s, images in zip(seeds, shared, strict=True)]),
+            )
 
-        def rows(side: dict[tuple[str, int], Outcome]) -> np.ndarray:
-            return np.array([np.concatenate([_correct(side[d, s], shared[d, s]) for d in datasets]) for s in seeds])
+        return {dataset: rows(dataset) for dataset in datasets}
 
-        return rows(left), rows(right)
-
-    def _ordering(self, claim: dict[str, Any]) -> dict[str, Any]:
+    def _ordering(self, claim: Claim) -> dict[str, Any]:
         if claim["metric"] in TRAINING:
             return self._training_ordering(claim)
         paired = self._paired(claim)
         if paired is None:
             return {"verdict": "not run"}
-        return self._judged(lambda: difference(*paired), seeds=len(paired[0]))
+        return self._judged(lambda: difference(list(paired.values())), seeds=_rows(paired))
 
     def _judged(self, interval_of: Callable[[], Interval], *, seeds: int) -> dict[str, Any]:
         if seeds < 2:
@@ -162,67 +112,108 @@ class Judge:
 
     def _training_ordering(self, claim: dict[str, Any]) -> dict[str, Any]:
         """Judge that the left side needs less of a metric of training than the right one, paired by seed."""
-        sides: list[dict[tuple[str, int], float]] = []
-        for method in (claim["left"], claim["right"]):
-            wanted = {"experiment": claim["experiment"], "method": method, "metric": claim["metric"]}
-            wanted |= {"dataset": claim["dataset"]} if "dataset" in claim else {}
-            told = [entry for entry in self._trainings if wanted.items() <= entry.items()]
-            sides.append({(entry["dataset"], entry["seed"]): entry["value"] for entry in told})
-        pairs = sorted(set(sides[0]) & set(sides[1]))
-        if not pairs:
+        left, right = (self._told(claim, method) for method, _ in sides(claim))
+        pairs = set(left) & set(right)
+        datasets = _complete(claim, pairs)
+        seeds = _seeds(datasets, pairs)
+        if not seeds:
             return {"verdict": "not run"}
-        seeds = sorted({seed for _, seed in pairs})
-        saved = [mean([sides[1][p] - sides[0][p] for p in pairs if p[1] == seed]) for seed in seeds]
+        saved = [mean([right[dataset, seed] - left[dataset, seed] for dataset in datasets]) for seed in seeds]
         unit = TRAINING[claim["metric"]]
         found = self._judged(lambda: combined(mean(saved), seed_half_width(saved)), seeds=len(seeds))
         return {**found, "unit": unit}
 
-    def _difference(self, claim: dict[str, Any]) -> dict[str, Any]:
+    def _told(self, claim: Claim, method: str) -> dict[tuple[str, int], float]:
+        """Return what training told of a method's runs, by data set and seed."""
+        wanted, named = {"method": method, "metric": claim["metric"]}, datasets_of(claim)
+        return {
+            (entry["dataset"], entry["seed"]): entry["value"]
+            for entry in self._trainings
+            if wanted.items() <= entry.items()
+            and entry["experiment"] in experiments_of(claim)
+            and (named is None or entry["dataset"] in named)
+        }
+
+    def _unjudged(self, claim: Claim) -> dict[str, Any] | None:
+        """Return the verdict on a published number that cannot be held against this scale's, if it cannot."""
+        if claim["value"] == MISSING:
+            return {"verdict": UNREAD}
+        if not self._spec["reproduces"] or "stand_in" in claim:
+            return {"verdict": NOT_COMPARABLE, "published": claim["value"]}
+        return None
+
+    def _difference(self, claim: Claim) -> dict[str, Any]:
         """Judge a published difference between two methods."""
-        if claim["value"] == "missing":
-            return {"verdict": "no published value on record"}
-        if not self._spec["reproduces"]:
-            return {"verdict": "not comparable", "published": claim["value"]}
+        unjudged = self._unjudged(claim)
+        if unjudged is not None:
+            return unjudged
         paired = self._paired(claim)
-        if paired is None or len(paired[0]) < MINIMUM_SEEDS:
+        if paired is None or _rows(paired) < MINIMUM_SEEDS:
             verdict = "not run" if paired is None else "inconclusive"
             return {"verdict": verdict, "published": claim["value"]}
-        measured, rounding = difference(*paired), 0.5 * 10 ** -claim["decimals"] / 100
+        measured, rounding = difference(list(paired.values())), 0.5 * 10 ** -claim["decimals"] / 100
         half = (measured.high - measured.low) / 2
         interval = combined(measured.estimate - claim["value"] / 100, half, rounding=rounding)
-        return self._against(interval, claim, seeds=len(paired[0]))
+        counted = {dataset: left.shape[1] for dataset, (left, _) in paired.items()}
+        return self._against(interval, claim, seeds=_rows(paired), counted=counted)
 
-    def _value(self, claim: dict[str, Any]) -> dict[str, Any]:
-        if claim["value"] == "missing":
-            return {"verdict": "no published value on record"}
-        if not self._spec["reproduces"]:
-            return {"verdict": "not comparable", "published": claim["value"]}
+    def _value(self, claim: Claim) -> dict[str, Any]:
+        unjudged = self._unjudged(claim)
+        if unjudged is not None:
+            return unjudged
         if claim["metric"] in TRAINING:
             return {"verdict": "inconclusive", "published": claim["value"]}
-        found = self._outcomes(claim, claim["method"], claim["metric"], claim.get("dataset"))
-        if not found:
+        found = self._outcomes(claim, sides(claim)[0])
+        datasets = _complete(claim, set(found))
+        seeds = _seeds(datasets, set(found))
+        if not seeds:
             return {"verdict": "not run", "published": claim["value"]}
-        # Over several data sets a paper prints the plain mean of their accuracies.
-        by_seed: dict[int, list[float]] = {}
-        for (_, seed), outcome in found.items():
-            by_seed.setdefault(seed, []).append(float(outcome.correct.mean()))
-        accuracies = [mean(values) for values in by_seed.values()]
-        if len(accuracies) < MINIMUM_SEEDS:
-            return {"verdict": "inconclusive", "published": claim["value"], "seeds": len(accuracies)}
-        images = sum(len(outcome.image) for outcome in found.values()) // len(by_seed)
-        interval = value_interval(accuracies, images, claim["value"] / 100, claim["decimals"])
-        return self._against(interval, claim, seeds=len(accuracies))
+        if len(seeds) < MINIMUM_SEEDS:
+            return {"verdict": "inconclusive", "published": claim["value"], "seeds": len(seeds)}
+        accuracies = {d: [float(found[d, seed].correct.mean()) for seed in seeds] for d in datasets}
+        counted = {dataset: len(found[dataset, seeds[0]].image) for dataset in datasets}
+        interval = value_interval(
+            list(accuracies.values()),
+            images=list(counted.values()),
+            published=claim["value"] / 100,
+            published_images=[self._published_images(claim, d, counted[d]) for d in datasets],
+            decimals=claim["decimals"],
+        )
+        return self._against(interval, claim, seeds=len(seeds), counted=counted)
 
-    def _against(self, interval: Interval, claim: dict[str, Any], *, seeds: int) -> dict[str, Any]:
+    def _published_images(self, claim: Claim, dataset: str, counted: int) -> int:
+        """Return on how many images a number was published: as its claim says, else on the whole split."""
+        images: int = claim.get("images", {}).get(dataset) or self._splits.get(dataset, counted)
+        return images
+
+    def _against(self, interval: Interval, claim: Claim, *, seeds: int, counted: dict[str, int]) -> dict[str, Any]:
         margin = claim["margin"] / 100
+        common = {"published": claim["value"], "seeds": seeds, **vars(interval)}
+        published = {dataset: self._published_images(claim, dataset, images) for dataset, images in counted.items()}
+        if counted != published:
+            # Another subset. The interval knows of both numbers of images and is told, but no verdict rests on it.
+            return {"verdict": NOT_COMPARABLE, "images": counted, "published_images": published, **common}
         return {
             "verdict": judge_value(interval, margin),
             "at_half_margin": judge_value(interval, margin / 2),
             "at_double_margin": judge_value(interval, margin * 2),
-            "published": claim["value"],
-            "seeds": seeds,
-            **vars(interval),
+            **common,
         }
+
+
+def _complete(claim: Claim, keys: set[tuple[str, int]]) -> list[str]:
+    """Return the data sets that are compared: those measured; none if one that the claim names is not among them."""
+    measured, named = {dataset for dataset, _ in keys}, datasets_of(claim)
+    return sorted(measured) if named is None or set(named) <= measured else []
+
+
+def _seeds(datasets: list[str], keys: set[tuple[str, int]]) -> list[int]:
+    """Return the seeds that have every data set."""
+    return sorted({seed for d, seed in keys if d in datasets and all((other, seed) in keys for other in datasets)})
+
+
+def _rows(paired: dict[str, tuple[np.ndarray, np.ndarray]]) -> int:
+    return len(next(iter(paired.values()))[0])
 
 
 def _correct(outcome: Outcome, images: np.ndarray) -> np.ndarray:
@@ -231,36 +222,30 @@ def _correct(outcome: Outcome, images: np.ndarray) -> np.ndarray:
     return outcome.correct[order][np.searchsorted(outcome.image[order], images)]
 
 
-def _row(verdict: dict[str, Any]) -> list[str]:
-    interval = ""
-    if "estimate" in verdict:
-        factor = 1 if "unit" in verdict else 100
-        low, high = f"{factor * verdict['low']:+.1f}", f"{factor * verdict['high']:+.1f}"
-        interval = f"{factor * verdict['estimate']:+.1f} [{low}, {high}] {verdict.get('unit', '')}".strip()
-    return [verdict["statement"], verdict["verdict"], interval, verdict["confidence"], verdict["source"]]
+def judged(spec: dict[str, Any], files: dict[str, Path]) -> dict[str, Any]:
+    """Return the content of verdicts.json: each of the paper's own claims, and its tables of published values.
+
+    A table has its verdicts counted, and at the paper's own scale each of its cells; elsewhere all are alike.
+    """
+    judge = Judge(spec, files)
+    head = {"scale": spec["scale"], "paper": spec["paper"]}
+    content: dict[str, Any] = {**head, "verdicts": [judge.judge(claim) for claim in spec["claims"]]}
+    if "tables" in spec:
+        content["tables"] = [_judged_table(judge, table, cells=spec["reproduces"]) for table in spec["tables"]]
+    return content
 
 
-def build_grid(spec: dict[str, Any], found: list[dict[str, Any]]) -> Grid:
-    """Lay the verdicts out as a table."""
-    notes = ["Orderings: seeds (Student's t) and test images are combined; fewer than three seeds is inconclusive."]
-    if not spec["reproduces"]:
-        notes.append("Published values are not comparable with this scale's stand-ins.")
-    return Grid(
-        title=f"Claims of {spec['paper']} at scale {spec['scale']}",
-        header=["Claim", "Verdict", "Difference in points [95 %]", "Confidence", "Source"],
-        rows=[_row(verdict) for verdict in found],
-        notes=notes,
-        row_names=[verdict["id"] for verdict in found],
-        column_names=["verdict", "difference", "confidence", "source"],
-        alignment="llrll",
-    )
+def _judged_table(judge: Judge, table: dict[str, Any], *, cells: bool) -> dict[str, Any]:
+    found = [{**judge.judge(claim), "cell": claim["cell"]} for claim in table["claims"]]
+    kept = {key: value for key, value in table.items() if key != "claims"}
+    counted = dict(Counter(verdict["verdict"] for verdict in found))
+    return {**kept, "verdicts": counted, **({"cells": found} if cells else {})}
 
 
 def verdicts(spec: dict[str, Any], context: Context) -> None:
-    """Write the verdicts as JSON, Markdown and HTML."""
-    judge = Judge(spec, context.inputs)
-    found = [judge.judge(claim) for claim in spec["claims"]]
-    write_json(context.outputs["json"], {"scale": spec["scale"], "paper": spec["paper"], "verdicts": found})
-    grid = build_grid(spec, found)
-    write_text(context.outputs["md"], to_markdown(grid))
+    """Write the verdicts as JSON, Markdown and HTML; Markdown and JSON have every cell of the tables."""
+    content = judged(spec, context.inputs)
+    write_json(context.outputs["json"], content)
+    grid = build_grid(spec, content)
+    write_text(context.outputs["md"], "\n".join(to_markdown(one) for one in (grid, *cell_grids(content))))
     write_text(context.outputs["html"], to_html(grid))

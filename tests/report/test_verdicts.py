@@ -1,22 +1,23 @@
 """Verdicts by hand: nothing turns green because nothing was found against it."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from pipeline.evaluate.ledger import Outcome, write_ledger
-from pipeline.report.verdicts import (
+from pipeline.report.intervals import (
     Interval,
-    Judge,
-    build_grid,
     combined,
     difference,
-    judge_ordering,
-    judge_value,
+    sampling_half_width,
     seed_half_width,
     value_interval,
 )
+from pipeline.report.tables import to_markdown
+from pipeline.report.verdict_tables import build_grid, cell_grids
+from pipeline.report.verdicts import Judge, judge_ordering, judge_value, judged, verdicts
 
 
 def test_independent_errors_add_in_squares_and_rounding_in_full():
@@ -32,7 +33,7 @@ def test_seed_half_width_by_hand():
 def test_difference_by_hand():
     left = np.array([[1, 1, 1, 0], [1, 1, 0, 0]], bool)
     right = np.array([[1, 0, 0, 0], [1, 0, 0, 0]], bool)
-    interval = difference(left, right)
+    interval = difference([(left, right)])
     # per seed: 2/4 and 1/4, mean 3/8; t(1) = 12.7062, sd = 0.25/sqrt 2, / sqrt 2 -> 12.7062 x 0.125
     # per image: 0, 1, 1/2, 0: mean .375, var = (.140625 + .390625 + .015625 + .140625)/3 = .229167; / 4
     seeds, images = 12.706205 * 0.125, 1.959964 * (0.2291667 / 4) ** 0.5
@@ -65,14 +66,67 @@ def test_a_value_is_reproduced_only_within_the_margin(low, high, verdict):
 
 def test_a_wide_interval_is_never_reproduced_however_close_its_middle():
     """The t-test's fault: with noisy replicates everything agrees with everything. Here it is inconclusive."""
-    interval = value_interval([0.50, 0.40, 0.60], images=10_000, published=0.50, decimals=2)
+    interval = one_value([0.50, 0.40, 0.60], images=10_000, published=0.50, decimals=2)
     assert judge_value(interval, margin=0.01) == "inconclusive"
 
 
+def one_value(accuracies: list[float], *, images: int, published: float, decimals: int, there: int = 0) -> Interval:
+    """The interval of a value on one data set."""
+    return value_interval(
+        [accuracies], images=[images], published=published, published_images=[there or images], decimals=decimals
+    )
+
+
+def test_sampling_by_hand():
+    # 80 of 100: 82/104 = 0.788462, its variance 0.788462 x 0.211538 / 104 = 0.00160376, its root 0.0400470.
+    assert sampling_half_width([0.8], [100]) == pytest.approx(1.959964 * 0.0400470, rel=1e-5)
+
+
+def test_a_model_that_keeps_no_image_is_not_known_to_keep_none():
+    """p(1 - p)/n is zero there, and an interval of no width once made such values certain."""
+    # 0 of 100: 2/104 = 0.0192308; 0.0192308 x 0.9807692 / 104 = 0.000181355, its root 0.0134668.
+    assert sampling_half_width([0.0], [100]) == pytest.approx(1.959964 * 0.0134668, rel=1e-5)
+
+
+def test_sampling_of_an_average_weighs_data_sets_alike_not_images():
+    """One pooled number of images made the average of a large and a small set as sure as the large one."""
+    # 80 of 100 as above, 0.00160376, and half of 10,000: 0.25/10,004 = 0.0000249900; half the root of their sum.
+    half = 1.959964 * (0.00160376 + 0.0000249900) ** 0.5 / 2
+    assert sampling_half_width([0.8, 0.5], [100, 10_000]) == pytest.approx(half, rel=1e-5)
+
+
 def test_value_interval_by_hand():
-    interval = value_interval([0.5, 0.5, 0.5], images=10_000, published=0.5, decimals=1)
-    # no seed spread; sampling 1.959964 x 0.005 on both sides; half a unit of 0.1 points is 0.0005
-    assert interval.high == pytest.approx(1.959964 * 0.005 * 2**0.5 + 0.0005, rel=1e-6)
+    interval = one_value([0.5, 0.5, 0.5], images=10_000, published=0.5, decimals=1)
+    # no seed spread; sampling 1.959964 x 0.5/sqrt(10,004) on both sides; half a unit of 0.1 points is 0.0005
+    assert interval.high == pytest.approx(1.959964 * 0.5 / 10_004**0.5 * 2**0.5 + 0.0005, rel=1e-6)
+
+
+def test_value_interval_combines_seeds_both_samples_and_rounding_by_hand():
+    # Seeds 0.58, 0.60, 0.62: mean 0.60, sd 0.02, t(2) = 4.302653: 4.302653 x 0.02/sqrt(3) = 0.0496828.
+    # Here 600 of 1,000: 602/1,004 = 0.599602, 1.959964 x sqrt(0.599602 x 0.400398 / 1,004) = 0.0303081.
+    # There 5,500 of 10,000: 5,502/10,004 = 0.549980, 1.959964 x sqrt(0.549980 x 0.450020 / 10,004) = 0.0097486.
+    # Half of the last digit of 55.0 is 0.05 points. Root of the squares: 0.0590096; with rounding 0.0595096.
+    interval = one_value([0.58, 0.60, 0.62], images=1_000, published=0.55, decimals=1, there=10_000)
+    assert interval.estimate == pytest.approx(0.05)
+    assert interval.high - interval.estimate == pytest.approx(0.0595096, abs=2e-6)
+
+
+@pytest.mark.parametrize(("decimals", "rounding"), [(0, 0.005), (1, 0.0005), (2, 0.00005)])
+def test_print_rounding_is_half_of_the_last_printed_digit(decimals, rounding):
+    exact = one_value([0.5] * 3, images=100, published=0.5, decimals=12)
+    printed = one_value([0.5] * 3, images=100, published=0.5, decimals=decimals)
+    assert printed.high - exact.high == pytest.approx(rounding)
+
+
+def test_a_difference_over_data_sets_is_the_mean_of_theirs_by_hand():
+    """Images were once thrown together, so that the largest data set had its own way in an average over data sets."""
+    small = (np.tile([1, 1, 1, 0], (2, 1)), np.tile([0, 0, 0, 0], (2, 1)))  # difference 3/4, sample variance 1/4
+    large = (np.tile([0] * 16, (2, 1)), np.tile([1] * 4 + [0] * 12, (2, 1)))  # -1/4, 16/15 x 3/16 = 1/5
+    interval = difference([small, large])
+    assert interval.estimate == pytest.approx((0.75 - 0.25) / 2)
+    # Within each set: (1/4)/4 and (1/5)/16; half the root of their sum. Seeds agree.
+    half = 1.959964 * (1 / 16 + 1 / 80) ** 0.5 / 2
+    assert interval.high - interval.estimate == pytest.approx(half, rel=1e-6)
 
 
 def outcome(correct: list[int]) -> Outcome:
@@ -220,6 +274,8 @@ def test_a_difference_is_reproduced_within_its_margin_with_its_sign(claimed, mar
 def test_a_difference_shows_other_margins(exact):
     found = exact().judge(published(30.0, margin=10.0))  # the interval is 9 points to either side
     assert (found["at_half_margin"], found["at_double_margin"]) == ("inconclusive", "reproduced")
+    found = exact().judge(published(30.0, margin=5.0))
+    assert (found["verdict"], found["at_double_margin"]) == ("inconclusive", "reproduced")
 
 
 def test_a_difference_that_was_not_published_run_or_made_at_this_scale_is_not_judged(exact):
@@ -298,7 +354,8 @@ def test_what_training_needs_may_be_narrowed_to_one_data_set(needed):
 
 def test_the_unit_of_what_training_needs_is_shown_and_its_number_is_no_percentage(needed):
     judge = needed(trainings("epochs_to_best", quick=[10.0, 12.0, 11.0], slow=[20.0, 21.0, 22.0]))
-    grid = build_grid({"paper": "p", "scale": "s", "reproduces": False}, [judge.judge(needs_less("quick", "slow"))])
+    content = {"verdicts": [judge.judge(needs_less("quick", "slow"))]}
+    grid = build_grid({"paper": "p", "scale": "s", "reproduces": False}, content)
     assert grid.rows[0][2] == "+10.0 [+7.5, +12.5] epochs"
 
 
@@ -374,8 +431,9 @@ def test_a_claim_about_an_evaluation_that_was_not_run_says_so(several):
 def test_a_published_value_over_several_data_sets_is_the_mean_of_their_accuracies(several):
     claim = {key: part for key, part in value(40.0, method="a", metric="clean").items() if key != "dataset"}
     found = several.judge({**claim, "evaluation": "zero_shot", "margin": 30.0})
-    # 10/40 and 20/40: their mean 0.375, against 0.4 on as many images: 80.
-    sampling = 1.959964 * ((0.375 * 0.625 / 80) + (0.4 * 0.6 / 80)) ** 0.5
+    # 10/40 and 20/40: their mean 0.375, against 0.4, both on two sets of 40. Padded: 12/44, 22/44; 18/44 of each there.
+    here, there = (12 / 44 * 32 / 44 + 22 / 44 * 22 / 44) / 44, 2 * (18 / 44 * 26 / 44) / 44
+    sampling = 1.959964 * (here + there) ** 0.5 / 2
     assert found["estimate"] == pytest.approx(-0.025)
     assert found["high"] - found["estimate"] == pytest.approx(sampling + 0.0005, rel=1e-6)
     assert (found["verdict"], found["seeds"]) == ("reproduced", 3)
@@ -406,3 +464,180 @@ def test_a_published_count_or_number_of_epochs_is_not_judged_as_an_accuracy(tmp_
     judge = Judge({"members": [], "reproduces": True}, {"numbers": path})
     found = judge.judge(value(10.0, metric="epochs_to_best"))
     assert (found["verdict"], "estimate" in found) == ("inconclusive", False)
+
+
+# -- what is compared with what ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def part(tmp_path):
+    """Three seeds that keep 50 of 100 images, of a split of `split` images."""
+    paths = {"numbers": numbers(tmp_path / "numbers.json", [])}
+    members = []
+    for seed in range(3):
+        name = f"strong{seed}"
+        paths[name] = ledger(tmp_path / name, {"aa": [1] * 50 + [0] * 50})
+        members.append(member(name, "strong", seed, ["aa"]))
+
+    def make(split: int, reproduces: bool = True) -> Judge:
+        told = [{**one, "split_images": split} for one in members]
+        return Judge({"members": told, "reproduces": reproduces}, paths)
+
+    return make
+
+
+def test_a_published_value_is_judged_on_as_many_images_only(part):
+    """Design, section 8: another subset is not comparable."""
+    assert part(100).judge(value(50.0, margin=20.0))["verdict"] == "reproduced"
+    found = part(1000).judge(value(50.0, margin=20.0))
+    assert found["verdict"] == "not comparable"
+    assert (found["images"], found["published_images"]) == ({"d": 100}, {"d": 1000})
+    assert "at_half_margin" not in found
+
+
+def test_of_a_subset_the_interval_is_told_with_each_sides_own_number_of_images(part):
+    found = part(1000).judge(value(50.0, margin=20.0))
+    # 52/104 and 502/1,004 are halves: 0.25/104 and 0.25/1,004; rounding 0.0005.
+    half = 1.959964 * (0.25 / 104 + 0.25 / 1004) ** 0.5 + 0.0005
+    assert found["high"] - found["estimate"] == pytest.approx(half, rel=1e-6)
+
+
+def test_the_published_number_of_images_is_the_claims_if_it_says_so(part):
+    assert part(100).judge(value(50.0, margin=20.0, images={"d": 99}))["verdict"] == "not comparable"
+    assert part(1000).judge(value(50.0, margin=20.0, images={"d": 100}))["verdict"] == "reproduced"
+
+
+def test_a_published_difference_on_another_subset_is_not_comparable(exact):
+    assert exact().judge(published(30.0, margin=10.0, images={"d": 1000}))["verdict"] == "not comparable"
+    assert exact().judge(published(30.0, margin=10.0, images={"d": 100}))["verdict"] == "reproduced"
+
+
+def test_a_stand_in_is_not_judged_even_where_the_scale_reproduces(part):
+    """A recompressed copy of the published data once could have turned green."""
+    claim = {**value(50.0, margin=20.0), "stand_in": "d"}
+    assert part(100).judge(claim)["verdict"] == "not comparable"
+    assert part(100).judge({**claim, "value": "missing"})["verdict"] == "no published value on record"
+
+
+def test_a_seed_without_a_data_set_does_not_count_in_an_average(tmp_path):
+    """The accuracy of such a seed was averaged over fewer data sets than the others'."""
+    paths = {"numbers": numbers(tmp_path / "numbers.json", [])}
+    members = []
+    for seed, dataset, kept in ((0, "d", 10), (1, "d", 10), (2, "d", 10), (0, "e", 30), (1, "e", 30)):
+        name = f"strong{seed}{dataset}"
+        paths[name] = ledger(tmp_path / name, {"aa": [1] * kept + [0] * (40 - kept)})
+        members.append(member(name, "strong", seed, ["aa"], dataset=dataset))
+    judge = Judge({"members": members, "reproduces": True}, paths)
+    claim = {key: part for key, part in value(50.0, margin=90.0).items() if key != "dataset"}
+    assert (judge.judge(claim)["verdict"], judge.judge(claim)["seeds"]) == ("inconclusive", 2)
+    assert judge.judge({**claim, "datasets": ["d"]})["seeds"] == 3
+
+
+def test_an_average_of_which_a_data_set_was_not_measured_was_not_run(several):
+    claim = {key: part for key, part in value(40.0, method="a", metric="clean").items() if key != "dataset"}
+    claim |= {"evaluation": ["zero_shot"], "margin": 90.0}
+    assert several.judge({**claim, "datasets": ["e", "f"]})["verdict"] == "reproduced"
+    assert several.judge({**claim, "datasets": ["e", "f", "g"]})["verdict"] == "not run"
+
+
+def test_several_evaluations_and_experiments_are_taken_together(several):
+    claim = {key: part for key, part in value(40.0, method="a", metric="clean").items() if key != "dataset"}
+    found = several.judge({**claim, "evaluation": ["zero_shot", "main"], "datasets": ["d", "e", "f"], "margin": 90.0})
+    assert found["estimate"] == pytest.approx((1 + 10 / 40 + 20 / 40) / 3 - 0.4)
+    both = {**ordering("a", "b"), "metric": "clean", "dataset": "d", "experiment": ["main", "absent"]}
+    assert several.judge(both)["estimate"] == pytest.approx(0.5)
+    assert several.judge({**both, "experiment": ["absent"]})["verdict"] == "not run"
+
+
+def test_what_training_needs_is_averaged_over_the_same_data_sets_in_each_seed(needed):
+    """A seed whose second data set is not there was compared with seeds that have it."""
+    other = [{**one, "dataset": "e"} for one in trainings("epochs_to_best", quick=[90.0] * 2, slow=[10.0] * 2)]
+    judge = needed(trainings("epochs_to_best", quick=[1.0] * 3, slow=[2.0] * 3) + other)
+    found = judge.judge(needs_less("quick", "slow"))
+    assert (found["verdict"], found["seeds"]) == ("inconclusive", 2)
+
+
+# -- long tables of published values -----------------------------------------------------------------------------------
+
+
+def cell_of(method: str, dataset: str, published: object) -> dict:
+    """A cell of a long table, as claims.expanded makes it."""
+    claim = value(published, method=method, dataset=dataset, margin=20.0)
+    return {**claim, "id": f"t__{method}_{dataset}", "table": "t", "cell": ["robust", f"{method}|x", dataset.upper()]}
+
+
+@pytest.fixture
+def table_spec(exact):
+    """A verdicts step's specification: one claim, and a table of three cells of which one was not run."""
+
+    def make(reproduces: bool) -> tuple[dict, dict]:
+        judge = exact(reproduces)
+        table = {"id": "t", "about": "a table", "source": "there", "confidence": "secondary", "caveats": ["weak"]}
+        claims = [cell_of("strong", "d", 80.0), cell_of("weak", "d", 10.0), cell_of("absent", "d", "missing")]
+        table |= {"claims": claims, "outside": {"other_eps": 7}}
+        unread = {"id": "u", "about": "b", "source": "s", "confidence": "missing", "caveats": [], "claims": []}
+        tables = [table, {**unread, "outside": {}, "unread": "nothing"}]
+        spec = {**judge._spec, "paper": "p", "scale": "s", "claims": [ordering("strong", "weak")], "tables": tables}
+        return spec, judge._ledgers
+
+    return make
+
+
+def test_cells_are_judged_where_the_scale_reproduces_and_counted_by_table(table_spec):
+    spec, files = table_spec(True)
+    content = judged(spec, files)
+    table = content["tables"][0]
+    assert table["verdicts"] == {"reproduced": 1, "differs": 1, "no published value on record": 1}
+    assert [cell["verdict"] for cell in table["cells"]] == ["reproduced", "differs", "no published value on record"]
+    assert "claims" not in table
+    grid = build_grid(spec, content)
+    assert grid.rows[1][:3] == ["a table", "differs 1, no published value on record 1, reproduced 1", ""]
+    assert len(grid.rows) == 2  # one claim, one table; not one row a cell
+    assert grid.notes[-2:] == [
+        "Outside of what is run: 7 published values that no run corresponds to (other_eps 7).",
+        "Tables that could not be read at all: 1.",
+    ]
+
+
+def test_the_cells_are_laid_out_as_in_their_source(table_spec):
+    spec, files = table_spec(True)
+    (grid,) = cell_grids(judged(spec, files))
+    assert grid.header == ["Metric", "Method", "D"]
+    assert [row[2] for row in grid.rows] == ["+0.0 =", "+40.0 ≠", "–"]
+    assert grid.rows[0][1] == "strong\\|x"  # a bar would end a cell of Markdown
+    assert "weak" in grid.notes
+    assert "| robust | strong\\|x | +0.0 = |" in to_markdown(grid)
+
+
+def test_where_nothing_is_reproduced_cells_are_counted_and_not_listed(table_spec):
+    spec, files = table_spec(False)
+    content = judged(spec, files)
+    assert content["tables"][0]["verdicts"] == {"not comparable": 2, "no published value on record": 1}
+    assert "cells" not in content["tables"][0]
+    assert len(build_grid(spec, content).rows) == 1
+    assert cell_grids(content) == []
+    counted = "In tables of published values: no published value on record 1, not comparable 2."
+    assert counted in build_grid(spec, content).notes
+
+
+def test_a_paper_without_long_tables_has_none_in_its_verdicts(exact):
+    judge = exact()
+    spec = {**judge._spec, "paper": "p", "scale": "s", "claims": []}
+    assert judged(spec, judge._ledgers) == {"paper": "p", "scale": "s", "verdicts": []}
+
+
+def test_what_rounds_to_zero_has_no_minus():
+    verdict = {"id": "c", "statement": "s", "source": "p", "confidence": "direct", "verdict": "inconclusive"}
+    content = {"verdicts": [{**verdict, "estimate": -1e-9, "low": -0.01, "high": 0.01}]}
+    assert build_grid({"paper": "p", "scale": "s", "reproduces": True}, content).rows[0][2] == "+0.0 [-1.0, +1.0]"
+
+
+def test_the_step_writes_every_cell_into_json_and_markdown_and_rows_into_html(table_spec, tmp_path):
+    spec, files = table_spec(True)
+    outputs = {kind: tmp_path / f"verdicts.{kind}" for kind in ("json", "md", "html")}
+    verdicts(spec, SimpleNamespace(inputs=files, outputs=outputs))  # all of a Context that the step reads
+    assert json.loads(outputs["json"].read_text()) == judged(spec, files)
+    text = outputs["md"].read_text()
+    assert text.startswith("**Claims of p at scale s**")
+    assert "\n**a table (there)**\n" in text
+    assert "a table" in outputs["html"].read_text()
