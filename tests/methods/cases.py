@@ -23,7 +23,8 @@ from torch import Tensor, nn
 
 from pipeline.attacks.pgd import Budget
 from pipeline.attacks.threat import ThreatModel
-from pipeline.methods.protocol import Method, Start
+from pipeline.cost.passes import Passes, method_passes
+from pipeline.methods.protocol import Method, Start, Tuned
 from pipeline.models.checkpoint import load_strict
 from pipeline.models.classifier import Classifier
 from pipeline.models.two_wing import TwoWingBatchNorm2d
@@ -63,6 +64,26 @@ def permutation(n: int, *, within_halves: bool) -> Tensor:
         return torch.randperm(n, generator=seeded(11))
     middle = (n + 1) // 2
     return torch.cat([permutation(middle, within_halves=False), middle + permutation(n - middle, within_halves=False)])
+
+
+@contextlib.contextmanager
+def counting_images(x: Tensor) -> Iterator[list[float]]:
+    """Yield a list that holds how many images have passed a first layer without a gradient, and with one.
+
+    The first layer is the convolution that sees grey or colour images; patches count by their share of an image's area.
+    """
+    found = [0.0, 0.0]
+    area = x.shape[-2] * x.shape[-1]
+
+    def count(layer: nn.Module, inputs: tuple[Tensor, ...], _: Tensor) -> None:
+        if isinstance(layer, nn.Conv2d) and layer.in_channels in (1, 3):
+            found[torch.is_grad_enabled()] += inputs[0][:, 0].numel() / area
+
+    handle = nn.modules.module.register_module_forward_hook(count)
+    try:
+        yield found
+    finally:
+        handle.remove()
 
 
 class MethodCase(ABC):
@@ -121,6 +142,21 @@ class MethodCase(ABC):
             optimizer.zero_grad()
             self.total(model, batch).backward()
             optimizer.step()
+
+    def stated_cost(self) -> Passes:
+        """Return the image passes that `robustft plan` counts for one image in one step of training."""
+        method = self.method.objective if isinstance(self.method, Tuned) else self.method
+        name = f"{type(method).__module__}:{type(method).__qualname__}"
+        return method_passes(name, dataclasses.asdict(method), BUDGET.steps)
+
+    def test_its_stated_cost_is_what_it_takes(self, prepared, batch):
+        x, _, y = batch
+        with counting_images(x) as crafting:
+            x_adv = self.method.perturb(prepared, x, y, budget=BUDGET, generator=seeded())
+        with counting_images(x) as learning:
+            self.method.loss(prepared, x, x_adv, y)
+        found = Passes(crafting[0] + learning[0], crafting[1], learning[1]) * (1 / len(x))
+        assert found == self.stated_cost()
 
     def test_its_settings_cannot_change_while_it_trains(self):
         assert dataclasses.is_dataclass(self.method)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from pipeline.cost.passes import Passes, method_passes
 from pipeline.methods.adversarial_training import AdversarialTraining
 from pipeline.methods.hyperat import HyperAT
 from pipeline.methods.mart import Mart
@@ -67,6 +68,9 @@ class TestHyperATCase(MethodCase):
     method = METHOD
     defence = "pgd_at"
     lr = 0.02
+
+    def stated_cost(self) -> Passes:
+        return method_passes(**SPECS[self.defence], steps=BUDGET.steps)
 
     @pytest.fixture
     def prepared(self, tiny_model):

@@ -58,6 +58,10 @@ class TestJointFinetuningCase(MethodCase):
     def start(self):
         return start()
 
+    def stated_cost(self):
+        # Of an image of the target: half of this batch are their companions.
+        return super().stated_cost() * 0.5
+
     def reductions(self):
         alone = JointFinetuning(weight=0.0, selection="transport", classes=2)
         return [Reduction("AT on the target's half, with weight 0", alone, adversarial_training)]
