@@ -27,7 +27,9 @@ PLAN = Plan(Config(scale=config["scale"], papers=config["papers"]))
 
 
 include: "pipeline/rules/common.smk"
+include: "pipeline/rules/download.smk"
 include: "pipeline/rules/data.smk"
+include: "pipeline/rules/weights.smk"
 include: "pipeline/rules/pretrain.smk"
 
 
@@ -47,6 +49,7 @@ include: "pipeline/rules/report.smk"
 localrules:
     all,
     figures,
+    downloads,
 
 
 rule all:
@@ -58,3 +61,8 @@ rule all:
 rule figures:
     input:
         outputs_of("figure"),
+
+
+rule downloads:
+    input:
+        outputs_of("download"),

@@ -15,7 +15,10 @@ from pipeline.errors import RobustftError
 def _config(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
     from pipeline.config import Config
 
-    return Config(scale=arguments.scale, papers=arguments.papers.split(",") if arguments.papers else None)
+    names = [name for given in arguments.papers or [] for name in given.split(",")]
+    if not names and getattr(arguments, "table", None):
+        names = [arguments.table.split("/")[0]]
+    return Config(scale=arguments.scale, papers=names or None)
 
 
 def _plan(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
@@ -79,10 +82,29 @@ def _bundle(arguments: argparse.Namespace) -> int:
 
 
 def _print_plan(arguments: argparse.Namespace) -> int:
-    from pipeline.cost import describe
+    from pipeline.cost import as_json, describe
+    from pipeline.cost.machines import machine_for
+    from pipeline.files import write_json
 
-    print(describe(_plan(arguments), details=arguments.details))
+    plan = _plan(arguments)
+    machine = machine_for(plan.config.scale["device"], name=arguments.machine)
+    print(describe(plan, details=arguments.details, table=arguments.table, machine=machine))
+    if arguments.json:
+        write_json(arguments.json, as_json(plan, table=arguments.table, machine=machine))
     return 0
+
+
+def _files(arguments: argparse.Namespace) -> int:
+    from pipeline.data.download import missing
+
+    plan = _plan(arguments)
+    steps = {step.id: step for step in plan.of_kind("download")}
+    lines = missing(
+        {key: plan.config.files[key] for key in steps},
+        lambda key: all(Path(path).is_file() for path in (*steps[key].outputs.values(), steps[key].record)),
+    )
+    print("\n".join([*lines, f"{len(lines)} of the {len(steps)} files that are needed are missing"]))
+    return 1 if lines else 0
 
 
 def _audit(arguments: argparse.Namespace) -> int:
@@ -119,6 +141,8 @@ def _readme(arguments: argparse.Namespace) -> int:
 
 
 STEPS = {
+    "download": "fetch one file of config/datasets.yaml or config/weights.yaml, such as `cifar10_python`",
+    "weights": "convert published weights to a checkpoint, such as `imagenet_linf_4`",
     "data": "decode a source, such as `digits`",
     "train": "train one run, such as `twins/main/digits_5to9/twins_at/seed0`",
     "attack": "attack one run's checkpoint, such as `twins/main/digits_5to9/twins_at/seed0/robustness.1of1`",
@@ -138,12 +162,29 @@ def parser() -> argparse.ArgumentParser:
     def add(name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("--scale", help="a file of config/scales/ (default: as config/config.yaml says)")
-        command.add_argument("--papers", help="papers to plan for, separated by commas (default: all)")
+        command.add_argument(
+            "--papers",
+            "--paper",
+            action="append",
+            help="papers to plan for, separated by commas or given one by one (default: all)",
+        )
         command.set_defaults(run=run)
         return command
 
     plan = add("plan", "print what would run and what it would cost", _print_plan)
     plan.add_argument("--details", action="store_true", help="list every step")
+    plan.add_argument(
+        "--table",
+        metavar="PAPER/TABLE",
+        help="only what this table needs: its runs, what they start from, data, downloads",
+    )
+    plan.add_argument(
+        "--machine",
+        metavar="NAME",
+        help="estimate for this machine of benchmarks/ (default: a measured one of the scale's device)",
+    )
+    plan.add_argument("--json", metavar="FILE", help="also write the estimate to FILE")
+    add("files", "list the files from elsewhere that are missing, and how to get them; touches no network", _files)
     add("audit", "check every number back to the data and the source; needs no network, GPU or torch", _audit)
     explain = add("explain", "tell in words where one number comes from", _explain)
     explain.add_argument("cell", help="PAPER/TABLE:ROW/COLUMN, such as twins/main:twins_at/autoattack")

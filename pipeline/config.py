@@ -106,12 +106,8 @@ class Document:
     bases: dict[str, dict[str, str]]
 
 
-def load_document(path: Path, schema: str, schemas: Path = ROOT / "config" / "schemas") -> Document:
-    """Read and validate one file against `config/schemas/<schema>.schema.json`.
-
-    Raises ConfigError for a missing file, broken YAML, a key given twice, an unknown or missing key, or a value of
-    the wrong kind; each says where and what is valid.
-    """
+def _parsed(path: Path, schema: str) -> dict[str, Any]:
+    """Return a file's tree, laid over that of the file beside it that it `extends`."""
     try:
         tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
     except FileNotFoundError as error:
@@ -119,6 +115,19 @@ def load_document(path: Path, schema: str, schemas: Path = ROOT / "config" / "sc
         raise ConfigError(f"there is no {schema} '{path.stem}'", where=path, next_step=near) from error
     except yaml.YAMLError as error:
         raise ConfigError("the file is not valid YAML", where=path, observed=error) from error
+    if isinstance(tree, dict) and "extends" in tree:
+        base = _parsed(path.with_name(f"{tree.pop('extends')}.yaml"), schema)
+        return merged(base, tree)
+    return tree  # type: ignore[no-any-return]
+
+
+def load_document(path: Path, schema: str, schemas: Path = ROOT / "config" / "schemas") -> Document:
+    """Read and validate one file against `config/schemas/<schema>.schema.json`.
+
+    Raises ConfigError for a missing file, broken YAML, a key given twice, an unknown or missing key, or a value of
+    the wrong kind; each says where and what is valid.
+    """
+    tree = _parsed(path, schema)
     bases: dict[str, dict[str, str]] = {}
     values = _unwrap(tree, "", bases, path)
     _validate(values, schemas / f"{schema}.schema.json", path)
@@ -145,11 +154,16 @@ class Config:
         catalogue = load_document(folder / "datasets.yaml", "datasets").values
         self.sources: dict[str, Any] = catalogue["sources"]
         self.datasets: dict[str, Any] = catalogue["datasets"]
+        elsewhere = folder / "weights.yaml"
+        weights = load_document(elsewhere, "weights").values if elsewhere.exists() else {"weights": {}}
+        self.weights: dict[str, Any] = weights["weights"]
+        self.files: dict[str, Any] = {**catalogue.get("files", {}), **weights.get("files", {})}
         self.attacks: dict[str, Any] = load_document(folder / "attacks.yaml", "attacks").values["attacks"]
         self.backbones: dict[str, Any] = load_document(folder / "backbones.yaml", "backbones").values["backbones"]
         self.images: dict[str, Any] = load_document(folder / "images.yaml", "images").values["images"]
         self.baselines: dict[str, Any] = load_document(folder / "methods.yaml", "methods").values["methods"]
         self.papers = {name: self._paper(name) for name in self._paper_names(papers or defaults["papers"])}
+        self.claims = {name: self._claims(name) for name in self.papers}
 
     def _paper_names(self, wanted: Any) -> list[str]:
         present = sorted(path.stem for path in (self.folder / "papers").glob("*.yaml"))
@@ -171,6 +185,11 @@ class Config:
                 next_step="give the paper's method another name, or use the one in config/methods.yaml",
             )
         return document
+
+    def _claims(self, name: str) -> dict[str, Any] | None:
+        """Return a paper's long tables of published values, if it has any."""
+        path = self.folder / "papers" / "claims" / f"{name}.yaml"
+        return load_document(path, "claims").values if path.exists() else None
 
     def methods(self, paper: str | None) -> dict[str, Any]:
         """Return the methods a paper may use: the shared baselines and its own."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from pipeline.config import Config, merged
 from pipeline.errors import ConfigError, RobustftError, lookup, nearest
+from pipeline.report.matching import judged_parts
 from pipeline.steps import Bundle, Evaluation, Run, Step, implementations
 
 RESULTS = "results"
@@ -31,11 +32,22 @@ BUILT = ("implementation", "parameters", "normalisation", "head")
 """What of a backbone's entry decides the model that is built."""
 
 
-def prompts(dataset: dict[str, Any]) -> list[str] | None:
-    """Return a text for each class of a data set, in class order; None if it names none."""
+IDENTITY = ("name", "bytes", "md5", "sha256", "sha256_prefix")
+"""What of a file's entry says which bytes it holds; where they come from changes nothing of them."""
+
+PROSE = ("terms", "note", "source")
+"""What an entry says to people only."""
+
+
+def prompts(dataset: dict[str, Any]) -> list[str] | dict[str, str] | None:
+    """Return a text for each class of a data set, in class order, or None if it has no texts.
+
+    Where the class names come with the data it is the template alone, {template: ...}.
+    """
     if "template" not in dataset:
         return None
-    return [dataset["template"].format(name) for name in dataset["names"]]
+    template = dataset["template"]
+    return [template.format(name) for name in dataset["names"]] if "names" in dataset else {"template": template}
 
 
 def checkpoint_roles(run: Run) -> list[str]:
@@ -96,10 +108,11 @@ class Plan:
 
     def step(self, kind: str, id: str) -> Step:
         """Return one step; an unknown name is an error that offers the nearest one."""
-        ids = [step.id for step in self.steps.values() if step.kind == kind]
-        if id not in ids:
+        found = self.steps.get(f"{kind}:{id}")
+        if found is None:
+            ids = [step.id for step in self.of_kind(kind)]
             raise RobustftError(f"the plan of scale '{self.scale}' has no {kind} '{id}'", next_step=nearest(id, ids))
-        return self.steps[f"{kind}:{id}"]
+        return found
 
     def of_kind(self, kind: str) -> list[Step]:
         """Return the steps of one kind, in plan order."""
@@ -167,16 +180,60 @@ class Plan:
             return self.steps[f"data:{source}"]
         views = {name: view for name, view in self.config.datasets.items() if view["source"] == source}
         details = self.config.sources[source]
-        spec = {"source": {"name": source, **details}, "datasets": views}
+        told = {key: value for key, value in details.items() if key not in PROSE}
+        spec = {"source": {"name": source, **told}, "datasets": views}
         clean = details.get("corrupted_from")
+        inputs = {"clean": self._data(clean["dataset"]).outputs["data"]} if clean else {}
+        inputs |= {role: self._download(file).outputs["file"] for role, file in details.get("files", {}).items()}
         return self._add(
             self._make(
                 "data",
                 source,
                 spec=spec,
-                inputs={"clean": self._data(clean["dataset"]).outputs["data"]} if clean else {},
+                inputs=inputs,
                 outputs={"data": f"{RESULTS}/data/{source}.safetensors"},
                 implementations=(self.config.sources[source]["loader"],),
+            )
+        )
+
+    def _download(self, name: str) -> Step:
+        """Return the step that fetches a file, planning it when it is first needed."""
+        file = lookup(self.config.files, name, kind="file", where=self.config.folder)
+        if f"download:{name}" in self.steps:
+            return self.steps[f"download:{name}"]
+        return self._add(
+            self._make(
+                "download",
+                name,
+                spec={"file": {"key": name, **{key: file[key] for key in IDENTITY if key in file}}},
+                inputs={},
+                outputs={"file": f"{RESULTS}/downloads/{name}.download"},
+                settings={"urls": file.get("urls", []), "manual": file.get("manual")},
+            )
+        )
+
+    def _weights(self, name: str) -> Step:
+        """Return the step that makes a checkpoint of published weights, planning it when it is first needed."""
+        if f"weights:{name}" in self.steps:
+            return self.steps[f"weights:{name}"]
+        entry = {key: value for key, value in self.config.weights[name].items() if key not in (*PROSE, "title")}
+        where = self.config.folder / "weights.yaml"
+        backbone = lookup(self.config.backbones, entry["backbone"], kind="backbone", where=where)
+        spec = {
+            "backbone": {"name": entry.pop("backbone"), **{key: backbone[key] for key in BUILT if key in backbone}},
+            "shape": entry.pop("shape"),
+            "classes": entry.pop("classes"),
+            "method": {"tuning": None},
+            "weights": {"name": name, **entry},
+        }
+        return self._add(
+            self._make(
+                "weights",
+                name,
+                spec=spec,
+                inputs={"file": self._download(entry["file"]).outputs["file"]} if "file" in entry else {},
+                outputs={"checkpoint": f"{RESULTS}/weights/{name}.safetensors"},
+                implementations=(entry["reader"], *implementations(spec)),
             )
         )
 
@@ -235,21 +292,28 @@ class Plan:
         attack = {key: value for key, value in attack.items() if key != "checks"}
         return {"name": name, **merged(attack, self.config.scale.get("attacks", {}).get(name, {}))}
 
-    def _method(self, paper: str | None, name: str, where: Path) -> dict[str, Any]:
-        """Return a method's entry, with what the scale says of it."""
-        method = lookup(self.config.methods(paper), name, kind="method", where=where)
-        override = self.config.scale["papers"].get(paper, {}).get("overrides", {}).get(name, {})
-        return {"name": name, **merged({"parameters": {}, **method}, override)}
+    def _method(
+        self, paper: str | None, name: str, where: Path, *, experiment: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return a method's entry, with what the experiment and then the scale say of it."""
+        method = {"parameters": {}, **lookup(self.config.methods(paper), name, kind="method", where=where)}
+        for owner in (experiment or {}, self.config.scale["papers"].get(paper, {})):
+            method = merged(method, owner.get("overrides", {}).get(name, {}))
+        return {"name": name, **method}
 
     def _pretraining(self, name: str, paper: str) -> Step:
         """Return the step that makes a pre-trained model, planning it when it is first needed.
 
-        A paper's own pre-trainings stand in its file, with what the scale says of them laid over it.
+        It is published weights, or trained. A paper's own pre-trainings stand in its file, with what the scale says of
+        them laid over it.
         """
         config, scale = self.config, self.config.scale
         name = self._stand_ins(paper, "pretraining").get(name, name)
         own = config.papers[paper].values.get("pretraining", {})
-        lookup({**own, **scale["pretraining"]}, name, kind="pretraining", where=config.papers[paper].path)
+        known = {**config.weights, **own, **scale["pretraining"]}
+        lookup(known, name, kind="pretraining", where=config.papers[paper].path)
+        if name in config.weights:
+            return self._weights(name)
         id = f"pretraining/{name}"
         owner = self._owners.setdefault(name, paper if name in own else "")
         if name in own and owner != paper:
@@ -268,13 +332,18 @@ class Plan:
         for key in ("dataset", "backbone"):
             values[key] = self._stand_ins(paper, f"{key}s").get(values[key], values[key])
         method = self._method(paper if name in own else None, values["method"], where)
-        return self._train_step(id, values, method=method, initial=None)
+        initial = None
+        if "pretraining" in values:  # it goes on from another one
+            initial = Initial.pretraining(self._pretraining(values["pretraining"], paper), None)
+        return self._train_step(id, values, method=method, initial=initial)
 
     def _paper(self, paper: str) -> None:
         document = self.config.papers[paper]
         override = self.config.scale["papers"].get(paper, {})
         self._check_names(paper, override)
         for name, experiment in document.values["experiments"].items():
+            if name in override.get("left_out", []):
+                continue
             own = override.get("experiments", {}).get(name, {})
             for part in ("recipe", "training_attack", "monitor", "diagnostics"):
                 experiment = {
@@ -297,11 +366,25 @@ class Plan:
             for entry in values[part].values()
             for name in entry.get("rows", entry.get("methods", []))
         ]
+        experiments = values["experiments"].values()
+        known_data = {**self.config.datasets, **self._stand_ins(paper, "datasets")}
+        known_backbones = {**self.config.backbones, **self._stand_ins(paper, "backbones")}
+        known_starts = {
+            "none": None,
+            **dict.fromkeys((*self.config.weights, *values.get("pretraining", {}))),
+            **self.config.scale["pretraining"],
+            **self._stand_ins(paper, "pretraining"),
+        }
         judged = [claim[key] for claim in values["claims"] for key in ("left", "right", "method") if key in claim]
         for kind, names, known, where in (
             ("method", run, methods, document.path),
+            ("data set", [name for e in experiments for name in e["datasets"]], known_data, document.path),
+            ("backbone", [e["backbone"] for e in experiments], known_backbones, document.path),
+            ("pretraining", [e["pretraining"] for e in experiments], known_starts, document.path),
             ("experiment", override.get("experiments", {}), values["experiments"], scale),
+            ("experiment", override.get("left_out", []), values["experiments"], scale),
             ("evaluation", override.get("evaluations", {}), values["evaluations"], scale),
+            ("method", [m for e in values["experiments"].values() for m in e.get("overrides", {})], run, document.path),
             ("method", override.get("overrides", {}), {**methods, **dict.fromkeys(pretrained)}, scale),
             ("method", override.get("methods", []), run, scale),
             ("method", [m for e in values["evaluations"].values() for m in e.get("methods", [])], run, document.path),
@@ -313,16 +396,18 @@ class Plan:
                 lookup(known, name, kind=kind, where=where)
 
     def _experiment(self, paper: str, name: str, experiment: dict[str, Any], override: dict[str, Any]) -> None:
-        document = self.config.papers[paper]
+        document, own = self.config.papers[paper], override.get("experiments", {}).get(name, {})
         auxiliary = experiment.get("auxiliary")
         values = {
             "threat": merged(document.values["threat"], override.get("threat", {})),
-            "backbone": self._stand_ins(paper, "backbones").get(experiment["backbone"], experiment["backbone"]),
-            "auxiliary": self._stand_ins(paper, "datasets").get(auxiliary, auxiliary) if auxiliary else None,
+            "backbone": self._stands_for(paper, "backbones", experiment["backbone"]),
+            "auxiliary": self._stands_for(paper, "datasets", auxiliary) if auxiliary else None,
             **{key: experiment[key] for key in ("recipe", "training_attack", "monitor", "diagnostics")},
         }
-        chosen = override.get("methods", experiment["methods"])
-        wanted = override.get("experiments", {}).get(name, {}).get("seeds", override.get("seeds", experiment["seeds"]))
+        if values["backbone"] is None or not self._starts(paper, experiment["pretraining"]):
+            return
+        chosen = own.get("methods", override.get("methods", experiment["methods"]))
+        wanted = own.get("seeds", override.get("seeds", experiment["seeds"]))
         seeds = [seed for seed in experiment["seeds"] if seed in wanted]
         for dataset in self._datasets(paper, experiment["datasets"]):
             for method in (method for method in experiment["methods"] if method in chosen):
@@ -332,7 +417,7 @@ class Plan:
     def _run(self, paper: str, name: str, experiment: dict[str, Any], values: dict[str, Any], method: str) -> None:
         """Plan one run: its training unless it is derived, and its evaluations."""
         document = self.config.papers[paper]
-        details = self._method(paper, method, document.path)
+        details = self._method(paper, method, document.path, experiment=experiment)
         dataset, seed = values["dataset"], values["seed"]
         pretraining = details.get("pretraining", experiment["pretraining"])
         sources = [
@@ -375,11 +460,23 @@ class Plan:
         found: dict[str, str] = own.get(kind, shared[kind])
         return found
 
+    def _stands_for(self, paper: str, kind: str, name: str) -> str | None:
+        """Return what this scale has in the place of a paper's data set or backbone; None if nothing.
+
+        At the paper's own scale that is the thing itself.
+        """
+        return self._stand_ins(paper, kind).get(name, name if self.config.scale["reproduces"] else None)
+
+    def _starts(self, paper: str, pretraining: str) -> bool:
+        """Tell whether this scale has the pre-training that an experiment starts from."""
+        own = self.config.papers[paper].values.get("pretraining", {})
+        here = {"none": None, **own, **self.config.scale["pretraining"]}
+        return pretraining in here or self._stands_for(paper, "pretraining", pretraining) is not None
+
     def _datasets(self, paper: str, names: list[str]) -> list[str]:
         """Return the data sets of this scale, each once, for a paper's list; those without one are left out."""
-        stand_ins = self._stand_ins(paper, "datasets")
-        found = [stand_ins.get(name, name) for name in names]
-        return list(dict.fromkeys(name for name in found if name in self.config.datasets))
+        found = [self._stands_for(paper, "datasets", name) for name in names]
+        return list(dict.fromkeys(name for name in found if name is not None))
 
     def _evaluations(self, run: Run, name: str, threat: dict[str, Any]) -> None:
         """Plan one evaluation of a run: on its own data set, or on each of those that the evaluation lists."""
@@ -399,12 +496,14 @@ class Plan:
     ) -> None:
         document = self.config.papers[run.paper]
         attacks = [self._attack(attack, document.path) for attack in evaluation["attacks"]]
-        view, trained = self.config.datasets[dataset], run.step.spec
+        view, scale = lookup(self.config.datasets, dataset, kind="data set", where=document.path), self.config.scale
         inputs = {"data": self._data(dataset).outputs["data"]}
         inputs |= {
             role: step.outputs["checkpoint"] for role, step in zip(checkpoint_roles(run), run.steps, strict=True)
         }
-        if elsewhere:
+        # A text head that no run was trained with on this data set is told the classes: elsewhere, or as pre-trained.
+        reads = elsewhere or (run.pretrained and not run.trained and "template" in view)
+        if reads:
             texts = run.step if "initial" not in run.step.inputs else self._producers[run.step.inputs["initial"]]
             inputs["texts"] = texts.outputs["checkpoint"]
         built = [{"backbone": step.spec["backbone"], "tuning": step.spec["method"]["tuning"]} for step in run.steps]
@@ -415,15 +514,15 @@ class Plan:
                 "models": [step.digest for step in run.steps],
                 "derivation": run.derivation,
                 "dataset": dataset,
-                "prompts": prompts(view) if elsewhere else None,
+                "prompts": prompts(view) if reads else None,
                 "split": evaluation["split"],
                 "images": [images * part // parts, images * (part + 1) // parts],
                 "shard_images": evaluation["shard_images"],
                 "threat": threat,
                 "attacks": attacks,
                 "seed": run.seed,
-                "device": trained["device"],
-                "threads": trained["threads"],
+                "device": scale["device"],
+                "threads": scale["threads"],
             }
             step = self._make(
                 "attack",
@@ -459,8 +558,12 @@ class Plan:
         ]
         controls = {name: experiment.get("control") for name, experiment in values["experiments"].items()}
         runs = [run for run in self.runs if run.paper == paper]
-        checks = {k: v["checks"] for k, v in self.config.attacks.items() if "checks" in v}
-        histories = {step.id: step.outputs["history"] for run in runs for step in run.steps}
+        # Of the attacks that are run here only: a new one elsewhere changes nothing of this report.
+        used = {attack for evaluation in evaluations for attack in evaluation.attacks}
+        attacks = {name: attack for name, attack in self.config.attacks.items() if name in used}
+        checks = {name: attack["checks"] for name, attack in attacks.items() if "checks" in attack}
+        trained = [run for run in runs if run.trained or not run.pretrained]
+        histories = {step.id: step.outputs["history"] for run in trained for step in run.steps}
         trainings = [
             {
                 "histories": [step.id for step in run.steps],
@@ -470,8 +573,7 @@ class Plan:
                 "method": run.method,
                 "seed": run.seed,
             }
-            for run in runs
-            if run.trained or not run.step.id.startswith("pretraining/")
+            for run in trained
         ]
         numbers = self._add(
             self._make(
@@ -485,14 +587,25 @@ class Plan:
         common = {
             **head,
             "methods": methods,
-            "attacks": {**{k: v["title"] for k, v in self.config.attacks.items()}, **TRAINING_METRICS},
-            "budgets": self.config.scale.get("attacks", {}),
+            "attacks": {**{name: attack["title"] for name, attack in attacks.items()}, **TRAINING_METRICS},
+            "budgets": {k: v for k, v in self.config.scale.get("attacks", {}).items() if k in used},
             "datasets": {
                 evaluation.dataset: self.config.datasets[evaluation.dataset]["title"] for evaluation in evaluations
             },
         }
-        self._verdicts(paper, head, numbers, members, ledgers)
+        splits = [
+            self.config.datasets[evaluation.dataset]["splits"][evaluation.step.spec["split"]]
+            for evaluation in evaluations
+        ]
+        sized = [{**member, "split_images": size} for member, size in zip(members, splits, strict=True)]
+        self._verdicts(paper, head, numbers, sized, ledgers)
+        here = {run.experiment for run in runs}
+        measured: dict[str, set[str]] = {run.experiment: set(TRAINING_METRICS) for run in trained}
+        for evaluation in evaluations:
+            measured.setdefault(evaluation.run.experiment, set()).update(evaluation.attacks)
         for name, table in values["tables"].items():
+            if not measured.get(table["experiment"], set()) & {*table.get("columns", [table.get("metric")])}:
+                continue  # this scale has nothing to show in it
             run = list(dict.fromkeys(e.run.method for e in self.paper_evaluations(paper, table["experiment"])))
             rows = [method for method in table.get("rows", run) if method in run]
             self._add(
@@ -511,23 +624,27 @@ class Plan:
                 )
             )
         for name, figure in values["figures"].items():
+            if figure["experiment"] not in here:
+                continue
             self._figure(paper, name, figure, common, numbers)
 
     def _verdicts(
         self, paper: str, head: dict[str, Any], numbers: Step, members: list[dict[str, Any]], ledgers: dict[str, str]
     ) -> None:
-        claims = self.config.papers[paper].values["claims"]
-        stand_ins = self._stand_ins(paper, "datasets")
-        resolved = [
-            {**claim, "dataset": stand_ins.get(claim["dataset"], claim["dataset"])} if "dataset" in claim else claim
-            for claim in claims
-        ]
+        config = self.config
+        parts = judged_parts(
+            config.papers[paper].values["claims"],
+            config.claims[paper],
+            stand_ins=self._stand_ins(paper, "datasets"),
+            datasets=config.datasets,
+            sources=config.sources,
+        )
         folder = f"{RESULTS}/{self.scale}/{paper}"
         self._add(
             self._make(
                 "verdicts",
                 paper,
-                spec={**head, "claims": resolved, "members": members},
+                spec={**head, **parts, "members": members},
                 inputs={"numbers": numbers.outputs["numbers"], **ledgers},
                 outputs={kind: f"{folder}/verdicts.{kind}" for kind in ("json", "md", "html")},
             )

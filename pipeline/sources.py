@@ -1,9 +1,9 @@
 """Which source files a step can import, found by reading them, not by running them.
 
-Snakemake does not see an edit in an imported module, so every rule lists these files among its inputs, and every
-record stores their hashes. The planner itself (`plan`, `steps`, `config`, `cli`, this file) is not among them: all
-that it does to a step is in the step's specification, whose digest is tracked by itself. So a new paper, method or
-table re-runs nothing that exists.
+Snakemake does not see an edit in an imported module, so every rule has the hash of these files among its parameters,
+and every record stores the hash of each. The planner itself (`plan`, `steps`, `config`, `cost`, `cli`, this file) is
+not among them: all that it does to a step is in the step's specification, whose digest is tracked by itself. So a new
+paper, method or table re-runs nothing that exists.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import functools
 from pathlib import Path
 
 from pipeline.errors import ConfigError
-from pipeline.files import ROOT, sha256_file
+from pipeline.files import ROOT, digest_of, sha256_file
 
 
 def module_of(implementation: str) -> str:
@@ -79,3 +79,9 @@ def source_hashes(files: list[str]) -> dict[str, str]:
         status = (ROOT / name).stat()
         hashes[name] = _hash(ROOT / name, (status.st_mtime_ns, status.st_size))
     return hashes
+
+
+@functools.cache
+def code_digest(files: tuple[str, ...]) -> str:
+    """Return one hash over source files, as they were when this process first asked: a plan does not change midway."""
+    return digest_of(source_hashes(list(files)))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from pipeline.files import digest_of
-from pipeline.sources import module_of, source_files
+from pipeline.sources import code_digest, module_of, source_files
 
 ENTRIES = {
+    "download": "pipeline.data.download:download",
+    "weights": "pipeline.models.weights:convert",
     "data": "pipeline.data.step:decode",
     "train": "pipeline.train.step:train",
     "attack": "pipeline.evaluate.step:attack",
@@ -48,12 +49,12 @@ class Step:
         """SHA-256 of kind, id and spec: the step's identity, also the name of its resume state."""
         return digest_of({"kind": self.kind, "id": self.id, "spec": self.spec})
 
-    @property
+    @cached_property
     def record(self) -> str:
         """Path of the record that the step writes when it is done."""
-        first = next(iter(self.outputs.values()))
-        stem = Path(first).name.split(".")[0] if self.kind != "attack" else Path(first).name[: -len(".ledger.parquet")]
-        return str(Path(first).with_name(f"{stem}.record.json"))
+        folder, _, name = next(iter(self.outputs.values())).rpartition("/")
+        stem = name.split(".")[0] if self.kind != "attack" else name[: -len(".ledger.parquet")]
+        return f"{folder}/{stem}.record.json"
 
     @property
     def entry(self) -> str:
@@ -63,6 +64,11 @@ class Step:
     def sources(self) -> list[str]:
         """Return the project's source files that the step can import, relative to the checkout."""
         return source_files(module_of(self.entry), *map(module_of, self.implementations))
+
+    @property
+    def code(self) -> str:
+        """One hash over those files."""
+        return code_digest(tuple(self.sources()))
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,11 @@ class Run:
     def step(self) -> Step:
         """The training step, of a derived run the first that it is derived from."""
         return self.steps[0]
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether its model is the pre-trained one itself, or weights from elsewhere."""
+        return self.step.kind == "weights" or self.step.id.startswith("pretraining/")
 
 
 @dataclass(frozen=True)

@@ -167,3 +167,21 @@ def test_merged_lays_mappings_over_each_other_without_touching_them():
     base = {"a": {"x": 1, "y": 2}, "b": 3}
     assert merged(base, {"a": {"y": 5}, "c": 6}) == {"a": {"x": 1, "y": 5}, "b": 3, "c": 6}
     assert base == {"a": {"x": 1, "y": 2}, "b": 3}
+
+
+def test_a_scale_that_extends_another_is_laid_over_it(folder):
+    (folder / "scales" / "tiny.yaml").write_text(
+        "extends: small\nscale: tiny\nabout: Less.\npretraining: {low_standard: {recipe: {epochs: 1}}}\n"
+    )
+    base, found = Config(scale="small", folder=folder), Config(scale="tiny", folder=folder)
+    assert found.scale["scale"] == "tiny"
+    assert found.scale["pretraining"]["low_standard"]["recipe"]["epochs"] == 1
+    assert found.scale["pretraining"]["low_standard"]["recipe"]["lr"] == 0.05
+    assert {key for key in base.scale if base.scale[key] != found.scale[key]} == {"scale", "about", "pretraining"}
+
+
+def test_a_scale_that_extends_none_that_exists_offers_the_nearest(folder):
+    (folder / "scales" / "tiny.yaml").write_text("extends: smal\nscale: tiny\n")
+    with pytest.raises(ConfigError, match="there is no scale 'smal'") as error:
+        Config(scale="tiny", folder=folder)
+    assert "did you mean 'small'" in str(error.value)

@@ -109,8 +109,9 @@ def files() -> dict[str, Any]:
                     "implementation": "pipeline.models.resnet:ResNet",
                     "parameters": {"width": 4, "blocks": [1, 1]},
                     "normalisation": {"mean": [0.3], "std": [0.4]},
-                    "pass_us": 10,
-                    "measured_on": "nothing",
+                    "shape": [1, 8, 8],
+                    "gflop": 0.0001,
+                    "weights": 1000,
                 }
             }
         },
@@ -167,7 +168,11 @@ def files() -> dict[str, Any]:
             "bundle": 1,
             "resources": {stage: {"mem_mb": 1000, "runtime_min": 5} for stage in ("data", "train", "attack", "report")},
             "save_every_steps": 2,
-            "stand_ins": {"datasets": {}, "backbones": {}, "pretraining": {}},
+            "stand_ins": {
+                "datasets": {name: name for name in ("low", "high", "named", "spared")},
+                "backbones": {"tiny": "tiny"},
+                "pretraining": {},
+            },
             "pretraining": {"low_standard": pretraining()},
             "papers": {},
         },
@@ -180,7 +185,7 @@ def write(folder: Path, **changes: dict[str, Any]) -> Config:
     names = {"paper": "papers/toy", "scale": "scales/small"}
     for key, change in changes.items():
         name = names.get(key, key)
-        content[name] = merged(content[name], change)
+        content[name] = merged(content.get(name, {}), change)
     shutil.rmtree(folder, ignore_errors=True)
     for name, values in content.items():
         path = folder / f"{name}.yaml"

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pipeline.data.download import Observed
 from pipeline.errors import RobustftError
 from pipeline.files import ROOT, digest_of, read_json, sha256_file
 from pipeline.plan import Plan
@@ -110,6 +111,7 @@ class _Auditor:
                 self._inputs(step)
         self._grouped()
         self._sources_of_data()
+        self._downloads()
         for step in self.plan.of_kind("numbers"):
             self._paper(step)
         self._notes()
@@ -222,6 +224,8 @@ class _Auditor:
             step = self.plan.steps[key]
             for text in differences(record.values["step"]["spec"], step.spec):
                 config[text].append(key)
+            if step.kind == "download":
+                continue  # its bytes are those that were published, whatever code fetched them
             now = source_hashes(step.sources())
             recorded = record.values["source"]["files"]
             for name in sorted({*now, *recorded}):
@@ -235,8 +239,8 @@ class _Auditor:
             self.add("edited-source", name, f"it is not the file that {_several(keys)} ran")
 
     def _sources_of_data(self) -> None:
-        for step in self.plan.of_kind("data"):
-            source = step.spec["source"]
+        for step in [*self.plan.of_kind("data"), *self.plan.of_kind("weights")]:
+            source = step.spec["source" if step.kind == "data" else "weights"]
             if "package_file" not in source:  # made from another step's output, which has a record
                 continue
             package, _, rest = source["package_file"].partition("/")
@@ -249,6 +253,13 @@ class _Auditor:
                 self.add(
                     "changed-source-data", source["package_file"], f"expected {source['sha256']}, found {observed}"
                 )
+
+    def _downloads(self) -> None:
+        """Check each downloaded file against what its publisher said of it, whatever the record says."""
+        for step in self.plan.of_kind("download"):
+            path = Path(step.outputs["file"])
+            if path.exists() and (problem := Observed.of(path, say=lambda _: None).problem(step.spec["file"])):
+                self.add("changed-download", str(path), problem)
 
     # -- recomputing -------------------------------------------------------------------------------------------------
 
@@ -282,9 +293,10 @@ class _Auditor:
         judged = self.plan.step("verdicts", paper)
         output = judged.outputs["json"]
         if self.hash(output) and output not in self.broken:
-            judge = verdicts.Judge(judged.spec, {r: Path(p) for r, p in judged.inputs.items()})
-            self.report.counts["verdicts"] += len(judged.spec["claims"])
-            self._same(output, read_json(output)["verdicts"], [judge.judge(claim) for claim in judged.spec["claims"]])
+            content = verdicts.judged(judged.spec, {role: Path(path) for role, path in judged.inputs.items()})
+            cells = sum(len(table.get("cells", [])) for table in content.get("tables", []))
+            self.report.counts["verdicts"] += len(content["verdicts"]) + cells
+            self._same(output, read_json(output), content)
 
     def _same(self, path: str, found: Any, computed: Any) -> None:
         if found != computed:

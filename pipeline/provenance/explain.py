@@ -175,6 +175,9 @@ class _Explainer:
         )
 
     def _training(self, step: Step, *, depth: int) -> None:
+        if step.kind == "weights":
+            self._weights(step, depth=depth)
+            return
         values = read_record(step.record).values
         spec, path = values["step"]["spec"], step.outputs["checkpoint"]
         recipe, method = spec["recipe"], spec["method"]
@@ -216,17 +219,49 @@ class _Explainer:
         assert producer is not None, "the plan makes every input"
         values = read_record(producer.record).values
         source = values["step"]["spec"]["source"]
-        origin = f"{source['package_file']} (SHA-256 {source['sha256'][:12]}..., checked before use)"
+        origin = self._origin(producer, source)
         self.say(
             f"Data: {path} ({_verified(path, values['outputs']['data']['sha256'])}), decoded from {origin}:",
             f"{source['title']}.",
             depth=depth,
         )
 
+    def _origin(self, step: Step, about: dict[str, Any]) -> str:
+        """Say which files a source or weights were made from: a package's, downloaded ones, or another step's."""
+        if "package_file" in about:
+            return f"{about['package_file']} (SHA-256 {about['sha256'][:12]}..., checked before use)"
+        origins = []
+        for path in step.inputs.values():
+            producer = self.plan.producer(path)
+            assert producer is not None, "the plan makes every input"
+            values = read_record(producer.record).values
+            observed = next(iter(values["outputs"].values()))["sha256"]
+            if producer.kind != "download":
+                origins.append(path)
+                continue
+            file, came = producer.spec["file"], values["circumstances"].get("came_from", "elsewhere")
+            published = [f"{key.upper()} {file[key]}" for key in ("sha256", "md5") if key in file]
+            told = f"published {' and '.join(published)}" if published else "no hash was published"
+            origins.append(f"{file['name']} (from {came}; {told}; SHA-256 {observed[:12]}...)")
+        return ", ".join(origins)
+
+    def _weights(self, step: Step, *, depth: int) -> None:
+        about, title = step.spec["weights"], self.plan.config.weights[step.id]["title"]
+        path = step.outputs["checkpoint"]
+        hashed = read_record(step.record).values["outputs"]["checkpoint"]["sha256"]
+        self.say(
+            f"Published weights: {title}, {path} ({_verified(path, hashed)}), converted from",
+            f"{self._origin(step, about)}.",
+            depth=depth,
+        )
+
     def _claims(self, step: Step, cell: dict[str, Any]) -> None:
         judged = self.plan.step("verdicts", step.id.split("/")[0])
-        claims = {claim["id"]: claim for claim in judged.spec["claims"]}
-        for verdict in read_json(judged.outputs["json"])["verdicts"]:
+        told, content = judged.spec, read_json(judged.outputs["json"])
+        all_claims = [*told["claims"], *(claim for table in told.get("tables", []) for claim in table["claims"])]
+        claims = {claim["id"]: claim for claim in all_claims}
+        cells = [one for table in content.get("tables", []) for one in table.get("cells", [])]
+        for verdict in [*content["verdicts"], *cells]:
             claim = claims.get(verdict["id"], {})
             involved = {claim.get("left"), claim.get("right"), claim.get("method")}
             metrics = {claim.get(key) for key in ("metric", "left_metric", "right_metric")}

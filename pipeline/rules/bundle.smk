@@ -33,6 +33,7 @@ for bundle in PLAN.bundles():
             scale=SCALE,
             paper=bundle.paper,
             digests=[step.digest for step in bundle.steps],
+            code=[step.code for step in bundle.steps],
         message:
             f"training and attacking {bundle.name}"
         shell:

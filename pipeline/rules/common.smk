@@ -18,8 +18,16 @@ IN_CONTAINER = (
 
 # Steps run this checkout's package. Inside a container `python` is the image's own; outside it is the one that runs
 # Snakemake, whatever the caller's PATH says.
+# Where files may lie already and whether the network may be used differ by machine, so they are no part of config/:
+# `--config mirror=FOLDER offline=True`, or the variables themselves.
+WHERE_FROM = {"ROBUSTFT_MIRROR": str(config["mirror"])} if config.get("mirror") else {}
+if config.get("offline"):
+    WHERE_FROM["ROBUSTFT_OFFLINE"] = "1"
 shell.prefix(
     f"export PYTHONPATH={shlex.quote(BASEDIR)}; "
+    + "".join(
+        f"export {name}={shlex.quote(value)}; " for name, value in WHERE_FROM.items()
+    )
     + (
         ""
         if IN_CONTAINER
@@ -29,7 +37,9 @@ shell.prefix(
 
 
 wildcard_constraints:
+    file="[a-z0-9_]+",
     source="[a-z0-9_]+",
+    weights="[a-z0-9_]+",
     name="[a-z0-9_]+",
     paper="[a-z0-9_]+",
     experiment="[a-z0-9_]+",
@@ -51,12 +61,17 @@ def of_step(kind, id_pattern):
 
 
 def inputs_of_step(step):
-    """Return a step's inputs: files, the records that vouch for them, and the source files it can import.
+    """Return a step's inputs: files, and the records that vouch for them."""
+    return [*step.inputs.values(), *dict.fromkeys(step.upstream.values())]
 
-    Snakemake does not see an edit in an imported module unless the module is an input.
+
+def code_of_step(kind, id_pattern):
+    """Return the hash of the source files that a step can import: an edit of one of them re-runs the step.
+
+    Snakemake does not see an edit in an imported module. A hash says so by content, whatever a checkout does to times,
+    and weighs less than thirty more inputs for each job.
     """
-    sources = [os.path.relpath(os.path.join(BASEDIR, name)) for name in step.sources()]
-    return [*step.inputs.values(), *dict.fromkeys(step.upstream.values()), *sources]
+    return lambda wildcards: of_step(kind, id_pattern)(wildcards).code
 
 
 def inputs_of(kind, id_pattern):

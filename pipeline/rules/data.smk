@@ -21,6 +21,7 @@ rule data:
     params:
         scale=SCALE,
         digest=digest_of_step("data", "{source}"),
+        code=code_of_step("data", "{source}"),
     message:
         "decoding {wildcards.source}"
     shell:

@@ -23,6 +23,7 @@ rule attack:
         id=filled(PART),
         scale=SCALE,
         digest=digest_of_step("attack", PART),
+        code=code_of_step("attack", PART),
     message:
         "attacking {wildcards.method}, seed {wildcards.seed}: {wildcards.evaluation} ({wildcards.paper}/{wildcards.experiment})"
     shell:

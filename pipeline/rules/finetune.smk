@@ -24,6 +24,7 @@ rule finetune:
         id=filled(RUN),
         scale=SCALE,
         digest=digest_of_step("train", RUN),
+        code=code_of_step("train", RUN),
     message:
         "fine-tuning {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed} ({wildcards.paper}/{wildcards.experiment})"
     shell:

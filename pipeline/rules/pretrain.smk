@@ -24,6 +24,7 @@ rule pretrain:
     params:
         scale=SCALE,
         digest=digest_of_step("train", "pretraining/{name}"),
+        code=code_of_step("train", "pretraining/{name}"),
     message:
         "pre-training {wildcards.name}"
     shell:

@@ -28,6 +28,7 @@ rule numbers:
     params:
         scale=SCALE,
         digest=digest_of_step("numbers", "{paper}"),
+        code=code_of_step("numbers", "{paper}"),
     message:
         "counting the ledgers of {wildcards.paper}"
     shell:
@@ -60,6 +61,7 @@ rule verdicts:
     params:
         scale=SCALE,
         digest=digest_of_step("verdicts", "{paper}"),
+        code=code_of_step("verdicts", "{paper}"),
     message:
         "judging the claims of {wildcards.paper}"
     shell:
@@ -93,6 +95,7 @@ rule table:
     params:
         scale=SCALE,
         digest=digest_of_step("table", "{paper}/{name}"),
+        code=code_of_step("table", "{paper}/{name}"),
         about=lambda wildcards: PLAN.step(
             "table", f"{wildcards.paper}/{wildcards.name}"
         ).spec["table"],
@@ -128,6 +131,7 @@ rule figure:
     params:
         scale=SCALE,
         digest=digest_of_step("figure", "{paper}/{name}"),
+        code=code_of_step("figure", "{paper}/{name}"),
         about=lambda wildcards: PLAN.step(
             "figure", f"{wildcards.paper}/{wildcards.name}"
         ).spec["figure"],
@@ -156,6 +160,7 @@ rule seal:
         scale=SCALE,
         papers=",".join(PLAN.config.papers),
         digest=digest_of_step("seal", SCALE),
+        code=code_of_step("seal", SCALE),
     message:
         "sealing the records of scale {params.scale}"
     shell:

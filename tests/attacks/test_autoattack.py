@@ -178,10 +178,36 @@ def test_the_targeted_attacks_take_all_other_classes_up_to_nine(classes, targets
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_fewer_than_four_classes_is_a_configuration_error(classes):
-    with pytest.raises(ConfigError, match="at least 4 classes") as error:
-        AutoAttackShard(nn.Flatten(), threat=THREATS["linf"], classes=classes, seed=0, device=torch.device("cpu"))
-    assert f"observed: {classes}" in str(error.value)
+def test_below_four_classes_all_but_targeted_apgd_run(classes, monkeypatch):
+    """Its loss compares four logits; the package's own driver stops with an error there."""
+    shard = AutoAttackShard(nn.Flatten(), threat=THREATS["linf"], classes=classes, seed=0, device=torch.device("cpu"))
+    ran: list[str] = []
+    monkeypatch.setattr(shard, "_attack", lambda name, *_: ran.append(name))
+    x = torch.zeros(3, 1, 1, classes)
+    outcome = shard.run(x, torch.zeros(3, dtype=torch.int64), shard.clean(x))
+    assert ran == ["apgd-ce", "fab-t", "square"]
+    assert outcome.attacks_done == 4
+    assert shard.targets == classes - 1
+
+
+def test_with_two_classes_a_weak_model_is_broken():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 2)).eval()
+    x = torch.rand(12, 1, 4, 4) * 0.5 + 0.25
+    y = model(x).argmax(1)
+    shard = AutoAttackShard(
+        model,
+        threat=ThreatModel("linf", Fraction(1, 4)),
+        classes=2,
+        seed=0,
+        device=torch.device("cpu"),
+        square_queries=50,
+    )
+    outcome = shard.run(x, y, shard.clean(x))
+    # A linear model's margin w.(x - x') is at most eps |w|_1: exactly these images can be broken.
+    weight = (model[1].weight[0] - model[1].weight[1]).detach()
+    margin = (model(x)[:, 0] - model(x)[:, 1]).abs().detach()
+    assert ((~outcome.robust(y)) == (margin < weight.abs().sum() / 4)).all()
 
 
 def test_only_the_black_box_attacks_queries_can_be_fewer_and_are_5000_unless_said(model):
