@@ -85,10 +85,16 @@ def _print_plan(arguments: argparse.Namespace) -> int:
     from pipeline.cost import as_json, describe
     from pipeline.cost.machines import machine_for
     from pipeline.files import write_json
+    from pipeline.report.claims import counts, describe_counts
 
     plan = _plan(arguments)
     machine = machine_for(plan.config.scale["device"], name=arguments.machine)
     print(describe(plan, details=arguments.details, table=arguments.table, machine=machine))
+    if not arguments.table:
+        papers, tables = plan.config.papers, plan.config.claims
+        print("\nClaims on record:")
+        for line in describe_counts(counts({name: (papers[name].values["claims"], tables[name]) for name in papers})):
+            print(f"  {line}")
     if arguments.json:
         write_json(arguments.json, as_json(plan, table=arguments.table, machine=machine))
     return 0
