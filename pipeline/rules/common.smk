@@ -23,6 +23,7 @@ IN_CONTAINER = (
 WHERE_FROM = {"ROBUSTFT_MIRROR": str(config["mirror"])} if config.get("mirror") else {}
 if config.get("offline"):
     WHERE_FROM["ROBUSTFT_OFFLINE"] = "1"
+os.environ |= WHERE_FROM  # for what starts a container, which the profile tells to bind the mirror
 shell.prefix(
     f"export PYTHONPATH={shlex.quote(BASEDIR)}; "
     + "".join(

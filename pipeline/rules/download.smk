@@ -1,11 +1,6 @@
 # Downloads: each file from elsewhere once, checked against its published hash, for all data sets, weights and scales.
-# A local rule outside every container: the machine that Snakemake runs on has the network and ROBUSTFT_MIRROR, cluster
-# nodes and containers (--cleanenv) need not. No `code` among its parameters: the published hash decides the bytes, and
-# an edit of an error text must not fetch 138 GB again.
-
-import shlex
-
-HOST_PYTHON = shlex.quote(sys.executable)
+# A local rule: the machine that Snakemake runs on has the network, cluster nodes need not. No `code` among its parameters:
+# the published hash decides the bytes, and an edit of an error text must not fetch 138 GB again.
 
 
 rule download:
@@ -28,4 +23,4 @@ rule download:
     message:
         "fetching {wildcards.file}"
     shell:
-        "{HOST_PYTHON} -m pipeline download {wildcards.file} --scale {params.scale} --expect {params.digest} --log {log}"
+        "python -m pipeline download {wildcards.file} --scale {params.scale} --expect {params.digest} --log {log}"
