@@ -14,9 +14,9 @@ rule download:
     priority: 1000
     # The step itself asks again; this is for a process that dies. What was received is kept.
     retries: 1
+    localrule: True
     container:
         IMAGE
-    localrule: True
     resources:
         downloads=1,
     params:
