@@ -666,6 +666,17 @@ def test_published_weights_are_a_pretraining(elsewhere):
     assert "pipeline/models/tuning.py" in weights.sources()
 
 
+def test_a_scales_pretraining_may_go_on_from_published_weights(elsewhere):
+    scale = {
+        "pretraining": {"further": pretraining(pretraining="robust")},
+        "stand_ins": {"datasets": {"pictures": "pictures"}, "pretraining": {}},
+    }
+    plan = elsewhere(scale=scale, paper=paper(experiment={"datasets": ["pictures"], "pretraining": "further"}))
+    further = plan.step("train", "pretraining/further")
+    assert further.inputs["initial"] == "results/weights/robust.safetensors"
+    assert plan.runs[0].step.inputs["initial"] == further.outputs["checkpoint"]
+
+
 def test_names_that_come_with_the_data_leave_a_template_in_the_specification(elsewhere):
     assert elsewhere().runs[0].step.spec["dataset"]["prompts"] == {"template": "a {}"}
 

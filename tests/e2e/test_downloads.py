@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,16 @@ def test_a_mirror_gives_the_file_and_the_audit_sees_a_later_change(folder, tools
     audit = tools["robustft"](folder, "audit", "--scale", "small_cpu", "--papers", "twins")
     assert audit.returncode == 1
     assert "changed-download" in audit.stdout
+
+
+def test_weights_of_a_package_are_converted_and_the_audit_hashes_their_file(folder, tools):
+    """The ResNet-18 that AutoAttack ships: a pickle, read without running it."""
+    tools["snakemake"](folder, *ARGUMENTS, "--", "results/weights/cifar10_standard.safetensors")
+    record = json.loads((folder / "results/weights/cifar10_standard.record.json").read_text())
+    assert record["step"]["spec"]["backbone"]["name"] == "resnet18_cifar"
+    catalogue = folder / "config" / "weights.yaml"
+    (sha256,) = {record["step"]["spec"]["weights"]["sha256"]}
+    catalogue.write_text(catalogue.read_text().replace(sha256, "f" * 64))
+    audit = tools["robustft"](folder, "audit", "--scale", "small_cpu", "--papers", "twins")
+    assert "changed-source-data" in audit.stdout
+    assert sha256 in audit.stdout
