@@ -106,8 +106,10 @@ class Document:
     bases: dict[str, dict[str, str]]
 
 
-def _parsed(path: Path, schema: str) -> dict[str, Any]:
+def _parsed(path: Path, schema: str, below: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Return a file's tree, laid over that of the file beside it that it `extends`."""
+    if path in below:
+        raise ConfigError("a file extends itself", where=path, observed=" -> ".join(p.stem for p in (*below, path)))
     try:
         tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
     except FileNotFoundError as error:
@@ -116,7 +118,7 @@ def _parsed(path: Path, schema: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ConfigError("the file is not valid YAML", where=path, observed=error) from error
     if isinstance(tree, dict) and "extends" in tree:
-        base = _parsed(path.with_name(f"{tree.pop('extends')}.yaml"), schema)
+        base = _parsed(path.with_name(f"{tree.pop('extends')}.yaml"), schema, (*below, path))
         return merged(base, tree)
     return tree  # type: ignore[no-any-return]
 
@@ -138,7 +140,8 @@ def merged(base: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
     """Return `base` with the values of `override` laid over it, mapping by mapping."""
     result = dict(base)
     for key, value in override.items():
-        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        # A value that is tagged with its source is replaced whole: its source is not that of another value.
+        both = isinstance(value, dict) and isinstance(result.get(key), dict) and "basis" not in value
         result[key] = merged(result[key], value) if both else value
     return result
 
@@ -158,6 +161,9 @@ class Config:
         weights = load_document(elsewhere, "weights").values if elsewhere.exists() else {"weights": {}}
         self.weights: dict[str, Any] = weights["weights"]
         self.files: dict[str, Any] = {**catalogue.get("files", {}), **weights.get("files", {})}
+        twice = sorted(set(catalogue.get("files", {})) & set(weights.get("files", {})))
+        if twice:
+            raise ConfigError(f"the file '{twice[0]}' is given twice", where=elsewhere, next_step="rename one")
         self.attacks: dict[str, Any] = load_document(folder / "attacks.yaml", "attacks").values["attacks"]
         self.backbones: dict[str, Any] = load_document(folder / "backbones.yaml", "backbones").values["backbones"]
         self.images: dict[str, Any] = load_document(folder / "images.yaml", "images").values["images"]

@@ -249,7 +249,14 @@ class Plan:
         where = config.folder / "scales" / f"{self.scale}.yaml"
         backbone = lookup(config.backbones, values["backbone"], kind="backbone", where=where)
         monitor = values["monitor"]
-        auxiliary = values.get("auxiliary")
+        # Only the methods that train on it wait for it: ImageNet is no small matter.
+        auxiliary = values.get("auxiliary") if method.get("uses_auxiliary", False) else None
+        if method.get("uses_auxiliary", False) and auxiliary is None:
+            raise ConfigError(
+                f"the method '{method['name']}' needs an auxiliary data set, and {id} has none at this scale",
+                where=where,
+                next_step="name a stand-in for it, or leave the method out",
+            )
         data = {"data": self._data(values["dataset"])}
         if auxiliary:
             data["auxiliary"] = self._data(auxiliary)
@@ -313,6 +320,12 @@ class Plan:
         known = {**config.weights, **own, **scale["pretraining"]}
         lookup(known, name, kind="pretraining", where=config.papers[paper].path)
         if name in config.weights:
+            if name in own or name in scale["pretraining"]:
+                raise ConfigError(
+                    f"'{name}' is both published weights and a pre-training",
+                    where=config.folder / "weights.yaml",
+                    next_step="rename one",
+                )
             return self._weights(name)
         id = f"pretraining/{name}"
         owner = self._owners.setdefault(name, paper if name in own else "")
@@ -604,8 +617,11 @@ class Plan:
         for evaluation in evaluations:
             measured.setdefault(evaluation.run.experiment, set()).update(evaluation.attacks)
         for name, table in values["tables"].items():
-            if not measured.get(table["experiment"], set()) & {*table.get("columns", [table.get("metric")])}:
+            known = measured.get(table["experiment"], set())
+            if not known & {*table.get("columns", [table.get("metric")])}:
                 continue  # this scale has nothing to show in it
+            if "columns" in table:
+                table = {**table, "columns": [column for column in table["columns"] if column in known]}
             run = list(dict.fromkeys(e.run.method for e in self.paper_evaluations(paper, table["experiment"])))
             rows = [method for method in table.get("rows", run) if method in run]
             self._add(

@@ -185,3 +185,17 @@ def test_a_scale_that_extends_none_that_exists_offers_the_nearest(folder):
     with pytest.raises(ConfigError, match="there is no scale 'smal'") as error:
         Config(scale="tiny", folder=folder)
     assert "did you mean 'small'" in str(error.value)
+
+
+def test_scales_that_extend_each_other_are_an_error_that_tells_the_circle(folder):
+    (folder / "scales" / "a.yaml").write_text("extends: b\nscale: a\n")
+    (folder / "scales" / "b.yaml").write_text("extends: a\nscale: b\n")
+    with pytest.raises(ConfigError, match="extends itself") as error:
+        Config(scale="a", folder=folder)
+    assert "a -> b -> a" in str(error.value)
+
+
+def test_a_tagged_value_is_replaced_whole():
+    """Laid over key by key, the new value would keep the old one's source."""
+    published = {"lr": {"value": 1, "basis": "published", "source": "Table 1"}}
+    assert merged(published, {"lr": {"value": 2, "basis": "ours"}}) == {"lr": {"value": 2, "basis": "ours"}}

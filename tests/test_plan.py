@@ -328,13 +328,24 @@ def test_from_a_method_that_is_unknown_later_or_left_out_is_an_error(methods, so
 
 def test_an_auxiliary_data_set_is_an_input_with_its_specification_and_may_be_stood_in_for(planned):
     plan = planned(
-        paper=paper(experiment={"auxiliary": "imagenet"}), scale={"stand_ins": {"datasets": {"imagenet": "spared"}}}
+        paper=paper(experiment={"auxiliary": "imagenet"}),
+        scale={"stand_ins": {"datasets": {"imagenet": "spared"}}},
+        methods={"methods": {"at": {"uses_auxiliary": True}}},
     )
     step = trained(plan, "at")
     assert step.inputs["auxiliary"] == "results/data/spare.safetensors"
     assert step.spec["auxiliary"]["name"] == "spared"
     assert step.spec["auxiliary"]["augmentation"] == {"pad": 0, "flip": False}
+    other = trained(plan, "partial")  # it does not use it, so it does not wait for it
+    assert (other.spec["auxiliary"], "auxiliary" in other.inputs) == (None, False)
     assert trained(planned(), "at").spec["auxiliary"] is None
+
+
+def test_a_method_that_needs_an_auxiliary_data_set_without_a_stand_in_is_an_error_of_the_plan(planned):
+    change = {"methods": {"at": {"uses_auxiliary": True}}}
+    datasets = {"datasets": {"imagenet": {**toy_config.VIEW, "title": "I", "classes": [0, 1]}}}
+    with pytest.raises(ConfigError, match="'at' needs an auxiliary data set"):
+        planned(paper=paper(experiment={"auxiliary": "imagenet"}), methods=change, datasets=datasets)
 
 
 def test_a_data_set_with_names_gives_a_text_for_each_class(planned):
@@ -677,6 +688,12 @@ def test_a_scales_pretraining_may_go_on_from_published_weights(elsewhere):
     assert plan.runs[0].step.inputs["initial"] == further.outputs["checkpoint"]
 
 
+def test_one_name_for_weights_and_a_pretraining_is_an_error(elsewhere):
+    scale = {"pretraining": {"robust": pretraining()}, "stand_ins": {"datasets": {"pictures": "pictures"}}}
+    with pytest.raises(ConfigError, match="'robust' is both published weights and a pre-training"):
+        elsewhere(scale=scale)
+
+
 def test_names_that_come_with_the_data_leave_a_template_in_the_specification(elsewhere):
     assert elsewhere().runs[0].step.spec["dataset"]["prompts"] == {"template": "a {}"}
 
@@ -719,6 +736,14 @@ def test_an_experiment_may_set_values_of_a_method_and_the_scale_after_it(planned
     scale = {"papers": {"toy": {"overrides": {"at": {"recipe": {"epochs": 1}}}}}}
     recipes = [run.step.spec["recipe"] for run in planned(paper=change, scale=scale).runs if run.method == "at"]
     assert {(recipe["lr"], recipe["epochs"]) for recipe in recipes} == {(0.5, 1)}
+
+
+def test_a_table_shows_the_columns_that_a_scale_measures(planned):
+    """A scale with fewer attacks once left the table a column without a title, and the report failed."""
+    columns = {name: {"columns": ["clean", "pgd2", "fgsm"]} for name in toy_config.files()["papers/toy"]["tables"]}
+    (table,) = planned(paper={"tables": columns}).of_kind("table")
+    assert table.spec["table"]["columns"] == ["clean", "fgsm"]
+    assert {"clean", "fgsm"} <= set(table.spec["attacks"])
 
 
 def test_a_table_none_of_whose_columns_was_measured_is_left_out(planned):

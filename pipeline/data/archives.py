@@ -60,13 +60,15 @@ def read(
     """Yield (name, content) of each regular file, or of the `wanted` ones, in the archive's order.
 
     One member is in memory at a time, and reading stops when all wanted ones were seen. Raises IntegrityError for an
-    archive that is cut off or damaged, holds a name that leads out of a folder or a member of more than `limit_bytes`,
-    or does not hold a wanted name (as a regular file).
+    archive that is cut off or damaged, holds a name that leads out of a folder, does not hold a wanted name (as a
+    regular file), or has more than `limit_bytes` in one that is read; what is passed over may be of any size.
     """
     left = None if wanted is None else set(wanted)
     with _opened(path) as stream:
-        for member in _members(stream, path, limit_bytes=limit_bytes):
+        for member in _members(stream, path, limit_bytes=None):
             if left is None or member.name in left:
+                if member.size > limit_bytes:
+                    raise _too_large(path, member, limit_bytes)
                 yield member.name, _content(member)
             if left is not None:
                 left.discard(member.name)
@@ -184,8 +186,12 @@ def _members(stream: IO[bytes], where: object, *, limit_bytes: int | None) -> It
         raise _damaged(where, f"it is no tar and no zip: it begins with {start[:16]!r}")
     for member in found:
         if limit_bytes is not None and member.size > limit_bytes:
-            raise _hostile(where, member.name, f"has {member.size} bytes, more than the limit of {limit_bytes}")
+            raise _too_large(where, member, limit_bytes)
         yield member
+
+
+def _too_large(where: object, member: _Member, limit_bytes: int) -> IntegrityError:
+    return _hostile(where, member.name, f"has {member.size} bytes, more than the limit of {limit_bytes}")
 
 
 class _Blocks:

@@ -30,18 +30,21 @@ def load(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
     Labels count the WordNet ids in their order, as everyone's class folders do; not as the devkit's numbers. A class's
     name is the first of those that the devkit has for it.
     """
-    words, truth = _devkit(files["devkit"])
+    words, by_number, truth = _devkit(files["devkit"])
     label = Classes(sorted(words), where=files["devkit"])
     names = [wording(words[wnid].split(",")[0]) for wnid in label]
-    labels = {f"ILSVRC2012_val_{number:08d}.JPEG": label[wnid] for number, wnid in enumerate(truth, start=1)}
+    labels = {
+        f"ILSVRC2012_val_{number:08d}.JPEG": label[wnid]
+        for number, wnid in enumerate((by_number[line] for line in truth), start=1)
+    }
     parts = {"test": pictures(Flat(files["validation"]), Listing(labels), source)}
     if "train" in files:
         parts = {"train": _training(files["train"], label, source), **parts}
     return _joined(parts, names)
 
 
-def _devkit(path: Path) -> tuple[dict[str, str], list[str]]:
-    """Return the words of each WordNet id, and the id of each validation image."""
+def _devkit(path: Path) -> tuple[dict[str, str], dict[int, str], list[int]]:
+    """Return the words of each WordNet id, the id that each number stands for, and each validation image's number."""
     meta, truth = contents(path, f"{_DEVKIT}/meta.mat", f"{_DEVKIT}/ILSVRC2012_validation_ground_truth.txt")
     (synsets,) = variables(meta, "synsets", where=path)
     fields = ("ILSVRC2012_ID", "WNID", "words", "num_children")
@@ -50,7 +53,7 @@ def _devkit(path: Path) -> tuple[dict[str, str], list[str]]:
     # Synsets with children are no classes of the challenge.
     leaves = [tuple(synset[field] for field in fields) for synset in synsets if int(synset["num_children"]) == 0]
     by_number = {int(number): str(wnid) for number, wnid, _, _ in leaves}
-    return {str(wnid): str(words) for _, wnid, words, _ in leaves}, [by_number[int(line)] for line in truth.split()]
+    return {str(wnid): str(words) for _, wnid, words, _ in leaves}, by_number, [int(line) for line in truth.split()]
 
 
 def _training(path: Path, label: Mapping[str, int], source: Mapping[str, Any]) -> Decoded:
@@ -76,17 +79,31 @@ def _joined(parts: Mapping[str, Decoded], names: list[str] | None) -> Decoded:
 def downsampled(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
     """Return ImageNet at (3, 32, 32): role `train` as group train, role `validation` as group test.
 
-    Each is an archive of `.npz` files with `data` (n, 3072) uint8, by plane and row, and `labels` from 1, in an order
-    of classes of their own. The files are read twice, the labels first; one of them at a time is in memory.
+    Each is an archive of `.npz` files with `data` (n, 3072) uint8, by plane and row, and `labels` that are the numbers
+    of the devkit (ILSVRC2012_ID, role `devkit`). They become places among the sorted WordNet ids, as in `load`: what
+    every head that was trained on ImageNet means by them. The files are read twice, the labels first; one of them at a
+    time is in memory.
     """
+    words, by_number, _ = _devkit(files["devkit"])
+    label = Classes(sorted(words), where=files["devkit"])
+    place = np.full(max(by_number) + 1, -1, dtype=np.int64)
+    for number, wnid in by_number.items():
+        place[number] = label[wnid]
     parts = {}
     for group, role in (("train", "train"), ("test", "validation")):
         path = files[role]
         batches = sorted((name for name in members(path) if name.endswith(".npz")), key=lambda name: (len(name), name))
         if not batches:
             raise IntegrityError("the archive holds no arrays", where=path, expected="files that end in .npz")
-        labels = np.concatenate([_batch(path, name, "labels").reshape(-1) for name in batches])
-        parts[group] = Decoded(labels.astype(np.int64) - 1, _pixels(path, batches))
+        numbers = np.concatenate([_batch(path, name, "labels").reshape(-1) for name in batches]).astype(np.int64)
+        if numbers.min() < 0 or numbers.max() >= len(place) or (place[numbers] < 0).any():
+            raise IntegrityError(
+                "a label is no number of the devkit",
+                where=path,
+                expected=f"1 to {max(by_number)}",
+                observed=f"{numbers.min()} to {numbers.max()}",
+            )
+        parts[group] = Decoded(place[numbers], _pixels(path, batches))
     return _joined(parts, None)
 
 

@@ -104,6 +104,10 @@ class Part:
         self.path.unlink(missing_ok=True)
         write_checked(self._about, json.dumps(about).encode())
 
+    def learn(self, about: dict[str, Any]) -> None:
+        """Keep the bytes and replace what is known of them."""
+        write_checked(self._about, json.dumps(about).encode())
+
     def remove(self) -> None:
         """Forget everything."""
         self.path.unlink(missing_ok=True)
@@ -212,6 +216,8 @@ class Transfer:
         if changed:
             self.part.remove()
             raise Interrupted(f"the server continues another file than the one begun ({sent}); starting over")
+        if total.isdigit():  # the first answer may not have told
+            self.part.learn({**about, "total": int(total)})
         self._say(f"{self.url}: resumed at {offset / 1e6:.1f} MB")
         return offset
 

@@ -107,7 +107,7 @@ def status_error(answer: http.client.HTTPResponse) -> Refused | Interrupted:
     if answer.status not in _TRANSIENT:
         return Refused(told)
     asked = answer.headers.get("Retry-After", "")
-    return Interrupted(told, wait_s=float(asked) if asked.isdigit() else 0.0)
+    return Interrupted(told, wait_s=float(asked) if asked.isascii() and asked.isdigit() else 0.0)
 
 
 def validator_of(answer: http.client.HTTPResponse) -> str | None:
@@ -119,7 +119,7 @@ def validator_of(answer: http.client.HTTPResponse) -> str | None:
 def length_of(answer: http.client.HTTPResponse) -> int | None:
     """Return how many bytes the answer says that it has."""
     length = answer.headers.get("Content-Length", "")
-    return int(length) if length.isdigit() else None
+    return int(length) if length.isascii() and length.isdigit() else None
 
 
 def page_error(answer: http.client.HTTPResponse, head: bytes) -> Refused | None:

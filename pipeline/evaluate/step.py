@@ -7,6 +7,7 @@ a file in the step's scratch folder, so a killed job loses at most the piece it 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -81,7 +82,10 @@ class Evaluator:
         model, self.classes = evaluated_model(spec, context.inputs, prompts=class_texts(spec["prompts"], split))
         self.model: Classifier = model.to(device).eval().requires_grad_(False)
         self.threat = ThreatModel.of(spec["threat"])
-        self.images, self.indices = Images.of(split, device), split.indices
+        # Only the images that are attacked: a split may be hundreds of times as large.
+        self.first, last = spec["images"]
+        part = replace(split, labels=split.labels[self.first : last], indices=split.indices[self.first : last])
+        self.images, self.indices = Images.of(part, device), part.indices
 
     def shards(self) -> Iterator[tuple[int, int]]:
         """Yield (start, end) positions within the split."""
@@ -107,9 +111,13 @@ class Evaluator:
             progress.update(number + 1, f"{attack['name']} {100 * correct:.1f} % on this shard")
         write_ledger(self.context.outputs["ledger"], tables, checks=checks)
 
+    def _held(self, shard: tuple[int, int]) -> slice:
+        """Return where positions of the split are among the images that are held."""
+        return slice(shard[0] - self.first, shard[1] - self.first)
+
     def _model_checks(self) -> dict[str, float]:
         first, last = self.spec["images"]
-        x, y = self.images.take(slice(first, min(last, first + 64)))
+        x, y = self.images.take(self._held((first, min(last, first + 64))))
         return model_checks(self.model, x, y, threat=self.threat)
 
     def _piece(self, attack: dict[str, Any], shard: tuple[int, int]) -> tuple[pa.Table, dict[str, float]]:
@@ -120,7 +128,7 @@ class Evaluator:
             return stored
         if path.exists():
             self.context.say(f"the stored piece {path.name} is damaged; it is made again")
-        x, y = self.images.take(slice(*shard))
+        x, y = self.images.take(self._held(shard))
         if attack["algorithm"] == "autoattack":
             outcome, found = self._autoattack(attack, shard, x, y)
         else:
@@ -140,7 +148,7 @@ class Evaluator:
     ) -> Outcome:  # fmt: skip
         return Outcome(
             attack=attack["name"],
-            image=self.indices[slice(*shard)].astype(np.int32),
+            image=self.indices[self._held(shard)].astype(np.int32),
             label=y.cpu().numpy().astype(np.int16),
             prediction=prediction.cpu().numpy().astype(np.int16),
             distance=distance.cpu().numpy(),

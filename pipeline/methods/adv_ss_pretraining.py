@@ -159,6 +159,11 @@ class EnsemblePretraining(Method):
         inputs, targets = zip(*(task.pretext(x, y, generator=generator) for task in tasks), strict=True)
         return torch.stack(inputs, dim=1), torch.cat([target.reshape(len(x), -1) for target in targets], dim=1)
 
+    def score(self, correct: Tensor) -> Tensor:
+        """Return the mean of the three tasks, each with equal weight: (n, T + 2), of which T cells are Selfie's."""
+        right = correct.double()
+        return torch.stack([right[:, :-2].mean(dim=1), right[:, -2], right[:, -1]], dim=1).mean(dim=1)
+
     def perturb(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
         """PGD on each input's own loss and the gradients' diversity, from uniform starts, in evaluation mode."""
 

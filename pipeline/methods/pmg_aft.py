@@ -25,7 +25,8 @@ from torch import Tensor
 
 from pipeline.attacks.crafting import maximise_cross_entropy
 from pipeline.attacks.objectives import cross_entropy, kl_divergence
-from pipeline.attacks.pgd import Budget
+from pipeline.attacks.pgd import Budget, evaluating
+from pipeline.attacks.pmg_aft import pgd_autocast
 from pipeline.errors import ConfigError
 from pipeline.methods.protocol import Loss, Method, Start
 from pipeline.models.classifier import Classifier
@@ -40,6 +41,8 @@ class PmgAft(Method):
     general_from: whose probabilities weight L_general: "teacher" is KL(P_0 || P), "student" is KL(P || P_0).
     clean_from: the same for L_clean: "clean" is KL(P(x) || P(x_a)), "adversarial" is KL(P(x_a) || P(x)).
     kl_reduction: over the images of a batch; with "sum", as released, alpha and beta grow with its size.
+    attack: "summed" is PGD on the images' own losses; "mean_float16" the batch's mean loss under float16 autocast, as
+        released, of whose gradients many are rounded to zero.
     """
 
     alpha: float
@@ -47,12 +50,14 @@ class PmgAft(Method):
     general_from: Literal["teacher", "student"]
     clean_from: Literal["clean", "adversarial"]
     kl_reduction: Literal["mean", "sum"]
+    attack: Literal["summed", "mean_float16"] = "summed"
 
     def __post_init__(self) -> None:
         for name, allowed in (
             ("general_from", ("teacher", "student")),
             ("clean_from", ("clean", "adversarial")),
             ("kl_reduction", ("mean", "sum")),
+            ("attack", ("summed", "mean_float16")),
         ):
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} must be one of {allowed}, not {getattr(self, name)!r}")
@@ -63,6 +68,17 @@ class PmgAft(Method):
 
     def perturb(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
         """PGD on the cross-entropy of the model in training alone, from a uniform start."""
+        if self.attack == "mean_float16":
+            with evaluating(model):
+                return pgd_autocast(
+                    model,
+                    x,
+                    y,
+                    threat=budget.threat,
+                    generator=generator,
+                    steps=budget.steps,
+                    step_over_eps=str(budget.step_over_eps),
+                )
         return maximise_cross_entropy(model, x, y, budget=budget, generator=generator)
 
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:

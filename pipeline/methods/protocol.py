@@ -94,6 +94,10 @@ class Method(Protocol):
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
         """Return the loss on clean images x, adversarial images x_adv (n, C, H, W) and labels y (n,)."""
 
+    def score(self, correct: Tensor) -> Tensor:
+        """Return how right the model is on each image, (n,) in [0, 1], from which predictions are right, (n, ...)."""
+        return correct.double().flatten(1).mean(dim=1) if correct.ndim > 1 else correct.double()
+
     def export(self, model: Classifier) -> Classifier:
         """Return the model used at test time; it may be changed in place."""
         return model
@@ -127,6 +131,10 @@ class Tuned(Method):
     def pretext(self, x: Tensor, y: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """As the objective."""
         return self.objective.pretext(x, y, generator=generator)
+
+    def score(self, correct: Tensor) -> Tensor:
+        """As the objective."""
+        return self.objective.score(correct)
 
     def begin(self, model: Classifier, *, generator: torch.Generator) -> None:
         """As the objective."""

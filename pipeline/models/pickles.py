@@ -16,7 +16,7 @@ import types
 import zipfile
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,20 +92,48 @@ def _parameter(data: Any, *_: Any) -> Any:
     return data
 
 
+class _Called:
+    """A function that a pickle may call and cannot change: the opcode BUILD would set attributes of a bare one."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments)
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("a pickle tries to change a function")
+
+
 KNOWN = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch", "Size"): torch.Size,
-    ("torch._utils", "_rebuild_tensor"): _rebuild,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild,
-    ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("torch._utils", "_rebuild_tensor"): _Called(_rebuild),
+    ("torch._utils", "_rebuild_tensor_v2"): _Called(_rebuild),
+    ("torch._utils", "_rebuild_parameter"): _Called(_parameter),
     **{("torch", name): dtype for name, dtype in DTYPES.items()},
 }
 """All that a pickle can reach. Nothing is ever imported for it."""
 
 
 class _Unpickler(pickle.Unpickler):
+    def __setattr__(self, name: str, value: Any) -> None:
+        # torch brings its own reader of persistent ids, which for the id "module" compares and writes source files.
+        super().__setattr__(name, _storages_only(value) if name == "persistent_load" else value)
+
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         return KNOWN.get((module_name, global_name)) or Inert()
+
+
+def _storages_only(load: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def loaded(saved: Any) -> Any:
+        if not (isinstance(saved, tuple) and saved and saved[0] in ("storage", b"storage")):
+            raise pickle.UnpicklingError("a pickle names something outside of it that is no storage")
+        return load(saved)
+
+    return loaded
 
 
 def _load(file: Any, **_: Any) -> Any:

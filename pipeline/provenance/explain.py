@@ -154,6 +154,8 @@ class _Explainer:
         step, path = evaluation.step, evaluation.step.outputs["ledger"]
         recorded = read_record(step.record).values["outputs"]["ledger"]["sha256"]
         self.say(f"Image by image: {path} ({_verified(path, recorded)}).", depth=1)
+        if evaluation.elsewhere:
+            self._data(step.inputs["data"], depth=2)
         outcome = read_ledger(Path(path))[attack]
         broken = Counter(name for name in outcome.broken_by.tolist() if name)
         if broken:
@@ -198,8 +200,9 @@ class _Explainer:
             assert producer is not None, "the plan makes every input"
             self.say("Its initial weights:", depth=depth)
             self._training(producer, depth=depth + 1)
-        if not origins:
-            self._data(step, depth=depth)
+        for role in ("data", "auxiliary"):
+            if role in step.inputs:
+                self._data(step.inputs[role], depth=depth)
 
     def _code(self, values: dict[str, Any], *, depth: int) -> None:
         environment, circumstances, source = values["environment"], values["circumstances"], values["source"]
@@ -213,8 +216,7 @@ class _Explainer:
             depth=depth,
         )
 
-    def _data(self, step: Step, *, depth: int) -> None:
-        path = step.inputs["data"]
+    def _data(self, path: str, *, depth: int) -> None:
         producer = self.plan.producer(path)
         assert producer is not None, "the plan makes every input"
         values = read_record(producer.record).values
@@ -240,7 +242,11 @@ class _Explainer:
                 origins.append(path)
                 continue
             file, came = producer.spec["file"], values["circumstances"].get("came_from", "elsewhere")
-            published = [f"{key.upper()} {file[key]}" for key in ("sha256", "md5") if key in file]
+            published = [
+                f"{key.upper().replace('_PREFIX', ' beginning')} {file[key]}"
+                for key in ("sha256", "md5", "sha256_prefix")
+                if key in file
+            ]
             told = f"published {' and '.join(published)}" if published else "no hash was published"
             origins.append(f"{file['name']} (from {came}; {told}; SHA-256 {observed[:12]}...)")
         return ", ".join(origins)

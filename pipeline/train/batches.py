@@ -61,7 +61,10 @@ class Images:
             return augment(x, pad=augmentation["pad"], flip=augmentation["flip"], draws=draws), y
         pictures = [self._split.picture(int(position)) for position in self._positions(index)]
         crops = random_resized_crops(pictures, shape=self._split.shape, draws=draws, device=self.labels.device)
-        return augment(crops / self.levels, pad=0, flip=augmentation["flip"], draws=draws), self.labels[index]
+        # Weights that sum to one up to rounding can leave white a hair above full.
+        return augment(
+            (crops / self.levels).clamp_(0.0, 1.0), pad=0, flip=augmentation["flip"], draws=draws
+        ), self.labels[index]
 
     @property
     def _split(self) -> Split:
@@ -125,7 +128,7 @@ def random_resized_crops(
         box = np.ascontiguousarray(picture[:, top : top + height, left : left + width])
         pixels = torch.from_numpy(box).to(device).float()[None]
         crops.append(F.interpolate(pixels, tuple(shape[1:]), mode="bilinear", align_corners=False, antialias=True))
-    return torch.cat(crops).clamp_(min=0.0)
+    return torch.cat(crops)
 
 
 def augment(x: Tensor, *, pad: int, flip: bool, draws: torch.Generator) -> Tensor:

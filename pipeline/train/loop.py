@@ -112,10 +112,9 @@ class Trainer:
         if auxiliary is None:
             raise ConfigError(
                 f"the method '{self.spec['method']['name']}' needs an auxiliary data set",
-                next_step="name one under `auxiliary` of the experiment",
+                next_step="name one under `auxiliary` of the experiment, and say `uses_auxiliary: true` of the method",
             )
         chosen = self.method.auxiliary_classes(self.model)
-        augmentation = {**self.spec["auxiliary"]["augmentation"], "pad": 0}
         offset = len(class_labels(self.spec["dataset"]))
         return Companions(
             auxiliary,
@@ -123,7 +122,7 @@ class Trainer:
             offset=offset,
             batch_size=self.recipe["batch_size"],
             seed=self.spec["seed"],
-            augmentation=augmentation,
+            augmentation=self.spec["auxiliary"]["augmentation"],
         )
 
     def run(self) -> list[dict[str, float]]:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from pipeline.attacks.objectives import OBJECTIVES
 from pipeline.attacks.pgd import Budget, evaluating, pgd
@@ -43,6 +44,9 @@ class Monitor:
             draws = generator(self._x.device, seed, "monitored pretext")
             self._x, self._y = method.pretext(self._x, self._y, generator=draws)
 
+    def _score(self, correct: Tensor) -> Tensor:
+        return correct.double() if self._method is None else self._method.score(correct)
+
     def measure(self, model: Classifier, *, batch_size: int = 512) -> dict[str, float]:
         """Return `clean_<split>` and `robust_<split>` in [0, 1] for each split."""
         clean, robust = [], []
@@ -60,12 +64,12 @@ class Monitor:
                     generator=generator(x.device, self._seed, "monitor", start),
                 )
                 with torch.no_grad():
-                    clean.append((model(x).argmax(1) == y).float())
-                    robust.append((model(x_adv).argmax(1) == y).float())
+                    clean.append(self._score(model(x).argmax(1) == y))
+                    robust.append(self._score(model(x_adv).argmax(1) == y))
         found, first = {}, 0
         both = {"clean": torch.cat(clean), "robust": torch.cat(robust)}
         for split, count in self._counts.items():
             for kind, correct in both.items():
-                found[f"{kind}_{split}"] = float(correct[first : first + count].double().mean())
+                found[f"{kind}_{split}"] = float(correct[first : first + count].mean())
             first += count
         return found

@@ -361,3 +361,11 @@ def test_what_is_no_archive_is_told_with_its_first_bytes(stored, data):
     with pytest.raises(IntegrityError, match="cut off or damaged") as error:
         members(stored(data))
     assert "delete it and run snakemake, which fetches it again" in str(error.value)
+
+
+def test_a_large_member_that_is_passed_over_stops_nobody(stored):
+    """STL-10's class names lie behind 2.8 GB of unlabelled images."""
+    path = stored(tar_of({"large": bytes(5000), "small": b"names"}))
+    assert list(read(path, ["small"], limit_bytes=4999)) == [("small", b"names")]
+    with pytest.raises(IntegrityError, match="more than the limit of 4999"):
+        list(read(path, ["large"], limit_bytes=4999))

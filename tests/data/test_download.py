@@ -232,6 +232,16 @@ def test_an_answer_in_chunks_that_ends_early_is_continued(bench, server):
     assert server.asked[1].range == "bytes=50000-"
 
 
+def test_the_length_that_only_a_continued_answer_tells_is_held_against_it(bench, server):
+    """The first answer, in chunks, tells none; a second cut would else pass for the end of a file without a hash."""
+    chunked = {"Transfer-Encoding": "chunked"}
+    begun = Answer(data=b"186a0\r\n" + DATA[:30_000], etag='"a"', headers=chunked, length=-1)
+    cut = Answer(data=DATA, etag='"a"', stop=20_000)
+    bench.fetch(server.script("/a", begun, cut, WHOLE), file=described(bytes=None, sha256=None, md5=None))
+    assert bench.output.read_bytes() == DATA
+    assert "the connection ended after 50000 of 100000 bytes" in " ".join(bench.said)
+
+
 def test_a_stalled_answer_is_noticed_and_continued(bench, server):
     bench.fetch(server.script("/a", Answer(data=DATA, etag='"a"', stall=50_000), WHOLE), timeout_s=0.6)
     assert bench.output.read_bytes() == DATA

@@ -96,24 +96,30 @@ def batch(*labels: int) -> bytes:
     return arrays(data=data, labels=np.array(labels), mean=np.zeros(3072))
 
 
-def downsampled(tmp_path, **changes):
-    train = {f"Imagenet32_train_npz/train_data_batch_{n}.npz": batch(n, n + 1) for n in (10, 1, 2)}
-    validation = {"val_data.npz": batch(5)}
+def downsampled(tmp_path, files, **changes):
+    train = {f"Imagenet32_train_npz/train_data_batch_{n}.npz": batch(*labels) for n, *labels in BATCHES}
+    validation = {"val_data.npz": batch(3)}
     return {
+        "devkit": files["devkit"],
         "train": zipped(tmp_path / "train", {**train, **changes}),
         "validation": zipped(tmp_path / "validation", validation),
     }
 
 
-def test_downsampled_batches_count_as_numbers_do(tmp_path):
-    found = imagenet.downsampled({}, downsampled(tmp_path))
-    assert found.labels.tolist() == [0, 1, 1, 2, 9, 10, 4]  # batch 10 is after batch 2
+BATCHES = [(10, 3, 1), (1, 1, 2), (2, 2, 3)]
+
+
+def test_downsampled_labels_count_the_ids_too_and_not_the_numbers_of_the_devkit(tmp_path, files):
+    """Heads trained on ImageNet are in the order of the ids; number 1 is the kit fox, the 279th id."""
+    found = imagenet.downsampled({}, downsampled(tmp_path, files))
+    # Batch 10 is after batch 2. Of the devkit's numbers 1 is n03, 2 is n01 and 3 is n02.
+    assert found.labels.tolist() == [2, 0, 0, 1, 1, 2, 1]
     assert found.groups["train"].tolist() == [0, 1, 2, 3, 4, 5]
     assert found.groups["test"].tolist() == [6]
     assert found.names is None
     images = list(found.images)
     assert {image.shape for image in images} == {(3, 32, 32)}
-    assert [int(image[0, 0, 0]) for image in images] == [1, 2, 2, 3, 10, 11, 5]
+    assert [int(image[0, 0, 0]) for image in images] == [1, 2, 2, 3, 3, 1, 3]
     assert all(image[1, 0, 1] == 7 for image in images)
 
 
@@ -126,8 +132,15 @@ def test_downsampled_batches_count_as_numbers_do(tmp_path):
     ],
     ids=["no labels", "pickled", "text"],
 )
-def test_downsampled_batches_of_another_form_are_refused(tmp_path, content, message):
+def test_downsampled_batches_of_another_form_are_refused(tmp_path, files, content, message):
     changes = {"Imagenet32_train_npz/train_data_batch_2.npz": content}
     with pytest.raises(IntegrityError, match=message) as error:
-        imagenet.downsampled({}, downsampled(tmp_path, **changes))
+        imagenet.downsampled({}, downsampled(tmp_path, files, **changes))
     assert "train_data_batch_2.npz" in str(error.value)
+
+
+@pytest.mark.parametrize("number", [0, 4, 1001])
+def test_a_label_that_is_no_class_of_the_devkit_is_refused(tmp_path, files, number):
+    changes = {"Imagenet32_train_npz/train_data_batch_2.npz": arrays(labels=np.array([1, number]))}
+    with pytest.raises(IntegrityError, match="a label is no number of the devkit"):
+        imagenet.downsampled({}, downsampled(tmp_path, files, **changes))

@@ -596,3 +596,12 @@ def test_the_terms_are_named_by_task(three):
         *[f"{task}_{kind}" for task in ("selfie", "jigsaw", "rotation") for kind in ("clean", "adversarial")],
         "diversity",
     ]
+
+
+def test_the_ensembles_score_gives_each_task_a_third_however_many_cells_selfie_has():
+    """Counted cell by cell, Selfie's four would outweigh the two other tasks."""
+    method = EnsemblePretraining(
+        clean=0.5, adversarial=0.5, diversity=0.1, attack_diversity=0.1, targets=4, table={}, identity=0.1
+    )
+    right = torch.tensor([[1, 1, 1, 1, 0, 0], [0, 0, 0, 0, 1, 1], [1, 0, 0, 0, 1, 0]]).bool()
+    assert method.score(right).tolist() == pytest.approx([1 / 3, 2 / 3, (0.25 + 1) / 3])

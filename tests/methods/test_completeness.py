@@ -67,6 +67,7 @@ DERIVED = [pytest.param(entry["derivation"], id=name) for name, entry in configu
 @pytest.mark.parametrize(("name", "entry"), TRAINED)
 def test_every_configured_variant_can_be_built(name, entry):
     method = build_method({"name": name, "parameters": {}, **entry})
+    assert method.uses_auxiliary == entry.get("uses_auxiliary", False)  # the planner goes by what the entry says
     for part, built in (
         (entry, getattr(method, "objective", method)),
         (entry.get("tuning", {}), getattr(method, "tuning", None)),

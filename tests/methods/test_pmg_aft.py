@@ -8,6 +8,8 @@ import yaml
 from torch import nn
 
 from pipeline.attacks.crafting import maximise_cross_entropy
+from pipeline.attacks.pgd import evaluating
+from pipeline.attacks.pmg_aft import pgd_autocast
 from pipeline.errors import ConfigError
 from pipeline.files import ROOT
 from pipeline.methods.adversarial_training import AdversarialTraining
@@ -191,3 +193,25 @@ def test_the_released_row_is_the_code_and_the_others_are_not():
 def test_an_unknown_word_is_an_error(changes):
     with pytest.raises(ConfigError, match=next(iter(changes))):
         pmg_aft(**changes)
+
+
+def test_the_released_training_attack_is_the_evaluations_pgd_under_autocast(tiny_model, random_batch):
+    x, y = random_batch(6)
+    method = pmg_aft(kl_reduction="sum", attack="mean_float16")
+    model = method.prepare(tiny_model(lived=True))
+    with torch.no_grad():
+        model.head.weight.mul_(1e-7)  # gradients as small as a lost logit scale makes them: none in float16
+    found = method.perturb(model, x, y, budget=BUDGET, generator=torch.Generator().manual_seed(3))
+    with evaluating(model):
+        wanted = pgd_autocast(
+            model,
+            x,
+            y,
+            threat=BUDGET.threat,
+            generator=torch.Generator().manual_seed(3),
+            steps=BUDGET.steps,
+            step_over_eps=str(BUDGET.step_over_eps),
+        )
+    assert torch.equal(found, wanted)
+    other = pmg_aft().perturb(model, x, y, budget=BUDGET, generator=torch.Generator().manual_seed(3))
+    assert not torch.equal(found, other)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.serialization import MAGIC_NUMBER, PROTOCOL_VERSION
 
 from pipeline.errors import IntegrityError
 from pipeline.models.pickles import Inert, read_pickle, read_torchscript
@@ -128,6 +129,35 @@ def test_no_opcode_of_a_pickle_reaches_a_function(tmp_path, program):
         read_pickle(path)
     assert isinstance(read_pickle(path, inert=True), Inert)
     assert not made.exists()
+
+
+def legacy(path, program: bytes):
+    """Write a file in torch's oldest format around a pickle."""
+    with open(path, "wb") as stream:
+        sizes = {"short": 2, "int": 4, "long": 4}
+        head = {"protocol_version": PROTOCOL_VERSION, "little_endian": True, "type_sizes": sizes}
+        for part in (MAGIC_NUMBER, PROTOCOL_VERSION, head):
+            pickle.dump(part, stream, 2)
+        stream.write(program)
+        pickle.dump([], stream, 2)
+
+
+STRANGER = b"\x80\x02csome\nstranger\n0"  # makes torch refuse the file, so that the inert reader takes over
+FUNCTION = b"ctorch._utils\n_rebuild_tensor_v2\n"
+
+
+def test_no_function_that_a_pickle_may_call_can_be_changed_by_it(tmp_path):
+    legacy(tmp_path / "f", STRANGER + FUNCTION + b"N}X\x0c\x00\x00\x00dump_patches\x88s\x86b.")
+    with pytest.raises(IntegrityError, match="tries to change a function"):
+        read_pickle(tmp_path / "f", inert=True)
+
+
+def test_the_old_formats_source_check_which_writes_files_is_never_reached(tmp_path):
+    """torch compares the source of a persistent id "module" and writes the difference where the class's name says."""
+    source = b"(X\x06\x00\x00\x00module" + FUNCTION + b"X\x01\x00\x00\x00xX\x01\x00\x00\x00ytQ."
+    legacy(tmp_path / "f", STRANGER + source)
+    with pytest.raises(IntegrityError, match="no storage"):
+        read_pickle(tmp_path / "f", inert=True)
 
 
 def test_no_class_can_be_changed_by_a_pickle(tmp_path):

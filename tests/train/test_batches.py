@@ -360,3 +360,13 @@ def test_a_picture_in_which_no_box_fits_gives_its_middle(size, box):
     # 8 % of 3,000 pixels are 240 of at least ratio 3/4: higher than 10 pixels, so nothing ever fits.
     assert found.tolist() == [box] * 50
     assert (area == 130).all()
+
+
+def test_a_white_picture_stays_within_one_when_it_is_resized():
+    white = stored([(37, 53)] * 8, shape=(1, 16, 16))
+    white.pixels[:] = 255
+    x, _ = Images.of(white, torch.device("cpu")).drawn(
+        torch.arange(8), {"random_resized_crop": True, "flip": False}, torch.Generator().manual_seed(0)
+    )
+    assert x.max() <= 1.0
+    torch.testing.assert_close(x, torch.ones_like(x))

@@ -73,7 +73,7 @@ class Drawing(AdversarialTraining):
         return Loss({"weighed": model.weight * F.cross_entropy(model(x_adv), y)})
 
 
-AUXILIARY = {"auxiliary": {"name": "more", "augmentation": {"pad": 1, "flip": True}}}
+AUXILIARY = {"auxiliary": {"name": "more", "augmentation": {"pad": 0, "flip": True}}}
 
 
 SETUPS = {
