@@ -62,12 +62,16 @@ def _largest(values: Tensor) -> float:
 def perturbation_checks(
     model: Callable[[Tensor], Tensor], x_adv: Tensor, x: Tensor, prediction: Tensor, *, threat: ThreatModel
 ) -> dict[str, float]:
-    """Measure what must hold for adversarial images: they lie in the ball and in [0, 1], and score as stated."""
+    """Measure what must hold for adversarial images: they lie in the ball and in [0, 1], and score as stated.
+
+    `over_eps` is relative to a radius above 1, such as those of L1: a norm of thousands of pixels is that exact only.
+    """
+    eps = float(threat.eps)
     distance = threat.distance(x_adv, x)
     with torch.no_grad():
         rescored = model(x_adv).argmax(1)
     return {
-        "over_eps": _largest(distance - float(threat.eps)),
+        "over_eps": _largest(distance - eps) / max(1.0, eps),
         "adversarial_pixels_outside": _largest(torch.maximum(-x_adv, x_adv - 1)),
         "not_a_number": float(x_adv.isnan().sum()),
         "rescored_differently": float((rescored != prediction).sum()),

@@ -200,3 +200,18 @@ def test_the_worst_of_two_shards_is_the_larger_value_of_each_check():
     assert worst(one, two) == worst(two, one) == expected
     assert worst({}, one) == one
     assert one == {"over_eps": 0.5, "not_a_number": 0.0}
+
+
+def test_a_rounding_error_of_a_large_radius_is_no_alarm_and_a_real_excess_is():
+    """An L1 radius of 12 on 3,072 pixels was flagged for four millionths."""
+    threat = ThreatModel("l1", Fraction(12))
+    x = torch.zeros(1, 1, 1, 12)
+
+    def over(excess):
+        x_adv = torch.full_like(x, 1.0)
+        x_adv[..., 0] += excess
+        found = perturbation_checks(lambda z: z.flatten(1), x_adv, x, torch.zeros(1), threat=threat)
+        return found["over_eps"]
+
+    assert over(4e-6) < 1e-6
+    assert over(1e-3) == pytest.approx(1e-3 / 12, rel=0.01)
