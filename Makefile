@@ -7,7 +7,7 @@ SCALE ?= demo
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo report tables audit test lint types unit e2e lock bench-passes rulegraph clean
+.PHONY: help install demo report tables audit test lint types unit e2e lock bench bench-passes clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,6 +57,9 @@ e2e: $(INSTALLED)  ## the small DAG end to end, and fault tests
 
 test: lint types  ## everything: lint, types, and all tests
 	$(BIN)/pytest -n 2 --dist loadscope
+
+bench: $(INSTALLED)  ## our speed beside the textbook's, in one table (QUICK=1: under three minutes); stored in benchmarks/results/
+	$(BIN)/python -m benchmarks.table $(if $(QUICK),--quick)
 
 bench-passes: $(INSTALLED)  ## measure this machine for `robustft plan` (DEVICE=cpu or cuda); stored in benchmarks/passes/
 	$(BIN)/python benchmarks/passes.py --device $(or $(DEVICE),cpu)

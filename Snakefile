@@ -1,5 +1,7 @@
 """robustft: load and validate the configuration, include the rules, name the targets."""
 
+import atexit
+import gc
 import os
 import sys
 from pathlib import Path
@@ -13,6 +15,11 @@ sys.path.insert(0, str(workflow.basedir))
 
 from pipeline.config import Config
 from pipeline.plan import Plan
+
+# A DAG of thousands of jobs is millions of objects that live to the end. Python's collector would look through them
+# again and again, and once more at the end: a fourth of the time of a dry run. The peak of the memory is the same.
+gc.set_threshold(100_000, 20, 100)
+atexit.register(gc.freeze)
 
 CONFIG_FILE = str(Path(workflow.basedir) / "config" / "config.yaml")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import os
 import sys
 import time
@@ -16,9 +18,17 @@ def _config(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
     from pipeline.config import Config
 
     names = [name for given in arguments.papers or [] for name in given.split(",")]
-    if not names and getattr(arguments, "table", None):
-        names = [arguments.table.split("/")[0]]
+    if not names:
+        names = _paper_of(getattr(arguments, "table", None) or getattr(arguments, "id", None) or "")
     return Config(scale=arguments.scale, papers=names or None)
+
+
+def _paper_of(name: str) -> list[str]:
+    """Return the paper that a step's or table's name begins with, which is all that has to be planned for it."""
+    from pipeline.files import ROOT
+
+    paper = name.split("/")[0]
+    return [paper] if (ROOT / "config" / "papers" / f"{paper}.yaml").is_file() else []
 
 
 def _plan(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
@@ -212,6 +222,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 well, 1 failed or findings, 2 something the user can mend."""
+    # The collector would go through every module once more when the process ends: half a second after torch.
+    atexit.register(gc.freeze)
     arguments = parser().parse_args(argv)
     try:
         result: int = arguments.run(arguments)

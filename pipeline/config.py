@@ -154,6 +154,7 @@ class Config:
         defaults = load_document(folder / "config.yaml", "config").values
         self.scale_name: str = scale or defaults["scale"]
         self.scale = load_document(folder / "scales" / f"{self.scale_name}.yaml", "scale").values
+        self.levers: dict[str, bool] = {**defaults["levers"], **self.scale.get("levers", {})}
         catalogue = load_document(folder / "datasets.yaml", "datasets").values
         self.sources: dict[str, Any] = catalogue["sources"]
         self.datasets: dict[str, Any] = catalogue["datasets"]

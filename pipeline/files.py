@@ -8,7 +8,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,25 @@ from pipeline.errors import RobustftError
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout: where `config/`, `pipeline/` and the lock files lie. Results go to the working directory."""
 
-_CHUNK_BYTES = 1 << 20
-
 
 def sha256_file(path: str | Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits, reading it once in pieces."""
-    digest = hashlib.sha256()
     with open(path, "rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_files(paths: Iterable[str]) -> dict[str, str | None]:
+    """Return the SHA-256 of each file by its path, None for one that is missing.
+
+    As many files at a time as there are cores: hashing holds no lock of Python's.
+    """
+    names = list(dict.fromkeys(paths))
+
+    def hashed(name: str) -> str | None:
+        return sha256_file(name) if Path(name).is_file() else None
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return dict(zip(names, pool.map(hashed, names), strict=True))
 
 
 def canonical_json(value: Any) -> str:
@@ -109,8 +119,14 @@ def write_json(path: str | Path, value: Any) -> None:
 
 def read_json(path: str | Path) -> Any:
     """Read a JSON file; a missing or half-written one is an error that names it."""
+    return read_hashed_json(path)[0]
+
+
+def read_hashed_json(path: str | Path) -> tuple[Any, str]:
+    """Return the value of a JSON file and the SHA-256 of the bytes that it was read from; errors as `read_json`."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        data = Path(path).read_bytes()
+        return json.loads(data.decode("utf-8")), hashlib.sha256(data).hexdigest()
     except FileNotFoundError as error:
         raise RobustftError("a file is missing", where=path, next_step="run snakemake to make it") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:

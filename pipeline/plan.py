@@ -193,6 +193,7 @@ class Plan:
                 inputs=inputs,
                 outputs={"data": f"{RESULTS}/data/{source}.safetensors"},
                 implementations=(self.config.sources[source]["loader"],),
+                settings={"threads": self.config.scale["resources"]["data"].get("threads", 1)},
             )
         )
 
@@ -276,6 +277,7 @@ class Plan:
             "seed": values["seed"],
             "device": config.scale["device"],
             "threads": config.scale["threads"],
+            "levers": config.levers,
             "processes": config.scale["processes"],
         }
         folder = f"{RESULTS}/{self.scale}/{id}"
@@ -536,6 +538,7 @@ class Plan:
                 "seed": run.seed,
                 "device": scale["device"],
                 "threads": scale["threads"],
+                "levers": self.config.levers,
             }
             step = self._make(
                 "attack",

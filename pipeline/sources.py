@@ -21,6 +21,7 @@ def module_of(implementation: str) -> str:
     return implementation.split(":")[0]
 
 
+@functools.cache
 def _file_of(module: str) -> Path | None:
     base = ROOT.joinpath(*module.split("."))
     for candidate in (base.with_suffix(".py"), base / "__init__.py"):

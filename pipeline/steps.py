@@ -131,14 +131,21 @@ class Bundle:
 
 def implementations(tree: Any) -> tuple[str, ...]:
     """Return every `module:name` under a key `implementation` or `through` of a specification, each once."""
-    found: list[str] = []
+    found: dict[str, None] = {}
+    _gather(tree, found)
+    return tuple(found)
+
+
+def _gather(tree: Any, found: dict[str, None]) -> None:
+    """Note what `implementations` returns. It sees every specification, so it calls itself for containers alone."""
     if isinstance(tree, dict):
         for key, value in tree.items():
-            if key in ("implementation", "through") and isinstance(value, str) and ":" in value:
-                found.append(value)
-            else:
-                found += implementations(value)
+            if isinstance(value, str):
+                if key in ("implementation", "through") and ":" in value:
+                    found[value] = None
+            elif isinstance(value, dict | list):
+                _gather(value, found)
     elif isinstance(tree, list):
         for value in tree:
-            found += implementations(value)
-    return tuple(dict.fromkeys(found))
+            if isinstance(value, dict | list):
+                _gather(value, found)

@@ -15,6 +15,19 @@ import yaml
 from pipeline.config import Config, merged
 from pipeline.files import ROOT
 
+LEVERS = dict.fromkeys(
+    (
+        "input_gradients",
+        "folded_batch_norm",
+        "channels_last",
+        "needed_tokens",
+        "one_pass",
+        "settled_images",
+        "fused_optimizer",
+    ),
+    True,
+)
+
 RECIPE = {
     "epochs": 2,
     "batch_size": 8,
@@ -27,7 +40,6 @@ RECIPE = {
     "milestones": [],
     "gamma": 0.1,
     "precision": "float32",
-    "channels_last": False,
     "compile": False,
     "selection": "best_validation",
 }
@@ -78,7 +90,7 @@ def files() -> dict[str, Any]:
     digits = yaml.safe_load((ROOT / "config" / "datasets.yaml").read_text(encoding="utf-8"))["sources"]["digits"]
     pgd = {"title": "P", "algorithm": "pgd", "objective": "cross_entropy", "start": "none", "through": "exported_model"}
     return {
-        "config": {"scale": "small", "papers": "all"},
+        "config": {"scale": "small", "papers": "all", "levers": LEVERS},
         "images": yaml.safe_load((ROOT / "config" / "images.yaml").read_text(encoding="utf-8")),
         "datasets": {
             "sources": {"digits": digits, "spare": {**digits, "title": "A source that nothing needs"}},

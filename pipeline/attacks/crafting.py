@@ -1,12 +1,13 @@
 """How training makes its adversarial images: the inner problems of adversarial training.
 
 All differentiate with respect to the images only, with the model in evaluation mode (running statistics in batch
-norm), and leave its modes, statistics and gradients as they were.
+norm), and leave its modes, statistics and gradients as they were. How they do it for less: pipeline/levers.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -14,8 +15,33 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from pipeline.attacks.folding import folded_batch_norm
 from pipeline.attacks.objectives import cross_entropy, kl_divergence
 from pipeline.attacks.pgd import Budget, Start, evaluating, pgd
+from pipeline.levers import Levered, Levers
+
+
+@contextlib.contextmanager
+def under_attack(model: nn.Module, x: Tensor) -> Iterator[list[nn.Parameter]]:
+    """Put the model in evaluation mode and make passes and input gradients cheap, as its levers say, for images x.
+
+    Yields the weights whose gradients an attack computes and throws away: none, unless a lever is off. Afterwards
+    modes and `requires_grad` are as before.
+    """
+    levers = next((module.levers for module in model.modules() if isinstance(module, Levered)), Levers())
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    idle = learning if levers.input_gradients else []
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(evaluating(model))
+        if levers.input_gradients and levers.folded_batch_norm:
+            stack.enter_context(folded_batch_norm(model, x))
+        for parameter in idle:
+            parameter.requires_grad_(False)
+        try:
+            yield [] if levers.input_gradients else learning
+        finally:
+            for parameter in idle:
+                parameter.requires_grad_(True)
 
 
 def maximise_cross_entropy(
@@ -30,9 +56,16 @@ def maximise_cross_entropy(
 ) -> Tensor:
     """Return argmax over the ball of CE(f(x'), y), by PGD from a uniform start (Madry et al., ICLR 2018)."""
     objective = partial(cross_entropy, y=y)
-    with evaluating(model):
+    with under_attack(model, x) as wasted:
         return pgd(
-            model, x, budget=budget, objective=objective, start=start, generator=generator, before_step=before_step
+            model,
+            x,
+            budget=budget,
+            objective=objective,
+            start=start,
+            generator=generator,
+            before_step=before_step,
+            wasted=wasted,
         )
 
 
@@ -54,16 +87,17 @@ def noisy_step(
     threat = budget.threat
     wider = replace(threat, eps=threat.eps * Fraction(str(noise_over_eps)))
     noisy = (x + wider.uniform(x, generator)).clamp(0, 1).requires_grad_()
-    with evaluating(model), torch.enable_grad():
-        (gradient,) = torch.autograd.grad(cross_entropy(model(noisy), y).sum(), noisy)
+    with under_attack(model, x) as wasted, torch.enable_grad():
+        value = cross_entropy(model(noisy), y).sum()
+        gradient = torch.autograd.grad(value, (noisy, *wasted), allow_unused=bool(wasted))[0]
     step = step_over_eps * float(threat.eps)
     return (noisy + step * threat.ascend(gradient)).clamp(0, 1).detach()
 
 
 def maximise_kl(model: nn.Module, x: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
     """Return argmax over the ball of KL(f(x) || f(x')), by PGD from a Gaussian start (Zhang et al., ICML 2019)."""
-    with evaluating(model):
+    with under_attack(model, x) as wasted:
         with torch.no_grad():
             clean = model(x)
         objective = partial(kl_divergence, clean)
-        return pgd(model, x, budget=budget, objective=objective, start="gaussian", generator=generator)
+        return pgd(model, x, budget=budget, objective=objective, start="gaussian", generator=generator, wasted=wasted)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.data.archives import read
 from pipeline.data.decoded import Decoded
 from pipeline.data.listing import contents, rows, wording
 from pipeline.errors import IntegrityError
@@ -37,23 +38,36 @@ def cifar100(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
 
 
 def _binary(path: Path, train: Sequence[str], test: str, *, names: Sequence[str], labels: int) -> Decoded:
-    """Read records of `labels` bytes of labels, the last of which counts, and 3072 of pixels, by plane and row."""
-    width = labels + _PIXELS
-    batches = []
-    for name, data in zip((*train, test), contents(path, *train, test), strict=True):
-        if len(data) % width:
-            raise IntegrityError(
-                f"{name} does not hold whole images", where=path, expected=f"n times {width} bytes", observed=len(data)
-            )
-        batches.append(np.frombuffer(data, dtype=np.uint8).reshape(-1, width))
-    found = np.concatenate([batch[:, labels - 1] for batch in batches]).astype(np.int64)
-    first = len(found) - len(batches[-1])
+    """Read records of `labels` bytes of labels, the last of which counts, and 3072 of pixels, by plane and row.
+
+    The files are read twice, the labels first; one of them at a time is in memory.
+    """
+    width, files = labels + _PIXELS, (*train, test)
+    by_file = {
+        name: _records(data, width, path=path, name=name)[:, labels - 1].astype(np.int64)
+        for name, data in read(path, frozenset(files))
+    }
+    found = np.concatenate([by_file[name] for name in files])
+    first = len(found) - len(by_file[test])
     return Decoded(
         labels=found,
-        images=(record[labels:].reshape(3, 32, 32) for batch in batches for record in batch),
+        images=(
+            record[labels:].reshape(3, 32, 32)
+            for name in files
+            for data in contents(path, name)
+            for record in _records(data, width, path=path, name=name)
+        ),
         names=[wording(name) for name in names],
         groups={"train": np.arange(first, dtype=np.int64), "test": np.arange(first, len(found), dtype=np.int64)},
     )
+
+
+def _records(data: bytes, width: int, *, path: Path, name: str) -> np.ndarray:
+    if len(data) % width:
+        raise IntegrityError(
+            f"{name} does not hold whole images", where=path, expected=f"n times {width} bytes", observed=len(data)
+        )
+    return np.frombuffer(data, dtype=np.uint8).reshape(-1, width)
 
 
 def cifar10_c(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
@@ -82,12 +96,16 @@ def _array(path: Path, name: str) -> np.ndarray:
 
 def _corrupted(path: Path, kinds: Sequence[str], *, images: int) -> Iterator[np.ndarray]:
     for kind in kinds:
-        block = _array(path, kind)
-        if block.shape != (images, 32, 32, 3) or block.dtype != np.uint8:
-            raise IntegrityError(
-                f"'{kind}' has another form than the labels ask for",
-                where=path,
-                expected=f"uint8 {(images, 32, 32, 3)}",
-                observed=f"{block.dtype} {block.shape}",
-            )
-        yield from block.transpose(0, 3, 1, 2)
+        yield from _block(path, kind, images=images)  # by no name: else it stayed while the next one is read
+
+
+def _block(path: Path, kind: str, *, images: int) -> np.ndarray:
+    block = _array(path, kind)
+    if block.shape != (images, 32, 32, 3) or block.dtype != np.uint8:
+        raise IntegrityError(
+            f"'{kind}' has another form than the labels ask for",
+            where=path,
+            expected=f"uint8 {(images, 32, 32, 3)}",
+            observed=f"{block.dtype} {block.shape}",
+        )
+    return block.transpose(0, 3, 1, 2)

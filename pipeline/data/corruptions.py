@@ -21,7 +21,7 @@ import numpy as np
 from safetensors import safe_open
 
 from pipeline.data.decoded import Decoded
-from pipeline.data.imagefile import load_split
+from pipeline.data.imagefile import Split, load_split
 from pipeline.errors import ConfigError, RobustftError
 from pipeline.files import sha256_file
 
@@ -74,17 +74,24 @@ def load(source: dict[str, Any], files: Mapping[str, Path]) -> Decoded:
             expected=f"at most {len(split.labels)}",
             observed=count,
         )
-    images = np.rint(split.images[:count] * (255 / split.levels)).astype(np.uint8)
-    blocks = [
-        corrupt(image, kind, severity, seed=_seed(source["draw_seed"], kind, severity, index))
+    _package()  # it is missed here, not in the middle of the work
+    # One by one, and not as functions: the package draws from numpy's global state, which threads would share.
+    images = (
+        corrupt(_clean(split, position), kind, severity, seed=_seed(source["draw_seed"], kind, severity, index))
         for kind in source["corruptions"]
         for severity in SEVERITIES
-        for index, image in zip(split.indices, images, strict=False)
-    ]
+        for position, index in enumerate(split.indices[:count])
+    )
     with safe_open(clean, framework="np") as file:
         labels = file.get_tensor("labels")[split.indices[:count]]
     tiled = np.tile(labels, len(source["corruptions"]) * len(SEVERITIES))
-    return Decoded(labels=tiled, images=blocks, sha256=sha256_file(clean))
+    return Decoded(labels=tiled, images=images, sha256=sha256_file(clean))
+
+
+def _clean(split: Split, position: int) -> np.ndarray:
+    """Return an image of a split (C, H, W) uint8 out of 255."""
+    (image,) = split.take(np.array([position]))
+    return np.rint(image * (255 / split.levels)).astype(np.uint8)
 
 
 def corrupt(image: np.ndarray, kind: str, severity: int, *, seed: int) -> np.ndarray:

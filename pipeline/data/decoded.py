@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
+
+Image = np.ndarray | Callable[[], np.ndarray]
+"""(C, H, W) uint8, or a function that decodes it when it is called, in any thread."""
+
+AHEAD = 2
+"""Images for each thread that may be read and not yet yielded: enough that no thread waits, and no more memory."""
 
 
 @dataclass(frozen=True)
@@ -17,11 +25,37 @@ class Decoded:
 
     labels: np.ndarray
     """(N,) int64."""
-    images: Iterable[np.ndarray]
-    """N arrays (C, H, W) uint8, in the order of the labels; they may be decoded one by one, and are read once."""
+    images: Iterable[Image]
+    """N of them in the order of the labels; they may be read one by one, and are read once."""
     names: Sequence[str] | None = None
     """A name for each label, counted from 0, as a prompt wants it."""
     groups: Mapping[str, np.ndarray] = field(default_factory=dict)
     """The publisher's parts, such as train and test: (n,) int64 positions."""
     sha256: str | None = None
     """Of a file that was read without being among the step's inputs: one that a package ships."""
+
+
+def decoded(images: Iterable[Image], *, threads: int = 1) -> Iterator[np.ndarray]:
+    """Yield the images (C, H, W) uint8 in their order, whatever the threads; few are read before they are asked for.
+
+    Raises what reading or decoding raises, an image's own error in the place of the image.
+    """
+    if threads == 1:
+        yield from (image() if callable(image) else image for image in images)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        ahead: deque[Future[np.ndarray]] = deque()
+        try:
+            for image in images:
+                if not callable(image):  # there is nothing to do for it
+                    yield from (ahead.popleft().result() for _ in range(len(ahead)))
+                    yield image
+                    continue
+                ahead.append(pool.submit(image))
+                if len(ahead) == AHEAD * threads:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()

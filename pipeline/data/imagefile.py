@@ -2,7 +2,7 @@
 
 Tensors: `labels` (N,) int64, `<data set>/<split>` (n,) int64 positions, and last `images` (N, C, H, W) uint8. Images of
 sizes that differ lie one after another in a flat `images`, with `sizes` (N, 3) int32 of each. Pixels are written as
-they come and read through a memory map, so neither side holds more than it is working on.
+they come and read where they lie, so neither side holds more than it is working on.
 Metadata: one JSON text under `robustft`. One key only: the format writes several in an order of its own.
 """
 
@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +28,42 @@ _MOST = 10**15
 """Stands for the number of pixels while it is not known: no file has more, and its digits hold the place."""
 
 
+class StoredPixels:
+    """The tensor `images` (N, ...) uint8 of a file, whose rows are read when they are asked for.
+
+    It is no memory map: what a map has touched counts as this process's memory, which a scheduler may kill it for, and
+    the tables of those pages (2 MB for each GB) stay. Files' own caching serves all processes and is given up first.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with open(path, "rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            entry = json.loads(stream.read(length))["images"]
+        self.shape: tuple[int, ...] = tuple(entry["shape"])
+        self._row_bytes, self._start = math.prod(self.shape[1:]), 8 + length + entry["data_offsets"][0]
+        self._file = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
+
+    def __getitem__(self, index: np.ndarray | np.integer[Any] | slice) -> np.ndarray:
+        """Return the rows at positions (b,), one row, or the rows from `start` to `stop`, as numpy does, in memory."""
+        inner = self.shape[1:]
+        if isinstance(index, np.ndarray):
+            rows = np.empty((len(index), *inner), dtype=np.uint8)
+            for row, place in zip(rows, index.tolist(), strict=True):
+                self._fill(row, place)
+            return rows
+        start, shape = (index.start, (index.stop - index.start, *inner)) if isinstance(index, slice) else (index, inner)
+        found = np.empty(shape, dtype=np.uint8)
+        self._fill(found, int(start))
+        return found
+
+    def _fill(self, rows: np.ndarray, start: int) -> None:
+        if os.preadv(self._file, [rows.data], self._start + start * self._row_bytes) != rows.nbytes:
+            raise IntegrityError(
+                "the data file ends early", expected=f"images {self.shape}", observed=f"not row {start}"
+            )
+
+
 @dataclass(frozen=True)
 class Split:
     """Labels (n,) int64 counted from 0 within the classes, and where their images are.
@@ -37,8 +75,8 @@ class Split:
     levels: int
     indices: np.ndarray
     """(n,) int64 positions of the images in their source: what the ledger calls an image."""
-    pixels: np.ndarray
-    """Of the whole source, mapped from the file: (N, C, H, W) uint8, or flat if sizes differ."""
+    pixels: np.ndarray | StoredPixels
+    """Of the whole source: (N, C, H, W) uint8, or flat if sizes differ."""
     shape: tuple[int, int, int]
     sizes: np.ndarray | None = None
     """(N, 3) int32, C, H and W of each picture of the source; None if all have one shape."""
@@ -60,11 +98,11 @@ class Split:
     def take(self, positions: np.ndarray) -> np.ndarray:
         """Return images (b, C, H, W) uint8 by their positions in the split: of larger pictures the centre."""
         if self.sizes is None:
-            return np.asarray(self.pixels[self.indices[positions]])
+            return self.pixels[self.indices[positions]]
         return np.stack([centre(self.picture(int(position)), self.shape) for position in positions])
 
     def picture(self, position: int) -> np.ndarray:
-        """Return one whole picture (C, H, W) uint8, without copying it."""
+        """Return one whole picture (C, H, W) uint8."""
         index = self.indices[position]
         if self.sizes is None:
             whole: np.ndarray = self.pixels[index]
@@ -142,14 +180,6 @@ def _write_images(stream: BinaryIO, images: Iterable[np.ndarray], sizes: np.ndar
         raise IntegrityError("there are not as many images as labels", expected=len(sizes), observed=count)
 
 
-def _mapped(path: Path) -> np.ndarray:
-    """Return the tensor `images` of a file as a memory map."""
-    with open(path, "rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        entry = json.loads(stream.read(length))["images"]
-    return np.memmap(path, np.uint8, "r", offset=8 + length + entry["data_offsets"][0], shape=tuple(entry["shape"]))
-
-
 def load_split(path: Path, *, dataset: str, split: str) -> Split:
     """Open one split; pixels are read when they are asked for.
 
@@ -161,7 +191,7 @@ def load_split(path: Path, *, dataset: str, split: str) -> Split:
             indices = file.get_tensor(f"{dataset}/{split}")
             labels = file.get_tensor("labels")[indices]
             sizes = file.get_tensor("sizes") if "sizes" in file.keys() else None  # noqa: SIM118 (not a mapping)
-        pixels, view = _mapped(path), about["datasets"][dataset]
+        pixels, view = StoredPixels(path), about["datasets"][dataset]
         number = {label: index for index, label in enumerate(view["classes"])}
         counted = np.array([number[int(label)] for label in labels], dtype=np.int64)
         names = [about["names"][label] for label in view["classes"]] if about.get("names") else None

@@ -121,12 +121,16 @@ def _batch(path: Path, name: str, key: str) -> np.ndarray:
 
 def _pixels(path: Path, batches: list[str]) -> Iterator[np.ndarray]:
     for name in batches:
-        data = _batch(path, name, "data")
-        if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != _PIXELS:
-            raise IntegrityError(
-                "the pixels have another form",
-                where=f"{path}: {name}",
-                expected=f"uint8 (n, {_PIXELS})",
-                observed=f"{data.dtype} {data.shape}",
-            )
-        yield from data.reshape(-1, 3, 32, 32)
+        yield from _images(path, name)  # by no name: else it stayed while the next one is read
+
+
+def _images(path: Path, name: str) -> np.ndarray:
+    data = _batch(path, name, "data")
+    if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != _PIXELS:
+        raise IntegrityError(
+            "the pixels have another form",
+            where=f"{path}: {name}",
+            expected=f"uint8 (n, {_PIXELS})",
+            observed=f"{data.dtype} {data.shape}",
+        )
+    return data.reshape(-1, 3, 32, 32)

@@ -1,21 +1,21 @@
 """From a list of which archive members are pictures of what to the images of a source.
 
 Pictures keep the order in which they lie in their archive, whatever order the publisher's lists have: so an archive is
-read from front to back, once for the names and once for the pictures, and one picture at a time is in memory.
+read from front to back, once for the names and once for the pictures, and a few pictures at a time are in memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from pipeline.data.archives import members, nested, nested_members, read
-from pipeline.data.decoded import Decoded
+from pipeline.data.decoded import Decoded, Image
 from pipeline.data.pictures import decode
 from pipeline.errors import IntegrityError
 
@@ -114,7 +114,7 @@ def pictures(archive: Archive, listing: Listing, source: Mapping[str, Any]) -> D
         )
     return Decoded(
         labels=np.array([listing.labels[name] for name in order], dtype=np.int64),
-        images=_decoded(archive, order, source.get("geometry")),
+        images=_undecoded(archive, order, listing.labels.keys(), source.get("geometry")),
         names=listing.names,
         groups={group: positions(order, of) for group, of in listing.groups.items()},
     )
@@ -126,12 +126,14 @@ def positions(order: Sequence[str], wanted: Collection[str]) -> np.ndarray:
     return np.array([place for place, name in enumerate(order) if name in among], dtype=np.int64)
 
 
-def _decoded(archive: Archive, order: Sequence[str], geometry: Mapping[str, Any] | None) -> Iterator[np.ndarray]:
+def _undecoded(
+    archive: Archive, order: Sequence[str], wanted: Collection[str], geometry: Mapping[str, Any] | None
+) -> Iterator[Image]:
     count = 0
-    for count, (name, data) in enumerate(archive.read(frozenset(order)), start=1):
+    for count, (name, data) in enumerate(archive.read(wanted), start=1):
         if name != order[count - 1]:
             raise IntegrityError("an archive was read in another order", where=archive.path, observed=name)
-        yield decode(data, where=f"{archive.path}: {name}", geometry=geometry)
+        yield partial(decode, data, where=f"{archive.path}: {name}", geometry=geometry)
     if count != len(order):
         raise IntegrityError("an archive ended early", where=archive.path, expected=len(order), observed=count)
 

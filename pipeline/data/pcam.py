@@ -7,13 +7,14 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+import PIL.Image
 
-from pipeline.data.decoded import Decoded
+from pipeline.data.decoded import Decoded, Image
 from pipeline.data.pictures import fit
 from pipeline.errors import IntegrityError, RobustftError
 
@@ -28,12 +29,16 @@ def load(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
     return Decoded(labels=found, images=_images(files["images"], source.get("geometry", {}), count=len(found)))
 
 
-def _images(path: Path, geometry: Mapping[str, Any], *, count: int) -> Iterator[np.ndarray]:
+def _images(path: Path, geometry: Mapping[str, Any], *, count: int) -> Iterator[Image]:
     with _dataset(path, "x") as patches:
         if len(patches) != count:
             raise IntegrityError("not every patch has a label", where=path, expected=count, observed=len(patches))
         for patch in patches:
-            yield fit(Image.fromarray(patch).convert("RGB"), geometry)
+            yield partial(_fitted, patch, geometry)
+
+
+def _fitted(patch: np.ndarray, geometry: Mapping[str, Any]) -> np.ndarray:
+    return fit(PIL.Image.fromarray(patch).convert("RGB"), geometry)
 
 
 @contextmanager

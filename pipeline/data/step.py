@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from pipeline.context import Context, Progress
-from pipeline.data.decoded import Decoded
+from pipeline.data.decoded import Decoded, decoded
 from pipeline.data.imagefile import save
 from pipeline.data.splits import WHERE, block_indices, class_labels, view_indices
 from pipeline.errors import IntegrityError
 
 
 def decode(spec: dict[str, Any], context: Context) -> None:
-    """Load the source, check it, fix the splits of all its data sets, write one file."""
+    """Load the source, check it, fix the splits of all its data sets, write one file.
+
+    Pictures are decoded in `threads` of the settings, but not in more than this process has cores; nothing else
+    depends on it.
+    """
     source, datasets = spec["source"], spec["datasets"]
     module, name = source["loader"].split(":")
     found: Decoded = getattr(importlib.import_module(module), name)(source, context.inputs)
@@ -57,9 +62,15 @@ def decode(spec: dict[str, Any], context: Context) -> None:
 def _watched(found: Decoded, context: Context) -> Iterator[np.ndarray]:
     """Yield the images and say how far they are."""
     progress = Progress(context, total=len(found.labels), unit="image")
-    for number, image in enumerate(found.images, start=1):
+    threads = min(context.settings.get("threads", 1), _cores())
+    for number, image in enumerate(decoded(found.images, threads=threads), start=1):
         progress.update(number)
         yield image
+
+
+def _cores() -> int:
+    """Return how many cores this process may use; a cluster may give a job fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _parts(source: dict[str, Any], view: dict[str, Any], found: Decoded) -> dict[str, np.ndarray]:

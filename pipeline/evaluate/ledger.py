@@ -99,7 +99,7 @@ def read_piece(path: Path) -> tuple[pa.Table, dict[str, float]] | None:
     data = read_checked(path)
     if data is None:
         return None
-    table = pq.read_table(pa.BufferReader(data))
+    table = _rows(pa.BufferReader(data))
     return table, json.loads(table.schema.metadata[b"robustft"])
 
 
@@ -120,11 +120,48 @@ def _damage_named(path: Path) -> Iterator[None]:
 def read_table(path: Path) -> pa.Table:
     """Return the rows as they are. Raises IntegrityError for a damaged or foreign file."""
     with _damage_named(path):
-        table = pq.read_table(path, memory_map=False)
-        ours, names = table.schema.remove_metadata().equals(SCHEMA), table.schema.names
-    if not ours:
-        raise IntegrityError("the file is not a ledger", where=path, expected=SCHEMA.names, observed=names)
+        table = _rows(path)
+    _be_ledger(table.schema, path)
     return table
+
+
+def _rows(source: Path | pa.BufferReader) -> pa.Table:
+    """Return the rows of one file, by one thread: ledgers are small.
+
+    `pq.read_table`, which reads folders of files too, imports pandas and takes three times as long.
+    """
+    with pq.ParquetFile(source, memory_map=False) as file:
+        return file.read(use_threads=False)
+
+
+def _be_ledger(schema: pa.Schema, path: Path) -> None:
+    """Raise IntegrityError for columns that are not a ledger's."""
+    if not schema.remove_metadata().equals(SCHEMA):
+        raise IntegrityError("the file is not a ledger", where=path, expected=SCHEMA.names, observed=schema.names)
+
+
+def _array(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a column of numbers or truth values without nulls; Arrow's own `to_numpy` would import pandas."""
+    if pa.types.is_boolean(column.type):
+        return _array(column.cast(pa.uint8())).astype(bool)
+    values, kind = column.combine_chunks(), np.dtype(column.type.to_pandas_dtype())
+    if values.null_count:
+        raise ValueError("a value is missing")
+    if not len(values):
+        return np.empty(0, kind)
+    return np.frombuffer(values.buffers()[1], kind, count=len(values), offset=values.offset * kind.itemsize)
+
+
+def _texts(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a column of few different texts as (n,) object, each text one object; a missing one is ''."""
+    part = column.combine_chunks()
+    index, names = part.indices, np.array([*part.dictionary.to_pylist(), ""], dtype=object)
+    missing, values = index.buffers()
+    numbers = np.frombuffer(values, np.int8, count=len(index), offset=index.offset)  # as SCHEMA says
+    if index.null_count:
+        bits = np.unpackbits(np.frombuffer(missing, np.uint8), bitorder="little")
+        numbers = np.where(bits[index.offset : index.offset + len(index)], numbers, -1)
+    return names[numbers]
 
 
 def read_ledger(path: Path) -> dict[str, Outcome]:
@@ -134,9 +171,9 @@ def read_ledger(path: Path) -> dict[str, Outcome]:
     """
     table = read_table(path)
     with _damage_named(path):
-        attacks = np.array(table["attack"].to_pylist())
-        columns = {name: table[name].to_numpy() for name in ("image", "label", "prediction", "correct", "distance")}
-        broken_by = np.array([value or "" for value in table["broken_by"].to_pylist()], dtype=object)
+        attacks = _texts(table["attack"])
+        columns = {name: _array(table[name]) for name in ("image", "label", "prediction", "correct", "distance")}
+        broken_by = _texts(table["broken_by"])
     outcomes = {}
     for attack in dict.fromkeys(attacks.tolist()):
         rows = attacks == attack
@@ -154,6 +191,8 @@ def read_ledger(path: Path) -> dict[str, Outcome]:
 
 def read_checks(path: Path) -> dict[str, Any]:
     """Return the checks stored with a ledger."""
-    metadata = read_table(path).schema.metadata or {}
     with _damage_named(path):
-        return dict(json.loads(metadata[b"robustft"]))
+        schema = pq.read_schema(path, memory_map=False)
+    _be_ledger(schema, path)
+    with _damage_named(path):
+        return dict(json.loads((schema.metadata or {})[b"robustft"]))

@@ -26,6 +26,7 @@ from pipeline.attacks.autoattack import (
     attacks_for,
     targeted_classes,
 )
+from pipeline.attacks.crafting import under_attack
 from pipeline.attacks.objectives import OBJECTIVES
 from pipeline.attacks.pgd import Budget, pgd
 from pipeline.attacks.threat import ThreatModel
@@ -33,11 +34,16 @@ from pipeline.context import Context, Progress
 from pipeline.data.imagefile import class_texts, load_split
 from pipeline.evaluate.checks import model_checks, perturbation_checks, worst
 from pipeline.evaluate.ledger import Outcome, read_piece, write_ledger, write_piece
+from pipeline.levers import Levers, memory_format, pull
 from pipeline.models.checkpoint import load_classifier
 from pipeline.models.classifier import Classifier, derived, named
 from pipeline.train.batches import Images
-from pipeline.train.device import describe, device_for
+from pipeline.train.device import describe, device_for, peak
+from pipeline.train.memory import give_back_freed
 from pipeline.train.randomness import counter_seed, generator
+
+FEW_BYTES = 1 << 20
+"""A shard's images below which the heap is left alone: such tensors leave no gaps in it."""
 
 
 def through(attack: dict[str, Any], model: Classifier) -> nn.Module:
@@ -71,6 +77,7 @@ def attack(spec: dict[str, Any], context: Context) -> None:
     with device_for(spec["device"], threads=spec["threads"], say=context.say) as device:
         context.facts.update(describe(device))
         Evaluator(spec, context, device).run()
+        context.facts.update(peak(device))
 
 
 class Evaluator:
@@ -81,11 +88,15 @@ class Evaluator:
         split = load_split(context.inputs["data"], dataset=spec["dataset"], split=spec["split"])
         model, self.classes = evaluated_model(spec, context.inputs, prompts=class_texts(spec["prompts"], split))
         self.model: Classifier = model.to(device).eval().requires_grad_(False)
+        self.levers = Levers.of(spec["levers"])
+        pull(self.model, self.levers)
+        self.layout = memory_format(self.model, self.levers)
+        self.model.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.threat = ThreatModel.of(spec["threat"])
-        # Only the images that are attacked: a split may be hundreds of times as large.
+        # A shard is read when it is attacked: a split may be larger than the memory.
         self.first, last = spec["images"]
         part = replace(split, labels=split.labels[self.first : last], indices=split.indices[self.first : last])
-        self.images, self.indices = Images.of(part, device), part.indices
+        self.images, self.indices = Images.of(part, device, hold=False), part.indices
 
     def shards(self) -> Iterator[tuple[int, int]]:
         """Yield (start, end) positions within the split."""
@@ -129,12 +140,15 @@ class Evaluator:
         if path.exists():
             self.context.say(f"the stored piece {path.name} is damaged; it is made again")
         x, y = self.images.take(self._held(shard))
+        x = x.contiguous(memory_format=self.layout)
         if attack["algorithm"] == "autoattack":
             outcome, found = self._autoattack(attack, shard, x, y)
         else:
             outcome, found = self._gradient(attack, shard, x, y)
         table = outcome.table()
         write_piece(path, table, checks=found)
+        if x.nbytes > FEW_BYTES:
+            give_back_freed()
         return table, found
 
     def _piece_path(self, attack: dict[str, Any], shard: tuple[int, int], *, stage: int | None = None) -> Path:
@@ -158,27 +172,33 @@ class Evaluator:
     def _gradient(
         self, attack: dict[str, Any], shard: tuple[int, int], x: Tensor, y: Tensor
     ) -> tuple[Outcome, dict[str, float]]:
-        threat = self._threat(attack)
+        inside = self._threat(attack)
+        if attack["algorithm"] == "function":
+            # Its eps bounds something else than pixels (a flow, DCT coefficients); in pixels only [0, 1] must hold.
+            inside = ThreatModel("linf", Fraction(1))
+        x_adv = x if attack["algorithm"] == "none" else self._crafted(attack, shard, x, y)
+        with torch.no_grad():
+            prediction = self.model(x_adv).argmax(1)
+        found = perturbation_checks(self.model, x_adv, x, prediction, threat=inside)
+        return self._outcome(attack, shard, y, prediction, inside.distance(x_adv, x)), found
+
+    def _crafted(self, attack: dict[str, Any], shard: tuple[int, int], x: Tensor, y: Tensor) -> Tensor:
+        """Return the adversarial images of one attack. It may work on a folded network; the model itself judges."""
+        seen = through(attack, self.model)
         draws = generator(self.device, self.spec["seed"], "attack", attack["name"], shard[0])
-        x_adv, inside = x, threat
-        if attack["algorithm"] == "pgd":
-            x_adv = pgd(
-                through(attack, self.model),
+        with under_attack(seen, x):
+            if attack["algorithm"] == "function":
+                function, parameters = named(attack["implementation"]), attack.get("parameters", {})
+                found: Tensor = function(seen, x, y, threat=self._threat(attack), generator=draws, **parameters)
+                return found
+            return pgd(
+                seen,
                 x,
                 budget=Budget.of(attack.get("threat", self.spec["threat"]), attack),
                 objective=partial(OBJECTIVES[attack["objective"]], y=y),
                 start=attack["start"],
                 generator=draws,
             )
-        elif attack["algorithm"] == "function":
-            function, parameters = named(attack["implementation"]), attack.get("parameters", {})
-            x_adv = function(through(attack, self.model), x, y, threat=threat, generator=draws, **parameters)
-            # Its eps bounds something else than pixels (a flow, DCT coefficients); in pixels only [0, 1] must hold.
-            inside = ThreatModel("linf", Fraction(1))
-        with torch.no_grad():
-            prediction = self.model(x_adv).argmax(1)
-        found = perturbation_checks(self.model, x_adv, x, prediction, threat=inside)
-        return self._outcome(attack, shard, y, prediction, inside.distance(x_adv, x)), found
 
     def _threat(self, attack: dict[str, Any]) -> ThreatModel:
         """Return the attack's own threat model if it has one, else the evaluation's."""
@@ -211,6 +231,7 @@ class Evaluator:
             device=self.device,
             square_queries=attack.get("square_queries", SQUARE_QUERIES),
             inspect=inspect,
+            settled_images=self.levers.settled_images,
         )
         outcome = ensemble.run(x, y, stored[0] if stored else ensemble.clean(x), after=store)
         return rows(outcome), found

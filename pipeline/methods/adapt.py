@@ -26,6 +26,7 @@ from pipeline.attacks.objectives import cross_entropy, kl_divergence
 from pipeline.attacks.pgd import Budget
 from pipeline.methods.protocol import Loss, Method
 from pipeline.models.classifier import Classifier
+from pipeline.models.together import together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +46,11 @@ class AdaptCE(_Adapt):
 
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
         """Return the mean cross-entropies on clean and, times beta, on adversarial images."""
+        clean, adversarial = together(model, x, x_adv)
         return Loss(
             {
-                "clean": cross_entropy(model(x), y).mean(),
-                "adversarial": self.beta * cross_entropy(model(x_adv), y).mean(),
+                "clean": cross_entropy(clean, y).mean(),
+                "adversarial": self.beta * cross_entropy(adversarial, y).mean(),
             }
         )
 
@@ -59,7 +61,7 @@ class AdaptKL(_Adapt):
 
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
         """Return the mean cross-entropy on clean images and beta times the mean KL."""
-        clean, adversarial = model(x), model(x_adv)
+        clean, adversarial = together(model, x, x_adv)
         return Loss(
             {
                 "clean": cross_entropy(clean, y).mean(),

@@ -31,8 +31,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.attacks.crafting import under_attack
 from pipeline.attacks.objectives import cross_entropy
-from pipeline.attacks.pgd import Budget, evaluating, pgd
+from pipeline.attacks.pgd import Budget, pgd
 from pipeline.methods.protocol import Loss, Method
 from pipeline.models.classifier import Classifier
 from pipeline.models.ensemble import TASKS
@@ -60,9 +61,11 @@ class _Pretext(Method):
         """PGD on the task's loss from a uniform start, the model in evaluation mode; nothing if no loss looks at it."""
         if not self.adversarial:
             return x
-        with evaluating(model):
+        with under_attack(model, x) as wasted:
             objective = partial(_task_loss, y=y)
-            return pgd(model, x, budget=budget, objective=objective, start="uniform", generator=generator)
+            return pgd(
+                model, x, budget=budget, objective=objective, start="uniform", generator=generator, wasted=wasted
+            )
 
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
         """Return the two mean losses; images of weight 0 do not pass the model, nor enter its batch statistics."""
@@ -174,7 +177,7 @@ class EnsemblePretraining(Method):
             return losses.sum(dim=1) + self.attack_diversity * gradient_diversity(_input_gradients(losses, x_adv))
 
         # One row for each input, so that every input has a ball of its own; losses of other inputs add no gradient.
-        with evaluating(model):
+        with under_attack(model, x) as wasted:
             x_adv = pgd(
                 lambda rows: rows.reshape(x.shape),
                 x.flatten(0, 1),
@@ -182,6 +185,7 @@ class EnsemblePretraining(Method):
                 objective=ascended,
                 start="uniform",
                 generator=generator,
+                wasted=wasted,
             )
         return x_adv.reshape(x.shape)
 

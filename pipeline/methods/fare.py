@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline.attacks.pgd import Budget, evaluating, pgd
+from pipeline.attacks.crafting import under_attack
+from pipeline.attacks.pgd import Budget, pgd
 from pipeline.methods.protocol import Loss, Method, Start
 from pipeline.models.classifier import Classifier
 from pipeline.models.guided import Guided
@@ -40,7 +41,7 @@ class Fare(Method):
 
     def perturb(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
         """PGD on the distance that the loss measures, from a uniform start; labels are not looked at."""
-        with evaluating(model):
+        with under_attack(model, x) as wasted:
             reference = self._reference(model, x)
             return pgd(
                 model.features,
@@ -49,6 +50,7 @@ class Fare(Method):
                 objective=lambda features: squared_distance(reference, features),
                 start="uniform",
                 generator=generator,
+                wasted=wasted,
             )
 
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:

@@ -24,6 +24,7 @@ from pipeline.attacks.objectives import boosted_cross_entropy, cross_entropy, kl
 from pipeline.attacks.pgd import Budget
 from pipeline.methods.protocol import Loss, Method
 from pipeline.models.classifier import Classifier
+from pipeline.models.together import together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ class Mart(Method):
 
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
         """Return the mean boosted cross-entropy on adversarial images and beta times the mean weighted KL."""
-        clean, adversarial = model(x), model(x_adv)
+        clean, adversarial = together(model, x, x_adv)
         doubt = -torch.expm1(-cross_entropy(clean, y))  # 1 - p_y, exact where p_y is near 1
         return Loss(
             {

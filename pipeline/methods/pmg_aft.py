@@ -23,14 +23,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pipeline.attacks.crafting import maximise_cross_entropy
+from pipeline.attacks.crafting import maximise_cross_entropy, under_attack
 from pipeline.attacks.objectives import cross_entropy, kl_divergence
-from pipeline.attacks.pgd import Budget, evaluating
+from pipeline.attacks.pgd import Budget
 from pipeline.attacks.pmg_aft import pgd_autocast
 from pipeline.errors import ConfigError
 from pipeline.methods.protocol import Loss, Method, Start
 from pipeline.models.classifier import Classifier
 from pipeline.models.guided import Guided
+from pipeline.models.together import together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ class PmgAft(Method):
     def perturb(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
         """PGD on the cross-entropy of the model in training alone, from a uniform start."""
         if self.attack == "mean_float16":
-            with evaluating(model):
+            with under_attack(model, x):
                 return pgd_autocast(
                     model,
                     x,
@@ -84,7 +85,7 @@ class PmgAft(Method):
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
         """Return the three terms; gradients reach the model through clean and adversarial images."""
         assert isinstance(model, Guided)
-        clean, adversarial = model(x), model(x_adv)
+        clean, adversarial = together(model, x, x_adv)
         with torch.no_grad():
             teacher = model.teacher(x_adv)
         general = (teacher, adversarial) if self.general_from == "teacher" else (adversarial, teacher)

@@ -23,6 +23,7 @@ from pipeline.attacks.objectives import cross_entropy, kl_divergence
 from pipeline.attacks.pgd import Budget
 from pipeline.methods.protocol import Loss, Method
 from pipeline.models.classifier import Classifier
+from pipeline.models.together import together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,7 @@ class Trades(Method):
 
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
         """Return mean cross-entropy on clean images and beta times the mean KL."""
-        clean, adversarial = model(x), model(x_adv)
+        clean, adversarial = together(model, x, x_adv)
         return Loss(
             {
                 "cross_entropy": cross_entropy(clean, y).mean(),

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import ConfigError
+from pipeline.levers import Levered
 
 
 class Normalise(nn.Module):
@@ -27,7 +28,7 @@ class Normalise(nn.Module):
         return (x - self.mean) / self.std
 
 
-class Classifier(nn.Module):
+class Classifier(Levered):
     """Images (n, C, H, W) in [0, 1] -> logits (n, K): head(backbone(normalise(x)))."""
 
     def __init__(self, normalise: nn.Module, backbone: nn.Module, head: nn.Module) -> None:

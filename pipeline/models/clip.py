@@ -21,11 +21,13 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from open_clip.tokenizer import tokenize
-from open_clip.transformer import QuickGELU, TextTransformer, VisionTransformer
+from open_clip.transformer import QuickGELU, ResidualAttentionBlock, TextTransformer, VisionTransformer
 from torch import Tensor, nn
 
 from pipeline.errors import ConfigError
+from pipeline.levers import Levered
 from pipeline.models.classifier import Classifier, Normalise
+from pipeline.models.tokens import KEYS_AND_VALUES, QUERIES, applied, in_full, in_heads, one, patches, thirds, watched
 from pipeline.models.tuning import Tuning
 
 VOCABULARY = 49408
@@ -34,10 +36,11 @@ LARGEST_SCALE = 100.0
 """CLIP keeps its learnt logit scale from growing beyond this (Radford et al., section 2.5)."""
 
 
-class ImageTower(nn.Module):
+class ImageTower(Levered):
     """A vision transformer from images to embeddings, not normalised.
 
     Images of another size are resized first: inside the model, so an attack works on the pixels that it was given.
+    The lever `needed_tokens` computes what open_clip's tower does, with less work.
 
     Args:
         channels: 1 or 3; grey images fill the tower's three channels.
@@ -82,8 +85,42 @@ class ImageTower(nn.Module):
         if x.shape[-2:] != self.size:
             # Bicubic weights sum to one, so resizing after normalisation is resizing before it.
             x = F.interpolate(x, self.size, mode="bicubic", align_corners=False)
-        embedding: Tensor = self.tower(x.expand(-1, 3, -1, -1))
+        x = x.expand(-1, 3, -1, -1)
+        embedding: Tensor = self._needed(x) if self.levers.needed_tokens else self.tower(x)
         return embedding
+
+    def _needed(self, x: Tensor) -> Tensor:
+        """Compute the tower's embeddings, of the last block the class token alone."""
+        tower, blocks = self.tower, self.tower.transformer.resblocks
+        tokens = patches(x, tower.conv1)
+        first = tower.class_embedding.to(tokens.dtype).expand(len(x), 1, -1)
+        tokens = torch.cat([first, tokens], dim=1) + tower.positional_embedding.to(tokens.dtype)
+        tokens = applied(tokens, tower.patch_dropout, tower.ln_pre)
+        for number, block in enumerate(blocks, start=1):
+            tokens = through(block, tokens, only=0 if number == len(blocks) else None)
+        embedding: Tensor = tower.ln_post(tokens[:, 0]) @ tower.proj
+        return embedding
+
+
+def through(block: ResidualAttentionBlock, tokens: Tensor, *, only: int | None = None) -> Tensor:
+    """Return what tokens (n, T, D) are after a block of `ImageTower`: (n, T, D), or (n, 1, D) with `only`.
+
+    only: the one token that is read afterwards; the others have keys and values alone. The block is called where hooks
+    hang on it or its attention.
+    """
+    if watched(block, block.attn):
+        return in_full(block, tokens, prompts=None, only=only)
+    attn, normed = block.attn, block.ln_1(tokens)
+    weight, bias = attn.in_proj_weight, attn.in_proj_bias
+    if only is None:
+        q, k, v = in_heads(F.linear(normed, weight, bias), attn.num_heads, 3)
+    else:
+        k, v = in_heads(thirds(weight, bias, normed, KEYS_AND_VALUES), attn.num_heads, 2)
+        normed, tokens = one(normed, only), one(tokens, only)
+        (q,) = in_heads(thirds(weight, bias, normed, QUERIES), attn.num_heads, 1)
+    attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+    tokens = tokens + applied(attended, attn.out_proj, block.ls_1)
+    return tokens + applied(block.ln_2(tokens), block.mlp, block.ls_2)
 
 
 class _Cosine(nn.Module):

@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import ConfigError
+from pipeline.levers import Levered
 from pipeline.models.classifier import Classifier
 from pipeline.models.tuning import Tuning
-from pipeline.models.vit import ViT
+from pipeline.models.vit import ViT, through
 
 
-class PromptedViT(nn.Module):
+class PromptedViT(Levered):
     """A vision transformer whose chosen blocks see L prompts before the class token.
 
     Prompts have no position embedding. They enter at the first chosen block and travel on; each later chosen block
@@ -46,6 +47,8 @@ class PromptedViT(nn.Module):
         """Map images (n, C, H, W) to features (n, D); the network's own while `prompted` is False."""
         if not self.prompted:
             return self.vit(x)
+        if self.levers.needed_tokens:
+            return self._needed(x)
         tokens, prompts = self.vit.embed(x), 0
         for number, block in enumerate(self.vit.blocks):
             if number in self.blocks:
@@ -56,12 +59,26 @@ class PromptedViT(nn.Module):
         features: Tensor = self.vit.norm(tokens[:, prompts])
         return features
 
+    def _needed(self, x: Tensor) -> Tensor:
+        """Compute the same without what nobody reads: prompts that the next block replaces, or no block follows."""
+        tokens, travelling, last = self.vit.embed(x), 0, len(self.vit.blocks) - 1
+        for number, block in enumerate(self.vit.blocks):
+            fleeting = None
+            if number in self.blocks:
+                tokens, own = tokens[:, travelling:], self.prompts[..., self.blocks.index(number)]
+                if number == last or number + 1 in self.blocks:
+                    fleeting, travelling = own, 0
+                else:
+                    tokens, travelling = torch.cat([own.expand(len(x), -1, -1), tokens], dim=1), own.shape[1]
+            tokens = through(block, tokens, prompts=fleeting, only=travelling if number == last else None)
+        return self.vit.read(tokens)
+
 
 def without_prompts(model: nn.Module) -> nn.Module:
     """Return the classifier without its prompts, sharing all weights; the model itself if it has none."""
     if isinstance(model, Classifier) and isinstance(model.backbone, PromptedViT):
         bare = Classifier(model.normalise, model.backbone.vit, model.head)
-        bare.training = model.training  # its own flag only: the parts are shared and keep theirs
+        bare.training, bare.levers = model.training, model.levers  # its own only: the parts are shared and keep theirs
         return bare
     return model
 

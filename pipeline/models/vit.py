@@ -7,18 +7,24 @@ torchvision) is 1.4 s and the other models of timm are 0.4 s; an optimiser impor
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.models.vision_transformer import VisionTransformer
+from timm.layers.attention import Attention
+from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
+from pipeline.levers import Levered
+from pipeline.models.tokens import KEYS_AND_VALUES, QUERIES, applied, in_full, in_heads, one, patches, thirds, watched
 
-class ViT(VisionTransformer):
+
+class ViT(Levered, VisionTransformer):
     """Images (n, C, H, W) -> the class token after the final norm, (n, width) (Dosovitskiy et al., ICLR 2021).
 
     `forward` is timm's: norm(blocks(embed(x)))[:, 0]. Pre-norm blocks, learnt position embeddings for the class token
-    and each patch, no dropout.
+    and each patch, no dropout. The lever `needed_tokens` computes the same with less work: of the last block only the
+    class token.
 
     Args:
         channels: of the input images.
@@ -58,8 +64,78 @@ class ViT(VisionTransformer):
 
     def embed(self, x: Tensor) -> Tensor:
         """Return the tokens that enter the first block, (n, 1 + patches, width), the class token first."""
-        tokens: Tensor = self.norm_pre(self.patch_drop(self._pos_embed(self.patch_embed(x))))
+        if self.levers.needed_tokens and not watched(self.patch_embed):
+            split = self.patch_embed.norm(patches(x, self.patch_embed.proj))
+        else:
+            split = self.patch_embed(x)
+        tokens: Tensor = self.norm_pre(self.patch_drop(self._pos_embed(split)))
         return tokens
+
+    def forward(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
+        """Map images to features. A mask is passed on to timm."""
+        if not self.levers.needed_tokens or attn_mask is not None or is_causal:
+            features: Tensor = super().forward(x, attn_mask=attn_mask, is_causal=is_causal)
+            return features
+        tokens, last = self.embed(x), len(self.blocks) - 1
+        for number, block in enumerate(self.blocks):
+            tokens = through(block, tokens, only=0 if number == last else None)
+        return self.read(tokens)
+
+    def read(self, token: Tensor) -> Tensor:
+        """Return the features (n, width) of the class token (n, 1, width) after the last block."""
+        features: Tensor = self.forward_head(self.norm(token))
+        return features
+
+
+def through(block: Any, tokens: Tensor, *, prompts: Tensor | None = None, only: int | None = None) -> Tensor:
+    """Return what tokens (n, T, D) are after a block of `ViT`: (n, T, D), or (n, 1, D) with `only`.
+
+    Args:
+        block: timm's, whose `forward` computes the same; layers that wrap its linear ones, such as LoRA, may be in it.
+            It is called where hooks hang on it, its attention or its feed-forward part, or one of its options needs it.
+        tokens: that enter the block.
+        prompts: further tokens (1, L, D), the same for all images, before the others. They are read, so they have
+            keys and values, once for all images; but what becomes of them is not computed.
+        only: the one token that is read afterwards; the others have keys and values alone.
+    """
+    if not _can_be_cut(block):
+        return in_full(block, tokens, prompts=prompts, only=only)
+    attn, normed = block.attn, block.norm1(tokens)
+    if prompts is None and only is None:
+        q, k, v = in_heads(attn.qkv(normed), attn.num_heads, 3)
+    else:
+        seen = _projected(attn.qkv, normed, KEYS_AND_VALUES)
+        if prompts is not None:
+            own = _projected(attn.qkv, block.norm1(prompts), KEYS_AND_VALUES)
+            seen = torch.cat([own.expand(len(seen), -1, -1), seen], dim=1)
+        k, v = in_heads(seen, attn.num_heads, 2)
+        if only is not None:
+            normed, tokens = one(normed, only), one(tokens, only)
+        (q,) = in_heads(_projected(attn.qkv, normed, QUERIES), attn.num_heads, 1)
+    attended = F.scaled_dot_product_attention(applied(q, attn.q_norm), applied(k, attn.k_norm), v)
+    attended = applied(attended.transpose(1, 2).flatten(2), attn.norm, attn.proj, attn.proj_drop)
+    tokens = tokens + applied(attended, block.ls1, block.drop_path1)
+    mlp, normed = block.mlp, block.norm2(tokens)
+    moved = applied(normed, mlp.fc1, mlp.act, mlp.drop1, mlp.norm, mlp.fc2, mlp.drop2)
+    return tokens + applied(moved, block.ls2, block.drop_path2)
+
+
+def _can_be_cut(block: Any) -> bool:
+    """Tell whether a block's parts, computed for some tokens alone, give the numbers that its `forward` does."""
+    attn = block.attn
+    if type(block) is not Block or type(attn) is not Attention or attn.gate is not None:
+        return False
+    drops = attn.attn_drop.p or attn.proj_drop.p  # dropout would draw other masks
+    return not drops and not watched(block, attn, block.mlp)
+
+
+def _projected(qkv: nn.Module, tokens: Tensor, which: slice) -> Tensor:
+    """Return some thirds of what a layer makes of tokens; of a layer that wraps a linear one all are computed."""
+    if type(qkv) is nn.Linear and not watched(qkv):
+        return thirds(qkv.weight, qkv.bias, tokens, which)
+    made: Tensor = qkv(tokens)
+    size = made.shape[-1] // 3
+    return made[..., which.start * size : which.stop * size]
 
 
 def smaller_patches(kernel: Tensor, size: int) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 from pipeline.data.download import Observed
 from pipeline.errors import RobustftError
-from pipeline.files import ROOT, digest_of, read_json, sha256_file
+from pipeline.files import ROOT, digest_of, read_json, sha256_file, sha256_files
 from pipeline.plan import Plan
 from pipeline.provenance.environment import LOCK
 from pipeline.provenance.readme import readme_findings
@@ -95,16 +96,21 @@ class _Auditor:
         self.report.findings.append(Finding(code, subject, text))
 
     def hash(self, path: str) -> str | None:
-        """Return a file's SHA-256, None if it is missing; each file is read once."""
+        """Return a file's SHA-256, None if it is missing; each file is hashed once."""
         if path not in self.hashes:
-            self.hashes[path] = sha256_file(path) if Path(path).is_file() else None
-            self.report.counts["files hashed"] += 1
+            self._hash_all([path])
         return self.hashes[path]
+
+    def _hash_all(self, paths: Iterable[str]) -> None:
+        new = sha256_files(path for path in paths if path not in self.hashes)
+        self.hashes |= new
+        self.report.counts["files hashed"] += len(new)
 
     def run(self) -> AuditReport:
         """Check everything."""
         for step in self.plan.steps.values():
             self._read(step)
+        self._hash_all(path for key in self.records for path in self.plan.steps[key].outputs.values())
         for step in self.plan.steps.values():
             if step.key in self.records:
                 self._outputs(step)
@@ -220,13 +226,15 @@ class _Auditor:
         """Report edits of configuration and source once for each edit, not once for each step that it touches."""
         config: dict[str, list[str]] = defaultdict(list)
         source: dict[str, list[str]] = defaultdict(list)
+        current: dict[tuple[str, ...], dict[str, str]] = {}
         for key, record in self.records.items():
             step = self.plan.steps[key]
             for text in differences(record.values["step"]["spec"], step.spec):
                 config[text].append(key)
             if step.kind == "download":
                 continue  # its bytes are those that were published, whatever code fetched them
-            now = source_hashes(step.sources())
+            files = tuple(step.sources())
+            now = current[files] = current.get(files) or source_hashes(list(files))
             recorded = record.values["source"]["files"]
             for name in sorted({*now, *recorded}):
                 if now.get(name) != recorded.get(name):

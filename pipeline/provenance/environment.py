@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import json
@@ -18,6 +19,9 @@ from pipeline.files import ROOT, sha256_file
 LOCK = "envs/run.txt"
 IDENTITY_FILE = Path("/etc/robustft-image.json")
 """Written when an image is built; a step that finds it ran inside that image."""
+
+MAXRSS_PER_MB = 1 << 20 if sys.platform == "darwin" else 1 << 10
+"""`ru_maxrss` counts kilobytes, on macOS bytes."""
 
 PACKAGES = (
     "torch", "torchvision", "timm", "open_clip_torch", "peft", "pyautoattack", "numpy", "scikit-learn", "safetensors",
@@ -66,7 +70,12 @@ def observed_image() -> dict[str, Any] | None:
 
 def environment() -> dict[str, Any]:
     """Return Python, packages, lock, commit and image: what is the same for every step of a clean installation."""
-    lock = ROOT / LOCK
+    return {**_installed(ROOT / LOCK), "git": git_state(), "image": observed_image()}
+
+
+@functools.cache  # a process cannot change what it has imported
+def _installed(lock: Path) -> dict[str, Any]:
+    """Return the Python and packages of this process, and which of them are not as the lock says."""
     locked = locked_versions(lock) if lock.is_file() else {}
     packages: dict[str, str] = {}
     astray: list[str] = []
@@ -82,8 +91,6 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": packages,
         "lock": {"path": LOCK, "sha256": sha256_file(lock) if lock.is_file() else None, "not_as_locked": astray},
-        "git": git_state(),
-        "image": observed_image(),
     }
 
 
@@ -96,9 +103,29 @@ def circumstances() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "pid": os.getpid(),
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "peak_memory_mb": peak_memory_mb(),
+        "peak_memory_of_a_child_mb": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / MAXRSS_PER_MB),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
+
+
+def forget_peak() -> None:
+    """Let the kernel measure this process's peak anew from here: a bundle runs many steps in one process (proc(5))."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_memory_mb() -> int:
+    """Return the most memory in MB that this process held at a time since `forget_peak`.
+
+    Pages of libraries count, the system's cache of files that were read does not. It is VmHWM where Linux tells it:
+    ru_maxrss is never reset, and a new process inherits it from the one that started it.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return round(int(status.split("VmHWM:", 1)[1].split()[0]) / 1024)
+    except (OSError, IndexError, ValueError):
+        return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MAXRSS_PER_MB)
 
 
 def _processor() -> str:

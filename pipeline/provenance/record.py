@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import IntegrityError
-from pipeline.files import digest_of, read_json, sha256_file
+from pipeline.files import digest_of, read_hashed_json, sha256_file
 
 SCHEMA = "robustft-record-1"
 PARTS = {"schema", "step", "inputs", "outputs", "source", "environment", "circumstances"}
@@ -57,8 +57,7 @@ def read_record(path: str | Path) -> Record:
     """Read and check one record. Raises IntegrityError if it is missing, cut off or not a record."""
     if not Path(path).is_file():
         raise IntegrityError("a record is missing", where=path, next_step="run snakemake to make it")
-    sha256 = sha256_file(path)
-    values = read_json(path)
+    values, sha256 = read_hashed_json(path)
     problem = problem_with(values)
     if problem:
         raise IntegrityError(

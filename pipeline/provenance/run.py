@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import gc
 import importlib
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +16,9 @@ from typing import Any
 from pipeline.context import Context
 from pipeline.errors import IntegrityError, RobustftError
 from pipeline.files import digest_of, read_json, write_json
-from pipeline.provenance.environment import circumstances, environment
+from pipeline.provenance.environment import circumstances, environment, forget_peak
 from pipeline.provenance.record import SCHEMA, file_entry, read_record
-from pipeline.sources import source_hashes
+from pipeline.sources import module_of, source_hashes
 from pipeline.steps import Step
 
 SCRATCH = "scratch"
@@ -75,6 +77,26 @@ def _check_space(folder: Path) -> None:
         )
 
 
+def work_of(step: Step) -> Callable[[dict[str, Any], Context], None]:
+    """Return the function that does a step's work, with all that it names imported.
+
+    Python's collector stays out of the imports, and out of the imported modules from then on: it would go through the
+    million objects of torch and timm time and again, a third of what importing them takes, and find nothing.
+    """
+    modules = [module_of(name) for name in (step.entry, *step.implementations)]
+    if any(module not in sys.modules for module in modules):
+        gc.collect()  # what an earlier step of this process left is not kept for ever
+        gc.disable()
+        try:
+            for module in modules:
+                importlib.import_module(module)
+        finally:
+            gc.freeze()
+            gc.enable()
+    work: Callable[[dict[str, Any], Context], None] = getattr(sys.modules[modules[0]], step.entry.split(":")[1])
+    return work
+
+
 def run_step(step: Step, *, expect: str | None = None, say: Callable[[str], None] = print) -> Path:
     """Run one step and return the path of its record.
 
@@ -93,6 +115,7 @@ def run_step(step: Step, *, expect: str | None = None, say: Callable[[str], None
     scratch.mkdir(parents=True, exist_ok=True)
     _check_space(scratch)
     attempt = _attempt(scratch)
+    forget_peak()
     started, clock = _now(), time.monotonic()
     say(f"{step.key} starts" + (f" (attempt {attempt})" if attempt > 1 else ""))
 
@@ -109,8 +132,7 @@ def run_step(step: Step, *, expect: str | None = None, say: Callable[[str], None
     )
     for output in context.outputs.values():
         output.parent.mkdir(parents=True, exist_ok=True)
-    module, name = step.entry.split(":")
-    getattr(importlib.import_module(module), name)(step.spec, context)
+    work_of(step)(step.spec, context)
 
     record = {
         "schema": SCHEMA,

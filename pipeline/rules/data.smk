@@ -15,6 +15,7 @@ rule data:
     retries: 2
     container:
         IMAGE
+    threads: PLAN.config.scale["resources"]["data"].get("threads", 1)
     resources:
         mem_mb=need("data", "mem_mb"),
         runtime=need("data", "runtime_min"),

@@ -16,8 +16,13 @@ from pipeline.data.imagefile import Split
 from pipeline.errors import ConfigError
 from pipeline.train.randomness import generator
 
-HELD_SHARE, HELD_BYTES = 1 / 8, 2 << 30
-"""What a split may take of a GPU's free memory, or of the machine's, to be kept there; else it stays in its file."""
+HELD_SHARE, HELD_BYTES = 1 / 8, 64 << 20
+"""What a split may take of a GPU's free memory, or of the machine's, to be kept there; else it stays in its file.
+
+To a CPU a file that was read before is as near as a copy of it: a copy is faster for very small images only.
+"""
+COPIED_AT_A_TIME = 512
+"""Images of a split on their way to a GPU: its share of a GPU may be more than this machine has."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +38,20 @@ class Images:
     stored: Split | None = None
 
     @classmethod
-    def of(cls, split: Split, device: torch.device) -> Images:
-        """Copy a split to a device, or only its labels if its images are many or are cropped at random."""
+    def of(cls, split: Split, device: torch.device, *, hold: bool = True) -> Images:
+        """Copy a split to a device, or only its labels if its images are many or are cropped at random.
+
+        `hold`: false for what is used once, as evaluation does: the pixels stay in the file, however few they are.
+        """
         labels = torch.from_numpy(split.labels).to(device)
         most = HELD_SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else HELD_BYTES
-        if split.sizes is not None or split.image_bytes > most:
+        if not hold or split.sizes is not None or split.image_bytes > most:
             return cls(None, labels, split.levels, split)
-        return cls(torch.from_numpy(split.images).to(device), labels, split.levels, split)
+        pixels = torch.empty((len(labels), *split.shape), dtype=torch.uint8, device=device)
+        for start in range(0, len(labels), COPIED_AT_A_TIME):
+            part = pixels[start : start + COPIED_AT_A_TIME]
+            part.copy_(torch.from_numpy(split.take(np.arange(start, start + len(part)))))
+        return cls(pixels, labels, split.levels, split)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -47,9 +59,9 @@ class Images:
     def take(self, index: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Return images (b, C, H, W) float32 in [0, 1] and labels (b,)."""
         if self.pixels is not None:
-            return self.pixels[index].float() / self.levels, self.labels[index]
+            return self.pixels[index].float().div_(self.levels), self.labels[index]
         pixels = torch.from_numpy(self._split.take(self._positions(index))).to(self.labels.device)
-        return pixels.float() / self.levels, self.labels[index]
+        return pixels.float().div_(self.levels), self.labels[index]
 
     def drawn(self, index: Tensor, augmentation: Mapping[str, Any], draws: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return augmented images (b, C, H, W) float32 in [0, 1] and labels (b,); all draws from `draws`.

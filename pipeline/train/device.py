@@ -75,6 +75,7 @@ def set_up(device: torch.device, *, threads: int) -> None:
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.cuda.set_device(device)
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 @contextlib.contextmanager
@@ -121,3 +122,10 @@ def describe(device: torch.device) -> dict[str, str | int]:
         "cuda": str(torch.version.cuda),
         "cudnn": int(torch.backends.cudnn.version() or 0),  # type: ignore[no-untyped-call]
     }
+
+
+def peak(device: torch.device) -> dict[str, int]:
+    """Return the most that tensors took on a GPU since `set_up`, in MB, for the record; nothing on a CPU."""
+    if device.type == "cpu":
+        return {}
+    return {"peak_gpu_memory_mb": round(torch.cuda.max_memory_allocated(device) / 2**20)}

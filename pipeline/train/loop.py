@@ -7,6 +7,7 @@ and all that is carried from step to step is in the resume state.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from pipeline.attacks.pgd import Budget
 from pipeline.context import Context, Progress
 from pipeline.data.splits import class_labels
 from pipeline.errors import ConfigError, RobustftError
+from pipeline.levers import Levers, memory_format, pull
 from pipeline.methods.protocol import Loss, Method, Start
 from pipeline.models.classifier import Classifier
 from pipeline.train.batches import Batches, Companions, Images
@@ -86,16 +88,21 @@ class Trainer:
         self.recipe: dict[str, Any] = recipe
         self.device = splits["train"].labels.device
         self.model = method.prepare(model, start).to(self.device)
-        self.layout = torch.channels_last if recipe["channels_last"] else torch.contiguous_format
+        levers = Levers.of(spec["levers"])
+        pull(self.model, levers)
+        self.layout = memory_format(self.model, levers)
         self.model.to(memory_format=self.layout)  # type: ignore[call-overload]
         if recipe["compile"]:
+            for module in self.model.modules():
+                if not getattr(module, "compilable", True):
+                    module.forward = torch.compiler.disable(module.forward)  # type: ignore[method-assign, no-untyped-call]
             # The diagnostics differentiate a loss once for each group of terms before the step does.
             torch._functorch.config.donated_buffer = False
             torch.use_deterministic_algorithms(True)  # tells the compiler too, as `set_up` does not
             self.model.compile()
         self.initial_weights = flat_weights(self.model)
         self.objective = self.world.wrap(Objective(self.model, method))
-        self.optimizer = build_optimizer(self.model, recipe)
+        self.optimizer = build_optimizer(self.model, recipe, fused=levers.fused_optimizer)
         self.batches = Batches(
             splits["train"],
             batch_size=recipe["batch_size"],
@@ -107,6 +114,7 @@ class Trainer:
         self.budget = Budget.of(spec["threat"], spec["training_attack"])
         self.monitor = Monitor(spec["monitor"], threat=spec["threat"], splits=splits, seed=spec["seed"], method=method)
         self.carried = Carried()
+        self._losses: list[tuple[int, dict[str, Tensor]]] = []
 
     def _companions(self, auxiliary: Images | None) -> Companions:
         if auxiliary is None:
@@ -139,9 +147,12 @@ class Trainer:
             epoch, position = divmod(self.carried.step, per_epoch)
             self._train_step(epoch, position)
             self.carried.step += 1
+            saved = self.carried.step % every == 0 or position + 1 == per_epoch
+            if saved:
+                self._log_losses()
             if position + 1 == per_epoch:
                 self._end_epoch(epoch)
-            if self.carried.step % every == 0 or position + 1 == per_epoch:
+            if saved:
                 self._save()
             progress.update(self.carried.step, self._note())
         if self.recipe["selection"] == "best_validation":
@@ -177,15 +188,18 @@ class Trainer:
         with self._autocast():
             x_adv = self.method.perturb(self.model, x, y, budget=budget, generator=draws)
             loss = Loss(self.objective(x, x_adv, y))
-        if self._diagnosed(position):
-            self.carried.log(gradient_diagnostics(self.model, loss))
+        diagnostics = gradient_diagnostics(self.model, loss) if self._diagnosed(position) else {}
         total = loss.total
         self.optimizer.zero_grad(set_to_none=True)
         (total * share).backward()  # type: ignore[no-untyped-call]
         if self.recipe.get("clip_grad_norm"):
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe["clip_grad_norm"])
         self.optimizer.step()
-        self._log_loss(total, loss, step)
+        terms = {f"term/{name}": term.detach() for name, term in loss.terms.items()}
+        self._losses.append((step, {"loss": total.detach(), **terms}))
+        if diagnostics:
+            self._log_losses()
+            self.carried.log(diagnostics)
 
     def _batch(self, epoch: int, position: int) -> tuple[Tensor, Tensor, float]:
         """Return this process's images and targets, companions after them, and its factor (see `World.share`)."""
@@ -198,16 +212,22 @@ class Trainer:
         (other_x, other_y), _ = self.world.share(*self.companions.get(self.carried.step, len(x)))
         return torch.cat([own_x, other_x]), torch.cat([own_y, other_y]), share
 
-    def _log_loss(self, total: Tensor, loss: Loss, step: int) -> None:
-        value = total.item()
-        if value != value or value in (float("inf"), float("-inf")):
-            raise RobustftError(
-                f"the loss of {self.spec['method']['name']}, seed {self.spec['seed']}, is {value}",
-                where=f"step {step}",
-                expected="a finite number",
-                next_step="lower the learning rate, or use precision: float32",
-            )
-        self.carried.log({"loss": value, **{f"term/{name}": term.item() for name, term in loss.terms.items()}})
+    def _log_losses(self) -> None:
+        """Log the losses of the steps since the last call: they wait on the device, as reading one would stop it."""
+        if not self._losses:
+            return
+        read = iter(torch.stack([value for _, values in self._losses for value in values.values()]).tolist())
+        for step, values in self._losses:
+            found = dict(zip(values, read, strict=False))
+            if not math.isfinite(found["loss"]):
+                raise RobustftError(
+                    f"the loss of {self.spec['method']['name']}, seed {self.spec['seed']}, is {found['loss']}",
+                    where=f"step {step}",
+                    expected="a finite number",
+                    next_step="lower the learning rate, or use precision: float32",
+                )
+            self.carried.log(found)
+        self._losses.clear()
 
     def _diagnosed(self, position: int) -> bool:
         """Tell whether this position is one of the evenly spaced ones, the last of the epoch among them."""

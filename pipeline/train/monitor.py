@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.attacks.crafting import under_attack
 from pipeline.attacks.objectives import OBJECTIVES
-from pipeline.attacks.pgd import Budget, evaluating, pgd
+from pipeline.attacks.pgd import Budget, pgd
 from pipeline.methods.protocol import Method
 from pipeline.models.classifier import Classifier
 from pipeline.train.batches import Images
@@ -52,7 +53,7 @@ class Monitor:
         clean, robust = [], []
         if self._method is not None:
             self._method.begin(model, generator=generator(self._x.device, self._seed, "monitored step"))
-        with evaluating(model):
+        with under_attack(model, self._x) as wasted:
             for start in range(0, len(self._y), batch_size):
                 x, y = self._x[start : start + batch_size], self._y[start : start + batch_size]
                 x_adv = pgd(
@@ -62,6 +63,7 @@ class Monitor:
                     objective=partial(OBJECTIVES[self._attack["objective"]], y=y),
                     start=self._attack["start"],
                     generator=generator(x.device, self._seed, "monitor", start),
+                    wasted=wasted,
                 )
                 with torch.no_grad():
                     clean.append(self._score(model(x).argmax(1) == y))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import inspect
 import math
 from typing import Any
 
@@ -10,24 +11,44 @@ import torch
 from torch import nn
 
 
-def build_optimizer(model: nn.Module, recipe: dict[str, Any]) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, recipe: dict[str, Any], *, fused: bool) -> torch.optim.Optimizer:
     """Build the recipe's optimiser over the parameters that require a gradient.
 
-    Weight decay applies to all of them, but for those whose names begin with an entry of `no_weight_decay`.
+    Weight decay applies to all of them, but for those whose names begin with an entry of `no_weight_decay`. `fused` is
+    one kernel for the whole update.
     """
     spared = tuple(recipe.get("no_weight_decay", ()))
     decayed = [p for name, p in model.named_parameters() if p.requires_grad and not name.startswith(spared or "\0")]
     rest = [p for name, p in model.named_parameters() if p.requires_grad and name.startswith(spared or "\0")]
     trained: Any = [{"params": decayed}, {"params": rest, "weight_decay": 0.0}] if rest else decayed
     if recipe["optimizer"] == "sgd":
-        return torch.optim.SGD(
+        optimizer = _uncompiled(torch.optim.SGD)(
             trained,
             lr=recipe["lr"],
             momentum=recipe["momentum"],
             nesterov=recipe["nesterov"],
             weight_decay=recipe["weight_decay"],
+            fused=fused,
         )
-    return torch.optim.AdamW(trained, lr=recipe["lr"], weight_decay=recipe["weight_decay"])
+        if fused and recipe["momentum"]:
+            # The kernel cannot start a momentum in a later step, as that of a defence which was not drawn before.
+            # A momentum of zero starts as none does: with the gradient.
+            for parameter in (p for group in optimizer.param_groups for p in group["params"]):
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return optimizer
+    return _uncompiled(torch.optim.AdamW)(trained, lr=recipe["lr"], weight_decay=recipe["weight_decay"], fused=fused)
+
+
+def _uncompiled(kind: type[torch.optim.Optimizer]) -> type[Any]:
+    """Return an optimiser without what torch wraps around its methods for a compiler that would trace them.
+
+    The wrappers import torch._dynamo, a second of every process, and change nothing else; nothing here compiles an
+    optimiser. Where a release of torch wraps nothing, the methods are what they were.
+    """
+    names = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    plain: dict[str, Any] = {name: inspect.unwrap(getattr(kind, name)) for name in names}
+    plain["step"] = torch.no_grad()(inspect.unwrap(kind.step))  # the wrapper's one other effect
+    return type(kind.__name__, (kind,), plain)
 
 
 def learning_rate(recipe: dict[str, Any], *, step: int, steps_per_epoch: int) -> float:

@@ -19,7 +19,7 @@ from pipeline.methods.protocol import Method, Start, Tuned, build_method
 from pipeline.models.checkpoint import load_classifier, load_strict, read_checkpoint, save_checkpoint
 from pipeline.models.classifier import Classifier, build_classifier, derived
 from pipeline.train.batches import Images, in_order
-from pipeline.train.device import describe, devices_for, set_up
+from pipeline.train.device import describe, devices_for, peak, set_up
 from pipeline.train.distributed import World, launch
 from pipeline.train.loop import Trainer
 from pipeline.train.randomness import counter_seed
@@ -71,6 +71,7 @@ def train(spec: dict[str, Any], context: Context) -> None:
         context.facts.update(describe(devices[0]), processes=processes)
         if processes == 1:
             train_on(devices[0], spec, context, world=World())
+            context.facts.update(peak(devices[0]))
             return
         facts = context.scratch / "facts.json"
         launch(processes, _member, devices, spec, replace(context, say=print), facts)
@@ -84,7 +85,7 @@ def _member(rank: int, devices: list[torch.device], spec: dict[str, Any], contex
     world = World.join(device)
     train_on(device, spec, context if rank == 0 else replace(context, say=_silent), world=world)
     if rank == 0:
-        write_json(facts, context.facts)
+        write_json(facts, {**context.facts, **peak(device)})
     world.leave()
 
 

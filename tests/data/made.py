@@ -14,6 +14,8 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
+from pipeline.data.decoded import decoded
+
 
 def picture(grey: int, *, size: tuple[int, int] = (8, 6)) -> bytes:
     """Return a PNG of one colour, (grey, 0, 255), and of (width, height) `size`; PIL goes by content, not by name."""
@@ -74,4 +76,4 @@ def lines(*texts: str) -> bytes:
 
 def greys(images: Any) -> list[int]:
     """Return the first red pixel of each image: the grey that `picture` was given."""
-    return [int(image[0, 0, 0]) for image in images]
+    return [int(image[0, 0, 0]) for image in decoded(images)]

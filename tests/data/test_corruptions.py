@@ -103,7 +103,7 @@ def test_a_coloured_image_keeps_its_channels():
 
 
 def parts(found):
-    return np.stack(found.images), found.labels, found.sha256
+    return np.stack(list(found.images)), found.labels, found.sha256
 
 
 def test_a_set_is_blocks_of_types_and_in_them_severities_and_in_them_images(clean):

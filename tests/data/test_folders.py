@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.data import folders
+from pipeline.data.decoded import decoded
 from pipeline.errors import IntegrityError
 from pipeline.files import ROOT, sha256_file
 from tests.data.made import greys, lines, packed, picture, tar, zipped
@@ -44,7 +45,7 @@ def test_labels_count_the_folders_and_images_keep_the_order_of_the_archive(image
 
 def test_the_geometry_of_the_source_is_used(imagenette):
     source = {"parameters": {"parts": PARTS}, "geometry": {"resize": [4, 5]}}
-    images = list(folders.load(source, {"archive": imagenette}).images)
+    images = list(decoded(folders.load(source, {"archive": imagenette}).images))
     assert {image.shape for image in images} == {(3, 4, 5)}
     assert greys(images) == [1, 2, 3, 4, 5]
 
@@ -64,7 +65,7 @@ def test_parts_with_other_classes_are_refused(tmp_path):
 
 def test_a_broken_picture_is_named_when_its_turn_comes(tmp_path):
     path = tar(tmp_path / "x", {"a/cat/1.jpg": picture(9), "a/cat/2.jpg": b"broken"})
-    images = iter(load(path, parts={"all": "a"}).images)
+    images = decoded(load(path, parts={"all": "a"}).images)
     assert greys([next(images)]) == [9]
     with pytest.raises(IntegrityError, match=r"a/cat/2\.jpg"):
         next(images)
@@ -165,7 +166,7 @@ def test_the_real_lossy_cifar10(catalogue):
     assert np.bincount(found.labels).tolist() == [6000] * 10
     assert (len(found.groups["train"]), len(found.groups["test"])) == (50000, 10000)
     assert found.names[:3] == ["airplane", "automobile", "bird"]
-    first = next(iter(found.images))
+    first = next(decoded(found.images))
     assert first.shape == (3, 32, 32)
     assert first.std() > 0
 

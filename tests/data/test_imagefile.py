@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -134,10 +136,40 @@ def test_a_template_without_names_is_an_integrity_error(path):
         class_texts({"template": "a {}"}, load_split(path, dataset="odd", split="test"))
 
 
-def test_pixels_are_mapped_and_not_read(path):
+def test_pixels_stay_in_the_file_until_they_are_taken(path):
     split = load_split(path, dataset="odd", split="test")
-    assert isinstance(split.pixels, np.memmap)
     assert split.pixels.shape == (6, 1, 2, 2)
+    with path.open("r+b") as file:  # the last image, in the file that was opened before
+        file.seek(-4, 2)
+        file.write(bytes([9, 9, 9, 9]))
+    assert load_split(path, dataset="one", split="test").images.ravel().tolist() == [9, 9, 9, 9]
+    assert split.pixels[np.int64(5)].ravel().tolist() == [9, 9, 9, 9]
+
+
+def test_rows_in_a_file_are_numpys_rows(path, ragged):
+    pixels, flat = (load_split(p, dataset="odd", split="test").pixels for p in (path, ragged))
+    for index in (np.array([3, 0, 3]), np.array([], dtype=np.int64), np.int64(5), slice(1, 4)):
+        assert np.array_equal(pixels[index], IMAGES[index])
+        assert pixels[index].dtype == np.uint8
+        assert pixels[index].flags.writeable  # what torch takes over without a warning
+    whole = np.concatenate([picture.ravel() for picture in PICTURES])
+    assert np.array_equal(flat[slice(20, 30)], whole[20:30])
+
+
+def test_a_data_file_that_was_cut_off_while_it_was_open_is_an_integrity_error(path):
+    split = load_split(path, dataset="one", split="test")
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 1)
+    with pytest.raises(IntegrityError, match="ends early"):
+        split.take(np.array([0]))
+
+
+def test_the_data_file_is_closed_with_the_last_split_that_reads_it(path):
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    splits = [load_split(path, dataset="odd", split="test") for _ in range(4)]
+    assert len(list(Path("/proc/self/fd").iterdir())) == before + 4
+    del splits
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 @pytest.mark.parametrize("count", [2, 4])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.data import pcam
+from pipeline.data.decoded import decoded
 from pipeline.errors import IntegrityError, RobustftError
 from tests.data.made import gzipped
 
@@ -34,7 +35,7 @@ def test_patches_and_labels(files):
     found = pcam.load({"geometry": {"resize": 256, "crop": 224}}, files)
     assert found.labels.tolist() == [0, 1, 1]
     assert found.labels.dtype == np.int64
-    images = list(found.images)
+    images = list(decoded(found.images))
     assert {image.shape for image in images} == {(3, 224, 224)}
     assert [image[1].min() for image in images] == [11, 12, 13]
     assert not any(image[[0, 2]].any() for image in images)

@@ -103,6 +103,7 @@ class Run:
             "seed": 0,
             "device": "cpu",
             "threads": 1,
+            "levers": {},
             **changes,
         }
 

@@ -7,6 +7,7 @@ import torch
 
 from pipeline.attacks.crafting import maximise_cross_entropy
 from pipeline.errors import ConfigError
+from pipeline.levers import Levers, pull
 from pipeline.methods.adversarial_training import AdversarialTraining
 from pipeline.methods.protocol import Tuned
 from pipeline.models.checkpoint import load_classifier, save_checkpoint
@@ -156,6 +157,12 @@ def test_the_network_without_prompts_shares_weights_and_modes_and_a_plain_one_is
     assert (bare.training, model.head.training) == (True, False)
     plain = toy_vit()
     assert without_prompts(plain) is plain
+
+
+def test_the_network_without_prompts_had_all_levers_pulled_whatever_the_model_had():
+    model = prompted(DEEP)
+    pull(model, Levers(one_pass=False))
+    assert without_prompts(model).levers == Levers(one_pass=False)
 
 
 def test_a_traditional_attack_is_one_on_the_network_without_prompts_and_an_adaptive_one_is_not():

@@ -7,6 +7,7 @@ import timm
 import torch
 import torch.nn.functional as F
 
+from pipeline.levers import Levers, pull
 from pipeline.models.vit import Head, ViT, resized_positions, smaller_patches
 
 from .toy_vit import full_size, images, toy_vit
@@ -49,6 +50,7 @@ def test_timms_weights_load_by_name():
 
 def test_features_are_the_class_token_after_blocks_and_norm():
     vit, x = toy_vit().backbone, images()
+    pull(vit, Levers(needed_tokens=False))
     tokens = vit.embed(x)
     assert tokens.shape == (6, 17, 8)  # 4 x 4 patches and the class token
     for block in vit.blocks:

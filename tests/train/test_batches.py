@@ -370,3 +370,31 @@ def test_a_white_picture_stays_within_one_when_it_is_resized():
     )
     assert x.max() <= 1.0
     torch.testing.assert_close(x, torch.ones_like(x))
+
+
+def test_images_that_are_used_once_are_not_held_however_few_they_are():
+    split = Split(np.arange(3), 255, np.arange(3), np.arange(12, dtype=np.uint8).reshape(3, 1, 2, 2), (1, 2, 2))
+    images = Images.of(split, torch.device("cpu"), hold=False)
+    assert images.pixels is None
+    x, y = images.take(slice(1, 3))
+    assert (255 * x).round().flatten().tolist() == list(range(4, 12))
+    assert y.tolist() == [1, 2]
+
+
+def test_images_that_are_held_are_copied_a_part_at_a_time(monkeypatch):
+    taken, take = [], Split.take
+    monkeypatch.setattr(stored_or_held, "COPIED_AT_A_TIME", 4)
+    monkeypatch.setattr(Split, "take", lambda self, positions: (taken.append(len(positions)), take(self, positions))[1])
+    pixels = np.random.default_rng(0).integers(0, 255, (10, 1, 2, 2), dtype=np.uint8)
+    order = np.random.default_rng(1).permutation(10)
+    images = Images.of(Split(np.arange(10), 255, order, pixels, (1, 2, 2)), torch.device("cpu"))
+    assert taken == [4, 4, 2]
+    assert np.array_equal(images.pixels, pixels[order])
+
+
+@pytest.mark.parametrize("levels", [1, 16, 255])
+def test_pixels_become_what_dividing_them_by_white_gives_and_stay_as_they_are(levels):
+    images = Images(torch.arange(levels + 1, dtype=torch.uint8).view(-1, 1, 1, 1), torch.arange(levels + 1), levels)
+    for _ in range(2):  # a division in place must not reach the pixels
+        x, _ = images.take(slice(None))
+        assert x.flatten().tolist() == (torch.arange(levels + 1).float() / levels).tolist()

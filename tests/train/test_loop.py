@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 import shutil
 from collections.abc import Iterator
@@ -12,13 +13,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from pipeline.errors import ConfigError, RobustftError
+from pipeline.levers import Levers
 from pipeline.methods.adversarial_training import AdversarialTraining
 from pipeline.methods.linear_probe import LinearProbe
 from pipeline.methods.protocol import Loss, Start, Tuned
 from pipeline.methods.standard import Standard
 from pipeline.methods.trades import Trades
 from pipeline.methods.twins import TwinsAT, TwinsTrades
-from pipeline.models.classifier import Classifier, Normalise
+from pipeline.models.classifier import Classifier, Normalise, build_classifier
 from pipeline.models.tuning import Partial
 from pipeline.train import loop
 from pipeline.train.diagnostics import flat_weights
@@ -80,7 +82,7 @@ SETUPS = {
     "twins_trades": (TWINS_TRADES, {"selection": "best_validation"}, {}),
     "at": (AT, {"selection": "last"}, {}),
     "at_with_dropout": (AT, {"selection": "last"}, {"dropout": True}),
-    "at_in_bfloat16": (AT, {"precision": "bfloat16", "channels_last": True, "optimizer": "adamw"}, {}),
+    "at_in_bfloat16": (AT, {"precision": "bfloat16", "optimizer": "adamw"}, {}),
     "drawing": (Drawing(), {"schedule": "cosine", "warmup_steps": 2, "clip_grad_norm": 0.5}, {}),
     "partial": (Tuned(AT, Partial(frozen=["backbone.stem"])), {"no_weight_decay": ["head"]}, {}),
 }
@@ -543,7 +545,7 @@ class Pairs(AdversarialTraining):
 
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_a_pretext_may_give_several_images_and_several_targets_for_each_image(channels_last, tmp_path):
-    spec = toy.spec(recipe={"channels_last": channels_last})
+    spec = toy.spec(levers={"channels_last": channels_last})
     recording = Recording(Pairs())
     trainer = toy.trainer(recording, tmp_path, spec=spec, model=plain_model(128, 10, 5, 2))
     history = trainer.run()
@@ -555,10 +557,10 @@ def test_a_pretext_may_give_several_images_and_several_targets_for_each_image(ch
     assert 0 < history[-1]["clean_train"] <= 1
 
 
-def trained(method, folder, name: str, **recipe) -> dict[str, torch.Tensor]:
+def trained(method, folder, name: str, *, levers=None, **recipe) -> dict[str, torch.Tensor]:
     (folder / name).mkdir()
     # A whole epoch at one rate: three steps, so that the difference stays that of the arithmetic.
-    spec = toy.spec(recipe={"epochs": 1, "milestones": [9], **recipe})
+    spec = toy.spec(recipe={"epochs": 1, "milestones": [9], **recipe}, levers=levers or {})
     trainer = toy.trainer(method, folder / name, spec=spec)
     trainer.run()
     return copy.deepcopy(trainer.model.state_dict())
@@ -567,18 +569,30 @@ def trained(method, folder, name: str, **recipe) -> dict[str, torch.Tensor]:
 METHODS = [AT, Trades(beta=6.0, attack="kl"), TwinsAT(lambda_frozen=1.0, lambda_adaptive=1.0), TWINS_TRADES]
 
 
+LEVERS = {name: {name: False} for name in dataclasses.asdict(Levers())}
+LEVERS["all"] = dict.fromkeys(LEVERS, False)
+
+
+@pytest.mark.parametrize("off", LEVERS)
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: type(method).__name__)
-def test_channels_last_changes_nothing_but_rounding(method, tmp_path):
-    plain = trained(method, tmp_path, "plain")
-    other = trained(method, tmp_path, "other", channels_last=True)
-    filters = [name for name, value in plain.items() if value.dim() == 4 and min(value.shape[1:]) > 1]
-    assert filters
-    for name in filters:  # the setting is not merely accepted
-        assert other[name].is_contiguous(memory_format=torch.channels_last)
-        assert not plain[name].is_contiguous(memory_format=torch.channels_last)
+def test_a_lever_changes_nothing_but_rounding(method, off, tmp_path):
+    pulled = trained(method, tmp_path, "pulled")
+    plain = trained(method, tmp_path, "plain", levers=LEVERS[off])
     for name, value in plain.items():
         # Three steps of float32 sums taken in another order; a different step would differ by lr x gradient, 1e-2.
-        torch.testing.assert_close(other[name].contiguous(), value, rtol=1e-3, atol=1e-4, msg=name)
+        torch.testing.assert_close(pulled[name].contiguous(), value.contiguous(), rtol=1e-3, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("pulled", [True, False])
+def test_channels_last_is_not_merely_accepted(pulled, tmp_path):
+    # Wide enough for its strided shortcut (see `memory_format`).
+    backbone = {**toy.BACKBONE, "parameters": {"width": 16, "blocks": [1, 1]}}
+    model = build_classifier(backbone, shape=[1, 8, 8], classes=5)
+    trainer = toy.trainer(AT, tmp_path, spec=toy.spec(levers={"channels_last": pulled}), model=model)
+    trainer.run()
+    filters = [value for value in trainer.model.state_dict().values() if value.dim() == 4 and min(value.shape[1:]) > 1]
+    assert filters
+    assert all(value.is_contiguous(memory_format=torch.channels_last) is pulled for value in filters)
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: type(method).__name__)

@@ -236,7 +236,7 @@ def step(spec, inputs, folder):
     folder.mkdir()
     outputs = {"checkpoint": folder / "checkpoint.safetensors", "history": folder / "history.csv"}
     context = Context(inputs=inputs, outputs=outputs, scratch=folder, say=lambda line: None)
-    train({"scale": "toy", "device": "cpu", "threads": 1, "processes": 1, **spec}, context)
+    train({"scale": "toy", "device": "cpu", "threads": 1, "processes": 1, "levers": {}, **spec}, context)
     return outputs, context.facts
 
 

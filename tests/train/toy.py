@@ -45,6 +45,7 @@ SPEC: dict[str, Any] = {
     },
     "threat": {"norm": "linf", "eps": "1/20"},
     "training_attack": {"steps": 2, "step_over_eps": "1/2"},
+    "levers": {},
     "recipe": {
         "epochs": 2,
         "batch_size": 4,
@@ -57,7 +58,6 @@ SPEC: dict[str, Any] = {
         "milestones": [1],
         "gamma": 0.1,
         "precision": "float32",
-        "channels_last": False,
         "compile": False,
         "selection": "last",
     },

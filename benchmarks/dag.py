@@ -1,0 +1,296 @@
+"""What the DAG costs besides its work: starting a step, planning, a second run, hashing, the audit.
+
+    python -m benchmarks.rows dag FILE [--quick]
+
+In the place of a textbook stands the floor: the least that the same job can take with these libraries. A row's note
+names it. The bar is half of it, which is the floor times two. Of benchmarks/dag/walls.json {demo_s, demo_second_s,
+test_s, ...: seconds, machine: text}, if it is there, each time is a row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.paired import paired, paired_processes
+from benchmarks.rows import Row, Spread
+from pipeline.config import Config
+from pipeline.files import ROOT, canonical_json, read_json, sha256_file, sha256_files, write_json
+from pipeline.plan import Plan
+from pipeline.provenance.run import run_step
+from pipeline.steps import Step
+
+BAR = 0.5
+WALLS = ROOT / "benchmarks" / "dag" / "walls.json"
+
+START = """
+import atexit, gc, sys
+atexit.register(gc.freeze)
+from pipeline.cli import _paper_of
+from pipeline.config import Config
+from pipeline.plan import Plan
+from pipeline.provenance.run import work_of
+kind, scale, name = sys.argv[1:]
+step = Plan(Config(scale=scale, papers=_paper_of(name) or None)).step(kind, name)
+work_of(step)
+if kind == "train":
+    import torch
+    from pipeline.train.optim import build_optimizer
+    build_optimizer(torch.nn.Linear(1, 1), step.spec["recipe"], fused=False)
+"""
+"""What `python -m pipeline KIND NAME` does before it opens its inputs, and an optimiser: torch imports more for it."""
+
+IMPORTS = {
+    "train": "import torch",
+    "attack": "import torch, pyarrow.parquet",
+    "data": "import numpy, safetensors, yaml, jsonschema",
+    "numbers": "import numpy, pyarrow.parquet, yaml, jsonschema",
+    "verdicts": "import numpy, pyarrow.parquet, yaml, jsonschema",
+    "table": "import numpy, pyarrow.parquet, yaml, jsonschema",
+    "figure": "import pandas, pyarrow.parquet, matplotlib.pyplot, yaml, jsonschema",
+}
+"""What a step of each kind cannot do without."""
+
+FLAT = """
+rule all:
+    input: [f"out/{{n}}.txt" for n in range({jobs})]
+
+rule job:
+    output: "out/{{n}}.txt"
+    shell: "touch {{output}}"
+"""
+"""As many jobs, with nothing between them."""
+
+GRAPH = """
+import json
+READS = json.load(open("reads.json"))
+
+rule all:
+    input: [f"out/{{n}}.{{end}}" for n in range({jobs}) for end in "ab"]
+
+rule job:
+    input: lambda wildcards: READS[int(wildcards.n)]
+    output: "out/{{n}}.a", "out/{{n}}.b"
+    shell: "touch {{output}}"
+"""
+"""As many jobs that read as much from each other, and nothing else: no parameters, logs, messages, resources."""
+
+
+def snakemake(snakefile: Path, folder: Path, *arguments: str) -> list[str]:
+    """Return the command that runs Snakemake in `folder`."""
+    where = ["--snakefile", str(snakefile), "--directory", str(folder), "--cores", "1", "--nolock"]
+    return [sys.executable, "-m", "snakemake", *where, *arguments]
+
+
+def ours(scale: str, folder: Path, *arguments: str) -> list[str]:
+    """Return the command that runs this project's DAG in `folder`."""
+    profile = ["--workflow-profile", str(ROOT / "profiles" / "default")]
+    return snakemake(ROOT / "Snakefile", folder, *profile, *arguments, "--config", f"scale={scale}")
+
+
+def representative(plan: Plan) -> Iterator[tuple[str, Step]]:
+    """Yield a step of each kind, for training one of each family of networks, with a name for it."""
+    for title, module in (("ResNet", ".resnet:"), ("ViT", ".vit:"), ("CLIP", ".clip:")):
+        fits = (s for s in plan.of_kind("train") if module in s.spec["backbone"]["implementation"])
+        if step := next(fits, None):
+            yield f"train, {title}", step
+    for kind in ("attack", "data", "numbers", "verdicts", "table", "figure"):
+        yield kind, plan.of_kind(kind)[-1]
+
+
+def start_up(plan: Plan, *, repeats: int, only: tuple[str, ...] = ()) -> Iterator[Row]:
+    """Yield a row for the start-up of each kind of step, or of some; no bar where all papers are planned for it."""
+    for name, step in representative(plan):
+        if only and name not in only:
+            continue
+        floor = IMPORTS[step.kind]
+        commands = {
+            "textbook": [sys.executable, "-c", floor],
+            "ours": [sys.executable, "-c", START, step.kind, plan.scale, step.id],
+        }
+        note = f"process from start to end, no work done; floor: python -c '{floor}'"
+        result = paired_processes(commands, repeats=repeats, warmup=0 if only else 1)
+        bar = None if step.kind == "data" else BAR
+        yield result.row("start-up of a step", name, bar=bar, note=note)
+
+
+def write_floor(text: str, folder: Path, plan: Plan) -> Path:
+    """Write a Snakefile of as many jobs as the plan has steps, and what they read, and return its path."""
+    number = {step.key: n for n, step in enumerate(plan.steps.values())}
+    record = {step.record: f"out/{number[step.key]}.b" for step in plan.steps.values()}
+
+    def read(step: Step) -> list[str]:
+        made = [plan.producer(path) for path in step.inputs.values()]
+        files = [f"out/{number[producer.key]}.a" for producer in made if producer]
+        return [*dict.fromkeys(files), *(record[path] for path in dict.fromkeys(step.upstream.values()))]
+
+    folder.mkdir(parents=True)
+    write_json(folder / "reads.json", [read(step) for step in plan.steps.values()])
+    path = folder / "Snakefile"
+    path.write_text(text.format(jobs=len(number)), encoding="utf-8")
+    return path
+
+
+def dry_run(scale: str, *, repeats: int) -> Iterator[Row]:
+    """Yield rows for planning a scale of which nothing has been run."""
+    plan = Plan(Config(scale=scale))
+    for name, text in (("as many jobs that read nothing", FLAT), ("as many jobs that read as much", GRAPH)):
+        with tempfile.TemporaryDirectory() as where:
+            folder = Path(where)
+            floor = write_floor(text, folder / "floor", plan)
+            quiet = ("-n", "--quiet", "all")
+            commands = {
+                "textbook": snakemake(floor, folder / "floor", *quiet),
+                "ours": ours(scale, folder / "ours", *quiet),
+            }
+            result = paired_processes(commands, repeats=repeats, warmup=0)
+        note = f"snakemake -n of scale {scale}, {len(plan.steps)} steps; floor: a Snakefile of {name}"
+        yield result.row("dry run", f"{scale}, over {name}", bar=BAR, note=note)
+
+
+def _finish(plan: Plan, folder: Path) -> None:
+    """Make every file of a plan, empty of content, and let Snakemake take them for a finished run."""
+    for step in plan.steps.values():
+        for path in (*step.outputs.values(), step.record):
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(path, encoding="utf-8")
+
+
+def no_op(scale: str, *, repeats: int) -> Iterator[Row]:
+    """Yield a row for running a DAG again of which everything is there."""
+    plan = Plan(Config(scale=scale))
+    touch = ("--touch", "--forceall", "--quiet", "all")
+    jobs = len(plan.bundles()) + sum(step.key not in plan.bundled for step in plan.steps.values())
+    with tempfile.TemporaryDirectory() as where:
+        folder = Path(where)
+        _finish(plan, folder / "ours")
+        (folder / "floor" / "out").mkdir(parents=True)
+        floor = folder / "floor" / "Snakefile"
+        floor.write_text(FLAT.format(jobs=jobs), encoding="utf-8")
+        for number in range(jobs):
+            (folder / "floor" / "out" / f"{number}.txt").touch()
+        made = {"textbook": snakemake(floor, folder / "floor", *touch), "ours": ours(scale, folder / "ours", *touch)}
+        paired_processes(made, repeats=1, warmup=0)
+        again = ("--quiet", "all")
+        commands = {
+            "textbook": snakemake(floor, folder / "floor", *again),
+            "ours": ours(scale, folder / "ours", *again),
+        }
+        result = paired_processes(commands, repeats=repeats, warmup=0)
+    note = f"nothing to do, {jobs} jobs, {len(plan.steps)} steps; floor: a Snakefile of as many jobs that read nothing"
+    yield result.row("no-op run", scale, bar=BAR, note=note)
+
+
+def hashing(*, megabytes: int, repeats: int) -> Iterator[Row]:
+    """Yield rows for the SHA-256 of one large file and of many."""
+    with tempfile.TemporaryDirectory() as where:
+        large, data = Path(where) / "large", os.urandom(megabytes << 20)
+        large.write_bytes(data)
+        one = paired(
+            {"textbook": lambda: hashlib.sha256(data).hexdigest(), "ours": lambda: sha256_file(large)}, repeats=repeats
+        )
+        rate = (megabytes << 20) / 1e6 / one.spread("ours").median
+        note = f"{megabytes} MiB, {rate:,.0f} MB/s; floor: hashlib on the same bytes in memory"
+        yield one.row("hashing", "one file", bar=BAR, note=note)
+        names = [str(large.with_name(f"{number}")) for number in range(megabytes)]
+        for number, name in enumerate(names):
+            Path(name).write_bytes(data[number << 20 : (number + 1) << 20])
+        many = paired(
+            {"textbook": lambda: hashlib.sha256(data).hexdigest(), "ours": lambda: sha256_files(names)}, repeats=repeats
+        )
+        note = f"{megabytes} files of 1 MiB, as the audit does it; floor: hashlib on the same bytes, one thread"
+        yield many.row("hashing", "many files", bar=BAR, note=note)
+
+
+def tiny(scale: str, *, repeats: int) -> Iterator[Row]:
+    """Yield rows for a step whose work is next to nothing: as a process, and within one."""
+    with tempfile.TemporaryDirectory() as where:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        commands = {
+            "textbook": [sys.executable, "-c", IMPORTS["data"]],
+            "ours": [sys.executable, "-m", "pipeline", "data", "digits", "--scale", scale],
+        }
+        alone = paired_processes(commands, repeats=repeats, folder=Path(where), environment=environment)
+        note = f"decodes the digits, with its record, planned with every paper; floor: python -c '{IMPORTS['data']}'"
+        yield alone.row("time per tiny job", "a process", note=note)
+        yield _within(Path(where), repeats=repeats)
+
+
+def _within(folder: Path, *, repeats: int) -> Row:
+    """Return a row for what `run_step` adds in a process that runs many steps."""
+    outputs = {"seal": str(folder / "seal.json")}
+    step = Step(kind="seal", id="none", spec={"scale": "none", "records": []}, inputs={}, outputs=outputs)
+    told: dict[str, Any] = {}
+
+    def bare() -> None:
+        write_json(outputs["seal"], {})
+        told["sha256"] = sha256_file(outputs["seal"])
+        write_json(step.record, told)
+
+    def stepped() -> None:
+        run_step(step, say=lambda _: None)
+
+    before = Path.cwd()
+    os.chdir(folder)  # the scratch folder lies in the working directory
+    try:
+        stepped()
+        told |= read_json(step.record)
+        result = paired({"textbook": bare, "ours": stepped}, repeats=20 * repeats)
+    finally:
+        os.chdir(before)
+    note = "run_step of an empty seal; floor: write output and record atomically, hash the output"
+    return result.row("time per tiny job", "within a process", bar=BAR, note=note)
+
+
+def auditing(scale: str, *, repeats: int) -> Iterator[Row]:
+    """Yield a row for the audit of a finished run, if there is one in this checkout."""
+    plan = Plan(Config(scale=scale))
+    if not (ROOT / plan.step("seal", scale).outputs["seal"]).is_file():
+        return
+    files = [path for step in plan.steps.values() for path in (*step.outputs.values(), step.record)]
+    with tempfile.TemporaryDirectory() as where:
+        names = Path(where) / "files.json"
+        names.write_text(canonical_json(files), encoding="utf-8")
+        bare = (
+            "import hashlib,json,sys\nfor f in json.load(open(sys.argv[1])): hashlib.file_digest(open(f,'rb'),'sha256')"
+        )
+        floor = f"{IMPORTS['numbers']}\n{bare}"
+        commands = {
+            "textbook": [sys.executable, "-c", floor, str(names)],
+            "ours": [sys.executable, "-m", "pipeline", "audit", "--scale", scale],
+        }
+        result = paired_processes(commands, repeats=repeats)
+    note = f"{len(files)} files; floor: import what it needs and hash them; the audit also counts every number again"
+    yield result.row("audit", scale, note=note)
+
+
+def walls(path: Path = WALLS) -> Iterator[Row]:
+    """Yield a row for each wall time that was taken of a whole run, if there are any."""
+    if not path.is_file():
+        return
+    taken = json.loads(path.read_text(encoding="utf-8"))
+    for key, seconds in taken.items():
+        if key.endswith("_s") and seconds is not None:
+            note = f"wall time of one run on {taken.get('machine', 'an unnamed machine')}"
+            yield Row("whole runs", key.removesuffix("_s"), "s", None, Spread.of([float(seconds)]), note=note)
+
+
+def rows(*, quick: bool) -> list[Row]:
+    """Measure everything; `quick` takes the smallest scale and few repeats."""
+    small, large = "smoke", "smoke" if quick else "paper"
+    plan = Plan(Config(scale=small if quick else "demo"))
+    return [
+        *start_up(plan, repeats=1 if quick else 7, only=("train, ResNet", "train, ViT", "table") if quick else ()),
+        *dry_run(large, repeats=1 if quick else 3),
+        *no_op(plan.scale, repeats=1 if quick else 5),
+        *hashing(megabytes=16 if quick else 256, repeats=3 if quick else 9),
+        *tiny(plan.scale, repeats=1 if quick else 7),
+        *auditing("demo", repeats=1 if quick else 3),
+        *walls(),
+    ]

@@ -1,0 +1,154 @@
+"""Print what was measured side by side as one table: `make bench`.
+
+    python -m benchmarks.table                                # measure every topic, a few minutes each
+    python -m benchmarks.table --quick                        # smaller, a minute each; nothing is stored
+    python -m benchmarks.table --stored                       # print what is stored, measure nothing
+    python -m benchmarks.table --topics training_step dag
+
+A topic is a module of benchmarks/ with `rows(*, quick: bool) -> list[Row]`. Its rows go to
+benchmarks/results/TOPIC.json and the whole table to benchmarks/results/table.md. A topic that fails is reported and the
+others go on. The exit status is 1 if a topic failed or a bar was not reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.rows import Row, Spread, read_rows
+from pipeline.errors import RobustftError
+from pipeline.files import ROOT, write_text
+
+TOPICS = {"training_step": 15, "autoattack": 5, "dag": 4, "memory": 4}
+"""About how many minutes each takes on one core."""
+RESULTS = ROOT / "benchmarks" / "results"
+HEAD = ("group", "case", "textbook", "ours", "ratio", "predicted", "bar", "met")
+Measure = Callable[[str], list[Row]]
+
+
+def number(value: float) -> str:
+    """Return a number with three digits."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def shown(spread: Spread | None, unit: str = "") -> str:
+    """Return median, unit and quartiles; a dash for what was not measured."""
+    if spread is None:
+        return "-"
+    quartiles = "" if spread.n == 1 else f" ({number(spread.low)}-{number(spread.high)})"
+    return f"{number(spread.median)}{' ' if unit else ''}{unit}{quartiles}"
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """Return a row's cells, under `HEAD`."""
+    met = {None: "", True: "yes", False: "NO"}[row.met]
+    bar, predicted = ("-" if value is None else number(value) for value in (row.bar, row.predicted))
+    both = shown(row.textbook, row.unit), shown(row.ours, row.unit)
+    return (row.group, row.name, *both, shown(row.ratio), predicted, bar, met)
+
+
+def printed(rows: Sequence[Row]) -> str:
+    """Return rows as aligned lines, each group's name once."""
+    lines = [HEAD, *map(cells, rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
+    text, group = [], None
+    for line in lines:
+        shown_group = "" if line[0] == group else line[0]
+        group = line[0]
+        text.append("  ".join(cell.ljust(w) for cell, w in zip((shown_group, *line[1:]), widths, strict=True)).rstrip())
+    return "\n".join(text)
+
+
+def markdown(topics: Mapping[str, tuple[Mapping[str, Any], Sequence[Row]]], failures: Mapping[str, str]) -> str:
+    """Return all topics as Markdown: for each what it was measured on, its table, and the rows' notes."""
+    parts = ["# Benchmarks", "", "Written by `make bench`. Median (quartiles); ratio = textbook / ours, paired.", ""]
+    for topic, (about, rows) in topics.items():
+        versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+        commit = about["git"]["commit"] or "unknown"
+        where = about["hardware"].get("gpu", about["hardware"]["cpu"])
+        changes = "" if about["git"]["clean"] else " with changes"
+        parts += [f"## {topic}", "", f"{where}, {about['hardware']['cores']} cores, threads {about['threads']}, "]
+        parts += [f"load {about['load']}; {versions}; commit {commit[:12]}{changes}; {about['date']}.", ""]
+        parts += ["| " + " | ".join(HEAD[1:]) + " |", "| --- " * len(HEAD[1:]) + "|"]
+        parts += ["| " + " | ".join(cells(row)[1:]) + " |" for row in rows]
+        parts += ["", *(f"- {row.name}: {row.note}" for row in rows if row.note), ""]
+    parts += [f"## {topic}\n\nFAILED: {reason}\n" for topic, reason in failures.items()]
+    return "\n".join(parts)
+
+
+def measured(topic: str, path: Path, *, quick: bool) -> None:
+    """Measure a topic in a process of its own, and store its rows.
+
+    Of its own: the peak memory that a system tells of a process counts that of its parent when it was started.
+    Raises RobustftError if it fails.
+    """
+    command = [sys.executable, "-m", "benchmarks.rows", topic, str(path), *["--quick"][: int(quick)]]
+    status = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL).returncode
+    if status:
+        raise RobustftError(f"it ended with status {status}; why is said above")
+
+
+def collect(
+    topics: Sequence[str], measure: Measure, say: Callable[[str], None]
+) -> tuple[dict[str, list[Row]], dict[str, str]]:
+    """Return the rows of the topics, and why others failed; say how far the work is."""
+    found: dict[str, list[Row]] = {}
+    failures: dict[str, str] = {}
+    for position, topic in enumerate(topics):
+        left = sum(TOPICS.get(name, 1) for name in topics[position:])
+        say(f"{topic} ({position + 1} of {len(topics)}; at most about {left} min left)")
+        started = time.monotonic()
+        try:
+            found[topic] = measure(topic)
+        except Exception as error:  # noqa: BLE001 - whatever one topic does wrong, the others are measured
+            failures[topic] = f"{type(error).__name__}: {error}"
+            say(f"  FAILED after {time.monotonic() - started:.0f} s")
+            say(str(error) if isinstance(error, RobustftError) else traceback.format_exc())
+        else:
+            say(f"  {len(found[topic])} rows in {time.monotonic() - started:.0f} s")
+    return found, failures
+
+
+def table(topics: Sequence[str], *, quick: bool, stored: bool, folder: Path = RESULTS) -> int:
+    """Measure or read the topics, print the table, store what was measured in full; return the exit status."""
+    with tempfile.TemporaryDirectory() as rough:
+        place = Path(rough) if quick else folder
+
+        def measure(topic: str) -> list[Row]:
+            path = place / f"{topic}.json"
+            if not stored:
+                measured(topic, path, quick=quick)
+            return read_rows(path)[1]
+
+        found, failures = collect(topics, measure, lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201
+    rows = [row for part in found.values() for row in part]
+    missed = [row.name for row in rows if row.met is False]
+    sys.stdout.write(f"{printed(rows)}\n")
+    for topic, reason in failures.items():
+        sys.stdout.write(f"FAILED  {topic}: {reason.splitlines()[0]}\n")
+    sys.stdout.write(f"{sum(row.met is True for row in rows)} bars reached, {len(missed)} not\n")
+    if not quick and not stored:
+        whole = {path.stem: read_rows(path) for path in sorted(folder.glob("*.json"))}
+        write_text(folder / "table.md", markdown(whole, failures))
+    return 1 if failures or missed else 0
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--topics", nargs="+", choices=TOPICS, default=list(TOPICS), help="default: all")
+    parser.add_argument("--quick", action="store_true", help="smaller and rougher; nothing is stored")
+    parser.add_argument("--stored", action="store_true", help="print the stored rows, measure nothing")
+    arguments = parser.parse_args()
+    sys.exit(table(arguments.topics, quick=arguments.quick, stored=arguments.stored))
+
+
+if __name__ == "__main__":
+    main()

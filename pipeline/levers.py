@@ -1,0 +1,73 @@
+"""Levers: ways to the same numbers, up to rounding, for less work. Each can be switched off by a scale's `levers`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Levers:
+    """Which levers are pulled. All off is the step that most papers ship.
+
+    input_gradients: attacks differentiate with respect to the images alone, and the weights keep no books meanwhile;
+        off, gradients of all trained weights are computed at each step of an attack and thrown away.
+    folded_batch_norm: batch norms in evaluation mode are folded into the convolutions before them.
+    channels_last: images and the weights of convolutions are stored pixel by pixel, all channels of one together.
+    needed_tokens: a vision transformer computes no token that nobody reads: in the last block only the class token's,
+        and of prompts that the next block replaces only keys and values, once for all images; patches and attention
+        are plain products of contiguous matrices. Off, it is timm's or open_clip's own forward.
+    one_pass: where no layer mixes images (no batch norm), a loss takes clean and adversarial images in one pass.
+    settled_images: AutoAttack computes nothing for an image whose outcome is known.
+    fused_optimizer: one kernel updates all weights.
+    """
+
+    input_gradients: bool = True
+    folded_batch_norm: bool = True
+    channels_last: bool = True
+    needed_tokens: bool = True
+    one_pass: bool = True
+    settled_images: bool = True
+    fused_optimizer: bool = True
+
+    @classmethod
+    def of(cls, spec: Mapping[str, bool]) -> Levers:
+        """Build from a specification; what it does not name is pulled."""
+        return cls(**spec)
+
+
+class Levered(nn.Module):
+    """A module that has a shorter way; `levers` says whether it is taken."""
+
+    levers: Levers = Levers()
+
+
+FEWEST_CHANNELS = 16
+"""Of a strided 1x1 convolution that may run channels-last on a CPU (see `memory_format`)."""
+
+
+def memory_format(model: nn.Module, levers: Levers) -> torch.memory_format:
+    """Return how images and the weights of convolutions are stored for a model that is on its device.
+
+    On a CPU oneDNN 3.12 (torch 2.14.1) writes beyond its memory in channels-last 1x1 convolutions with a stride and few
+    input channels, seen with 4 and 8 channels on 64 x 64 images, so networks that have one stay as they are.
+    """
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    unsafe = any(
+        convolution.kernel_size == (1, 1)
+        and max(convolution.stride) > 1
+        and convolution.in_channels < FEWEST_CHANNELS
+        and convolution.weight.device.type == "cpu"
+        for convolution in convolutions
+    )
+    return torch.channels_last if levers.channels_last and not unsafe else torch.contiguous_format
+
+
+def pull(model: nn.Module, levers: Levers) -> None:
+    """Tell every module of a model which levers are pulled."""
+    for module in model.modules():
+        if isinstance(module, Levered):
+            module.levers = levers

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import threading
+from functools import partial
+
+import numpy as np
+import pytest
+
+from pipeline.context import Context
+from pipeline.data import pictures
+from pipeline.data.decoded import AHEAD, decoded
+from pipeline.data.imagefile import load_split
+from pipeline.data.step import decode
+from pipeline.errors import IntegrityError
+from tests.data.made import picture, tar
+
+
+def image(grey):
+    return np.full((3, 2, 2), grey, dtype=np.uint8)
+
+
+class Counted:
+    """Images, each a function, that remember how many were asked for."""
+
+    def __init__(self, number: int, *, make=image) -> None:
+        self.number, self.asked, self._make = number, 0, make
+
+    def __iter__(self):
+        for grey in range(self.number):
+            self.asked += 1
+            yield partial(self._make, grey)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_images_keep_their_order_whatever_the_threads(threads):
+    # The first ones wait until a later one is done, where there is a thread for that.
+    done = threading.Event()
+
+    def late(grey):
+        if threads > 1 and grey == 0:
+            assert done.wait(10)
+        if grey == 1:
+            done.set()
+        return image(grey)
+
+    found = [int(array[0, 0, 0]) for array in decoded(Counted(23, make=late), threads=threads)]
+    assert found == list(range(23))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_no_more_images_are_read_than_the_window_holds(threads):
+    source = Counted(40)
+    images = decoded(source, threads=threads)
+    window = 1 if threads == 1 else AHEAD * threads
+    for taken in range(1, 41):
+        next(images)
+        assert source.asked == min(taken - 1 + window, 40)
+
+
+def test_arrays_and_functions_may_be_mixed():
+    mixed = [image(0), partial(image, 1), partial(image, 2), image(3), partial(image, 4)]
+    assert [int(array[0, 0, 0]) for array in decoded(mixed, threads=2)] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_broken_image_fails_in_its_turn_and_nothing_after_the_window_is_read(threads):
+    def broken(grey):
+        if grey == 3:
+            raise IntegrityError("broken", where=f"picture {grey}")
+        return image(grey)
+
+    source = Counted(1000, make=broken)
+    images = decoded(source, threads=threads)
+    assert [int(next(images)[0, 0, 0]) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(IntegrityError, match="picture 3"):
+        next(images)
+    assert source.asked <= 4 + AHEAD * threads
+    assert not [thread for thread in threading.enumerate() if "ThreadPool" in thread.name]
+
+
+def test_threads_end_when_the_images_are_no_longer_wanted():
+    images = decoded(Counted(1000), threads=3)
+    next(images)
+    images.close()
+    assert not [thread for thread in threading.enumerate() if "ThreadPool" in thread.name]
+
+
+# -- the step ----------------------------------------------------------------------------------------------------------
+
+
+def spec(count):
+    source = {
+        "name": "made",
+        "loader": "pipeline.data.folders:load",
+        "licence": "none",
+        "levels": 255,
+        "shape": [3, 4, 4],
+        "parameters": {"parts": {"all": "a"}},
+        "geometry": {"resize": 5, "crop": 4},
+    }
+    return {"source": source, "datasets": {"made": {"source": "made", "classes": [0], "splits": {"test": count}}}}
+
+
+@pytest.fixture
+def archive(tmp_path):
+    files = {f"a/cat/{grey:03d}.png": picture(grey, size=(8 + grey % 5, 9)) for grey in range(60)}
+    return tar(tmp_path / "x.tar.gz", files)
+
+
+@pytest.fixture
+def two_cores(monkeypatch):
+    monkeypatch.setattr("pipeline.data.step._cores", lambda: 2)
+
+
+def written(archive, folder, threads=None):
+    folder.mkdir()
+    settings = {} if threads is None else {"threads": threads}
+    outputs = {"data": folder / "made.safetensors"}
+    context = Context({"archive": archive}, outputs, scratch=folder, settings=settings, say=lambda line: None)
+    decode(spec(60), context)
+    return outputs["data"]
+
+
+@pytest.fixture
+def named_threads(monkeypatch):
+    """The names of the threads that pictures were decoded in."""
+    names: set[str] = set()
+    fit = pictures.fit
+
+    def noted(*arguments):
+        names.add(threading.current_thread().name)
+        return fit(*arguments)
+
+    monkeypatch.setattr(pictures, "fit", noted)
+    return names
+
+
+def test_the_file_is_the_same_bytes_in_one_thread_and_in_several(archive, tmp_path, two_cores, named_threads):
+    one = written(archive, tmp_path / "one").read_bytes()
+    assert named_threads == {threading.current_thread().name}
+    named_threads.clear()
+    several = written(archive, tmp_path / "several", threads=8)
+    assert several.read_bytes() == one
+    split = load_split(several, dataset="made", split="test")
+    assert sorted(split.take(np.arange(60))[:, 0, 0, 0].tolist()) == list(range(60))
+    # Never in more threads than there are cores, and never here, where the file is written.
+    assert threading.current_thread().name not in named_threads
+    assert 1 <= len(named_threads) <= 2
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_broken_picture_is_named_and_leaves_no_half_file(tmp_path, two_cores, threads):
+    files = {f"a/cat/{grey:03d}.png": picture(grey) for grey in range(60)}
+    path = tar(tmp_path / "x.tar.gz", {**files, "a/cat/031.png": b"broken"})
+    with pytest.raises(IntegrityError, match=r"a/cat/031\.png"):
+        written(path, tmp_path / "out", threads=threads)
+    assert list((tmp_path / "out").iterdir()) == []

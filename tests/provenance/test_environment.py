@@ -1,0 +1,41 @@
+"""What a step ran in: the peak of the memory is the step's own."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.files import ROOT
+from pipeline.provenance.environment import environment, forget_peak, peak_memory_mb
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems never reset a peak")
+
+
+@linux
+def test_the_peak_of_an_earlier_step_is_not_that_of_a_later_one():
+    """It was: all steps of a bundle had the largest peak of those before them."""
+    forget_peak()
+    before = peak_memory_mb()
+    held = bytearray(b"x") * (96 << 20)
+    assert peak_memory_mb() >= before + 90
+    del held
+    forget_peak()
+    assert peak_memory_mb() < before + 48
+
+
+@linux
+def test_a_process_does_not_have_the_peak_of_the_one_that_started_it():
+    """`ru_maxrss` is handed on; a parent of 200 MB starts the child that tells its own peak."""
+    code = (
+        "import subprocess, sys\nheld = bytearray(b'x') * (200 << 20)\n"
+        "tell = 'from pipeline.provenance.environment import peak_memory_mb; print(peak_memory_mb())'\n"
+        "subprocess.run([sys.executable, '-c', tell], check=True)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert 0 < json.loads(said.stdout) < 150
+
+
+def test_the_environment_of_a_second_step_is_that_of_the_first():
+    assert environment() == environment()
+    assert environment()["packages"]["torch"]

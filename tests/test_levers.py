@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.levers import Levered, Levers, memory_format, pull
+from pipeline.models.classifier import Classifier, Normalise
+from pipeline.models.resnet import ResNet
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def network(width: int) -> Classifier:
+    backbone = ResNet(channels=3, width=width, blocks=[1, 1, 1])
+    return Classifier(Normalise([0.5] * 3, [0.2] * 3), backbone, torch.nn.Linear(backbone.out_features, 4))
+
+
+@pytest.mark.parametrize(
+    ("width", "pulled", "expected"),
+    [
+        (16, True, torch.channels_last),
+        (16, False, torch.contiguous_format),
+        (8, True, torch.contiguous_format),  # its first shortcut is a 1x1 convolution of 8 channels with stride 2
+    ],
+)
+def test_the_layout_of_a_network(width, pulled, expected):
+    assert memory_format(network(width), Levers(channels_last=pulled)) is expected
+
+
+STEPS = """
+import torch
+from pipeline.levers import Levers, memory_format
+from tests.test_levers import network
+model = network(4)
+layout = memory_format(model, Levers())
+model.to(memory_format=layout)
+for _ in range(6):
+    model(torch.rand(8, 3, 64, 64).contiguous(memory_format=layout)).square().sum().backward()
+"""
+
+
+def test_a_narrow_network_does_not_overwrite_memory_as_channels_last_strided_convolutions_did():
+    result = subprocess.run([sys.executable, "-c", STEPS], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-500:]
+
+
+def test_every_levered_module_is_told():
+    model = network(8)
+    inner = Levered()
+    model.backbone.add_module("inner", inner)
+    pull(model, Levers(needed_tokens=False))
+    assert not model.levers.needed_tokens
+    assert not inner.levers.needed_tokens
+    assert Levered().levers == Levers(), "others keep theirs"
+
+
+def test_an_unknown_lever_is_an_error():
+    with pytest.raises(TypeError, match="needed_token"):
+        Levers.of({"needed_token": True})
