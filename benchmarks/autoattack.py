@@ -1,12 +1,13 @@
 """Time AutoAttack on a shard of ours against the package's own driver, and two worker processes against one.
 
-    python -m benchmarks.autoattack            # every case on one CPU thread
-    python -m benchmarks.autoattack --quick
+    python -m benchmarks.autoattack            # every case on one CPU thread; stored
+    python -m benchmarks.autoattack --quick    # two small cases; not stored
 
 The driver attacks the model as users load it: in evaluation mode, batch norm as it is, all weights requiring
-gradients. Ours attacks the same model frozen, with every lever. Both get the same images, seed and queries; the row's
-note says for how many images the outcomes (still right or not) are equal, which must be all of them. Networks are
-trained adversarially for a moment on scikit-learn's digits first, so that some images hold.
+gradients. Ours is `AutoAttackShard` on the same model frozen, with every lever; one row times the whole `attack` step
+instead, which reads checkpoint and data file, checks the perturbations and writes the ledger. Both get the same images,
+seed and queries. The outcomes (still right or not) must be equal for all images, or nothing is reported. Networks
+are trained adversarially for a moment on scikit-learn's digits first, so that some images hold.
 """
 
 from __future__ import annotations
@@ -16,26 +17,37 @@ import copy
 import functools
 import multiprocessing
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from benchmarks.paired import paired
+from benchmarks.paired import Function, paired
 from benchmarks.rows import Row, Spread, write_rows
 from pipeline.attacks.autoattack import AutoAttackShard, targeted_classes
 from pipeline.attacks.objectives import cross_entropy
 from pipeline.attacks.pgd import Budget, pgd
 from pipeline.attacks.threat import ThreatModel
 from pipeline.config import load_document
+from pipeline.context import Context
+from pipeline.data.imagefile import save
+from pipeline.errors import RobustftError
+from pipeline.evaluate.ledger import read_ledger
+from pipeline.evaluate.step import attack
 from pipeline.files import ROOT
-from pipeline.models.classifier import build_classifier
+from pipeline.models.checkpoint import save_checkpoint
+from pipeline.models.classifier import Classifier, build_classifier
+from pipeline.train.randomness import counter_seed
 
 GROUP = "AutoAttack"
 BAR = 1.3
@@ -72,6 +84,7 @@ class Case:
 
 
 FIFTH = Fraction(1, 5)
+LARGE = Case("resnet_digits", 256, 500, FIFTH)
 QUICK = (Case("resnet_digits", 64, 500, FIFTH), Case("resnet_digits", 24, 500, FIFTH))
 CASES = (
     *QUICK,
@@ -85,29 +98,69 @@ CASES = (
 def rows(*, quick: bool) -> list[Row]:
     """Measure and return the rows."""
     torch.set_num_threads(1)
-    found = [against_the_driver(case, repeats=1 if quick else 3) for case in (QUICK if quick else CASES)]
-    return [*found, two_processes(QUICK[-1] if quick else QUICK[0], repeats=1 if quick else 5)]
+    repeats = 1 if quick else 3
+    found = [against_the_driver(case, repeats=repeats) for case in (QUICK if quick else CASES)]
+    found.append(whole_step(QUICK[0], repeats=repeats))
+    processes = QUICK[-1] if quick else LARGE
+    return [*found, two_processes(processes, repeats=repeats, bar=None if quick else BAR_PROCESSES)]
 
 
 def against_the_driver(case: Case, *, repeats: int) -> Row:
-    """Compare the package's driver with our shard on one case."""
+    """Compare the package's driver with `AutoAttackShard` on one case."""
     x, y = digits(case, train=False)
     theirs, ours = trained(case), trained(case).requires_grad_(False)
-    found: dict[str, Tensor] = {}
-
-    def textbook() -> None:
-        found["textbook"] = by_the_driver(case, theirs, x, y)
-
-    def shard() -> None:
-        found["ours"] = by_us(case, ours, x, y)
-
-    times = paired({"textbook": textbook, "ours": shard}, repeats=repeats, warmup=0, clock=time.process_time)
-    equal, holding = int((found["textbook"] == found["ours"]).sum()), int(found["ours"].sum())
-    note = f"{equal} of {len(x)} outcomes equal; {holding} images hold; 1 thread, its own time"
-    return times.row(GROUP, case.name, bar=BAR, note=note)
+    sides = {"textbook": partial(by_the_driver, case, theirs, x, y), "ours": partial(by_us, case, ours, x, y)}
+    return compared(sides, f"a shard: {case.name}", repeats=repeats)
 
 
-def two_processes(case: Case, *, repeats: int) -> Row:
+def whole_step(case: Case, *, repeats: int) -> Row:
+    """Compare the package's driver with the `attack` step, from files to the ledger, on one case."""
+    x, y = digits(case, train=False)
+    pixels = (255 * x).round().to(torch.uint8)
+    x = pixels.float() / 255
+    with tempfile.TemporaryDirectory() as where:
+        folder = Path(where)
+        about = {"backbone": _backbone(case), "shape": list(x.shape[1:]), "classes": CLASSES, "prompts": None}
+        save_checkpoint(folder / "checkpoint", trained(case), about=about)
+        save(
+            folder / "data",
+            images=pixels.numpy(),
+            labels=y.numpy(),
+            splits={"digits/test": np.arange(len(y))},
+            about={"levels": 255, "datasets": {"digits": {"classes": list(range(CLASSES))}}},
+        )
+        seed = counter_seed(SEED, "autoattack", 0) % 2**31  # what the step draws its first shard's seed from
+        sides = {
+            "textbook": partial(by_the_driver, case, trained(case), x, y, seed=seed),
+            "ours": partial(by_the_step, case, folder),
+        }
+        return compared(sides, f"the attack step: {case.name}", repeats=repeats)
+
+
+def compared(sides: Mapping[str, Function], name: str, *, repeats: int) -> Row:
+    """Time both sides, each of which returns which images hold (n,).
+
+    Raises RobustftError unless they are the same images.
+    """
+    found: dict[str, Any] = {}
+
+    def kept(side: str) -> None:
+        found[side] = sides[side]()
+
+    times = paired({side: partial(kept, side) for side in sides}, repeats=repeats, warmup=0, clock=time.process_time)
+    images, equal = len(found["ours"]), int((found["textbook"] == found["ours"]).sum())
+    if equal != images:
+        raise RobustftError(
+            "AutoAttack by the package's driver and ours do not break the same images",
+            where=name,
+            expected=f"{images} equal outcomes",
+            observed=f"{equal} equal outcomes",
+        )
+    note = f"all {images} outcomes equal; {int(found['ours'].sum())} images hold; 1 thread, its own time"
+    return times.row(GROUP, name, bar=BAR, note=note)
+
+
+def two_processes(case: Case, *, repeats: int, bar: float | None) -> Row:
     """Compare one worker process on two shards, one after the other, with two workers on a shard each.
 
     The processes stand ready, with network and images, before the clock starts.
@@ -127,7 +180,7 @@ def two_processes(case: Case, *, repeats: int) -> Row:
     ratio = Spread.of([first / second for first, second in zip(one, two, strict=True)])
     name = f"two processes against one, two shards: {case.name}"
     note = f"ours in both; {2 * case.images / Spread.of(two).median:.1f} images/s with two; 1 thread each"
-    return Row(GROUP, name, "s", Spread.of(one), Spread.of(two), ratio, BAR_PROCESSES, note, 2.0)
+    return Row(GROUP, name, "s", Spread.of(one), Spread.of(two), ratio, bar, note, 2.0)
 
 
 _ready: dict[str, tuple[Case, nn.Module, Tensor, Tensor]] = {}
@@ -142,12 +195,12 @@ def _attack_shard(_: int) -> None:
     by_us(*_ready["case"])
 
 
-def by_the_driver(case: Case, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+def by_the_driver(case: Case, model: nn.Module, x: Tensor, y: Tensor, *, seed: int = SEED) -> Tensor:
     """Return which images hold (n,) under the package's driver, told of the number of classes and queries."""
     from pyautoattack import AutoAttack
 
     norm = {"linf": "Linf", "l2": "L2"}[case.norm]
-    driver = AutoAttack(model, norm=norm, eps=float(case.eps), seed=SEED, version="standard")
+    driver = AutoAttack(model, norm=norm, eps=float(case.eps), seed=seed, version="standard")
     driver.apgd_targeted.n_target_classes = driver.fab.n_target_classes = targeted_classes(CLASSES)
     driver.square.n_queries = case.queries
     return driver.run_standard_evaluation(x, y, batch_size=len(x))[1] == y  # type: ignore[no-any-return]
@@ -166,6 +219,36 @@ def by_us(case: Case, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     return shard.run(x, y, shard.clean(x)).robust(y)
 
 
+def by_the_step(case: Case, inputs: Path) -> Tensor:
+    """Return which images hold (n,) by the ledger of the `attack` step, which starts from nothing in its scratch."""
+    ensemble = {"name": "autoattack", "algorithm": "autoattack", "version": "standard", "through": "exported_model"}
+    spec = {
+        "models": ["-"],
+        "derivation": None,
+        "prompts": None,
+        "dataset": "digits",
+        "split": "test",
+        "images": [0, case.images],
+        "shard_images": case.images,
+        "threat": {"norm": case.norm, "eps": str(case.eps)},
+        "attacks": [{**ensemble, "square_queries": case.queries}],
+        "seed": SEED,
+        "device": "cpu",
+        "threads": 1,
+        "levers": {},
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        ledger = Path(scratch) / "ledger"
+        read = {role: inputs / role for role in ("checkpoint", "data")}
+        context = Context(inputs=read, outputs={"ledger": ledger}, scratch=Path(scratch), say=lambda line: None)
+        attack(spec, context)
+        torch.set_deterministic_debug_mode("default")  # the step sets it; the driver's turns are free of it
+        outcome = read_ledger(ledger)["autoattack"]
+    holds = torch.zeros(case.images, dtype=torch.bool)
+    holds[torch.tensor(outcome.image, dtype=torch.int64)] = torch.tensor(outcome.prediction == outcome.label)
+    return holds
+
+
 def digits(case: Case, *, train: bool) -> tuple[Tensor, Tensor]:
     """Return digits 5 to 9 as the case's images (n, C, 8 s, 8 s) in [0, 1] with labels 0 to 4."""
     found = load_digits()
@@ -175,18 +258,21 @@ def digits(case: Case, *, train: bool) -> tuple[Tensor, Tensor]:
     return (x[:600], y[:600]) if train else (x[600 : 600 + case.images], y[600 : 600 + case.images])
 
 
-def trained(case: Case) -> nn.Module:
+def trained(case: Case) -> Classifier:
     """Return the case's network after its steps of adversarial training, in evaluation mode: a copy for each caller."""
     return copy.deepcopy(_trained(replace(case, images=0, queries=0)))
 
 
-@functools.cache
-def _trained(case: Case) -> nn.Module:
+def _backbone(case: Case) -> dict[str, Any]:
     entry = load_document(ROOT / "config" / "backbones.yaml", "backbones").values["backbones"][case.backbone]
-    spec = {key: entry[key] for key in ("implementation", "parameters", "normalisation")}
+    return {"name": case.backbone, **{key: entry[key] for key in ("implementation", "parameters", "normalisation")}}
+
+
+@functools.cache
+def _trained(case: Case) -> Classifier:
     torch.manual_seed(0)
     x, y = digits(case, train=True)
-    model = build_classifier({"name": case.backbone, **spec}, shape=list(x.shape[1:]), classes=CLASSES)
+    model = build_classifier(_backbone(case), shape=list(x.shape[1:]), classes=CLASSES)
     optimizer = torch.optim.AdamW(model.parameters(), lr=case.lr) if case.lr < 0.01 else _sgd(model, case.lr)
     budget = Budget(ThreatModel("linf", min(case.eps, FIFTH)), 5, Fraction(1, 3))
     draws = torch.Generator().manual_seed(0)
@@ -205,12 +291,13 @@ def _sgd(model: nn.Module, lr: float) -> torch.optim.Optimizer:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, store and print."""
+    """Measure, print, and store unless it is quick."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="smaller; nothing is stored")
     parsed = parser.parse_args(arguments)
     found = rows(quick=parsed.quick)
-    write_rows(ROOT / "benchmarks" / "results" / "autoattack.json", found, topic="autoattack", quick=parsed.quick)
+    if not parsed.quick:
+        write_rows(ROOT / "benchmarks" / "results" / "autoattack.json", found, topic="autoattack")
     for row in found:
         ratio = "" if row.ratio is None else f"{row.ratio.median:.2f}"
         sys.stdout.write(f"{row.name}: {ratio}; {row.note}\n")

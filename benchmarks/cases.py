@@ -51,7 +51,8 @@ class Case:
         backbone: name in config/backbones.yaml.
         method: {implementation, parameters, tuning}.
         opponent: makes the textbook's step from (the initial model, ours as its method prepared it).
-        variants: the textbook's forms, by name: arguments of `opponent`. The first, "textbook", holds the bar.
+        variants: the textbook's forms, by name: arguments of `opponent`. The first, "textbook", holds the bar; the
+            last, "input gradients", is the strongest.
         bar: how many times faster ours must be, on a CPU.
         batch: images.
         steps, step_over_eps, eps: of the attack.
@@ -152,7 +153,9 @@ def _method(implementation: str, tuning: Mapping[str, Any] | None = None, **para
 
 
 PLAIN = {"textbook": {"careful": False}}
-TWO = {**PLAIN, "careful textbook": {"careful": True}}
+CAREFUL = {"careful textbook": {"careful": True}}
+STRONGEST = {"input gradients": {"careful": True, "input_gradients": True}}
+"""The attack asks for the images' gradient alone: what a textbook can do without changing the model's code."""
 CONVOLUTIONAL = ("input_gradients", "folded_batch_norm", "fused_optimizer", "channels_last")
 TRANSFORMER = ("input_gradients", "needed_tokens", "one_pass", "fused_optimizer")
 PMG_AFT = {"alpha": 1.0, "beta": 1.0, "general_from": "teacher", "clean_from": "clean", "kl_reduction": "mean"}
@@ -163,7 +166,7 @@ CASES = {
         backbone="resnet18_cifar",
         method=_method(MADRY),
         opponent=madry,
-        variants=PLAIN,
+        variants={**PLAIN, **STRONGEST},
         bar=1.5,
         batch=16,
         levers=CONVOLUTIONAL,
@@ -173,7 +176,7 @@ CASES = {
         backbone="resnet50v2",
         method=_method(MADRY),
         opponent=madry,
-        variants=PLAIN,
+        variants={**PLAIN, **STRONGEST},
         bar=1.5,
         batch=8,
         levers=CONVOLUTIONAL,
@@ -183,7 +186,7 @@ CASES = {
         backbone="resnet18_cifar",
         method=_method("pipeline.methods.trades:Trades", beta=6.0, attack="kl"),
         opponent=trades,
-        variants=PLAIN,
+        variants={**PLAIN, **STRONGEST},
         bar=1.5,
         batch=16,
         levers=CONVOLUTIONAL,
@@ -194,7 +197,7 @@ CASES = {
         backbone="resnet18_cifar",
         method=_method("pipeline.methods.twins:TwinsAT", lambda_frozen=1.0, lambda_adaptive=1.0),
         opponent=twins,
-        variants=PLAIN,
+        variants={**PLAIN, **STRONGEST},
         bar=1.5,
         batch=16,
         levers=CONVOLUTIONAL,
@@ -205,7 +208,7 @@ CASES = {
         backbone="deit_small_patch4",
         method=_method("pipeline.methods.adapt:AdaptCE", DEEP_PROMPTS, beta=1.0),
         opponent=adapt,
-        variants=TWO,
+        variants={**PLAIN, **CAREFUL, **STRONGEST},
         bar=1.3,
         batch=4,
         levers=TRANSFORMER,
@@ -215,7 +218,7 @@ CASES = {
         backbone="deit_small_patch4",
         method=_method("pipeline.methods.hyperat:HyperAT", HYPER_LORA, defences={DEFENCE: {"implementation": MADRY}}),
         opponent=hyperat,
-        variants=TWO,
+        variants={**PLAIN, **CAREFUL, **STRONGEST},
         bar=1.3,
         batch=4,
         levers=tuple(lever for lever in TRANSFORMER if lever != "one_pass"),
@@ -229,6 +232,7 @@ CASES = {
             "textbook": {"careful": False, "text_once": False},
             "textbook, texts read once": {"careful": False, "text_once": True},
             "careful textbook, texts read once": {"careful": True, "text_once": True},
+            "input gradients": {**STRONGEST["input gradients"], "text_once": True},
         },
         bar=1.3,
         batch=8,

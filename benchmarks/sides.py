@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from pipeline.train.loop import Trainer
 from pipeline.train.randomness import generator
 
 SEED = 0
+WORKERS = 4
+"""Of the textbook's DataLoader where the model is on a GPU, with pinned memory; on a CPU it has none."""
 ALL = {lever.name: True for lever in fields(Levers)}
 
 
@@ -168,18 +171,40 @@ class Theirs:
 
     def __init__(self, step: Madry, problem: Problem, device: str) -> None:
         self.step, self.problem, self.device, self.number, self.loss = step, problem, device, 0, float("nan")
+        self.stream: Iterator[Any] | None = None
 
     def __call__(self) -> None:
         """Take the next step."""
-        (batch,) = self.batches(self.number)
-        self.loss = self.step.train_step(*batch, generator(self.device, SEED, "attack", self.number, 0))
+        if self.stream is None:
+            gpu = self.device != "cpu"
+            self.stream = self.batches(Orders(self.problem), workers=WORKERS if gpu else 0, pinned=gpu)
+        x, y = next(self.stream)
+        self.loss = self.step.train_step(x, y, generator(self.device, SEED, "attack", self.number, 0))
         self.number += 1
 
-    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Return an epoch's only batch, in the order in which ours sees it."""
+    def batches(self, order: Iterable[int], *, workers: int = 0, pinned: bool = False) -> Iterator[Any]:
+        """Return batches [images, labels] of the DataLoader."""
         pixels, labels = self.problem.pixels, self.problem.labels
-        order = torch.randperm(len(labels), generator=generator("cpu", SEED, "order", epoch)).tolist()
-        return iter(textbook.loader(pixels, labels, batch_size=len(labels), order=order))
+        return iter(
+            textbook.loader(pixels, labels, batch_size=len(labels), order=order, workers=workers, pinned=pinned)
+        )
+
+    def first(self) -> tuple[Tensor, Tensor]:
+        """Return the first batch."""
+        x, y = next(self.batches(Orders(self.problem)))
+        return x, y
+
+
+class Orders:
+    """The order in which ours sees the images, epoch after epoch of one batch, without an end."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.images = len(problem.labels)
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the number of each image."""
+        for epoch in itertools.count():
+            yield from torch.randperm(self.images, generator=generator("cpu", SEED, "order", epoch)).tolist()
 
 
 def opponent(problem: Problem, ours: Ours, variant: str, setting: Setting) -> Theirs:
@@ -242,7 +267,7 @@ def difference(problem: Problem, ours: Ours, theirs: Theirs, *, rounding: bool =
     apart = sum(float((after[name] - other[name]).square().sum()) for name in shared) ** 0.5
     moved = sum(float((after[name] - before[name]).square().sum()) for name in shared) ** 0.5
     gaps = [(one - two).abs() for one, two in zip(ours.iterates, theirs.step.iterates, strict=True)]
-    y = next(theirs.batches(0))[1].to(gaps[0].device)
+    y = theirs.first()[1].to(gaps[0].device)
     with torch.no_grad():
         one, two = (float(F.cross_entropy(judge(side[-1]), y)) for side in (ours.iterates, theirs.step.iterates))
     return Difference(
@@ -257,7 +282,7 @@ def difference(problem: Problem, ours: Ours, theirs: Theirs, *, rounding: bool =
 
 def _rounding(theirs: Theirs) -> float:
     """Attack the first batch in float32 and, from the same start, in float64."""
-    x, y = next(theirs.batches(0))
+    x, y = theirs.first()
     found = []
     for dtype in (torch.float32, torch.float64):
         step = copy.deepcopy(theirs.step)

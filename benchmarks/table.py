@@ -6,8 +6,8 @@
     python -m benchmarks.table --topics training_step dag
 
 A topic is a module of benchmarks/ with `rows(*, quick: bool) -> list[Row]`. Its rows go to
-benchmarks/results/TOPIC.json and the whole table to benchmarks/results/table.md. A topic that fails is reported and the
-others go on. The exit status is 1 if a topic failed or a bar was not reached.
+benchmarks/results/TOPIC.json and the whole table, with the notes in full, to benchmarks/results/table.md. A topic that
+fails is reported and the others go on. The exit status is 1 if a topic failed or a bar was not reached.
 """
 
 from __future__ import annotations
@@ -26,11 +26,15 @@ from benchmarks.rows import Row, Spread, read_rows
 from pipeline.errors import RobustftError
 from pipeline.files import ROOT, write_text
 
-TOPICS = {"training_step": 15, "autoattack": 5, "dag": 4, "memory": 4}
+TOPICS = {"training_step": 20, "autoattack": 6, "dag": 4, "memory": 5}
 """About how many minutes each takes on one core."""
 RESULTS = ROOT / "benchmarks" / "results"
 HEAD = ("group", "case", "textbook", "ours", "ratio", "predicted", "bar", "met")
-Measure = Callable[[str], list[Row]]
+NOTE = 200
+"""Most characters of a note that are printed; results/table.md has all of it."""
+Found = tuple[dict[str, Any], list[Row]]
+"""What rows were measured on, and the rows."""
+Measure = Callable[[str], Found]
 
 
 def number(value: float) -> str:
@@ -66,16 +70,36 @@ def printed(rows: Sequence[Row]) -> str:
     return "\n".join(text)
 
 
+def measured_on(about: Mapping[str, Any]) -> str:
+    """Return hardware, threads, load, versions, commit and date as one line."""
+    git, hardware = about["git"], about["hardware"]
+    threads = "torch not used" if about["threads"] is None else f"threads {about['threads']}"
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    commit = f"commit {(git['commit'] or 'unknown')[:12]}{'' if git['clean'] else ' with changes'}"
+    machine = f"{hardware.get('gpu', hardware['cpu'])}, {hardware['cores']} cores, {threads}, load {about['load']}"
+    return f"{machine}; {versions}; {commit}; {about['date']}"
+
+
+def titled(topic: str, about: Mapping[str, Any]) -> str:
+    """Return a topic's heading."""
+    return f"{topic} (QUICK: small and rough)" if about["quick"] else topic
+
+
+def sections(topics: Mapping[str, Found]) -> str:
+    """Return for each topic a heading, what it was measured on, its table, and the notes, shortened."""
+    parts = []
+    for topic, (about, rows) in topics.items():
+        notes = [f"{row.name}: {row.note}" for row in rows if row.note]
+        short = [note if len(note) <= NOTE else f"{note[: NOTE - 3].rstrip()}..." for note in notes]
+        parts.append("\n".join([titled(topic, about), measured_on(about), "", printed(rows), "", *short, ""]))
+    return "\n".join(parts)
+
+
 def markdown(topics: Mapping[str, tuple[Mapping[str, Any], Sequence[Row]]], failures: Mapping[str, str]) -> str:
     """Return all topics as Markdown: for each what it was measured on, its table, and the rows' notes."""
     parts = ["# Benchmarks", "", "Written by `make bench`. Median (quartiles); ratio = textbook / ours, paired.", ""]
     for topic, (about, rows) in topics.items():
-        versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-        commit = about["git"]["commit"] or "unknown"
-        where = about["hardware"].get("gpu", about["hardware"]["cpu"])
-        changes = "" if about["git"]["clean"] else " with changes"
-        parts += [f"## {topic}", "", f"{where}, {about['hardware']['cores']} cores, threads {about['threads']}, "]
-        parts += [f"load {about['load']}; {versions}; commit {commit[:12]}{changes}; {about['date']}.", ""]
+        parts += [f"## {titled(topic, about)}", "", f"{measured_on(about)}.", ""]
         parts += ["| " + " | ".join(HEAD[1:]) + " |", "| --- " * len(HEAD[1:]) + "|"]
         parts += ["| " + " | ".join(cells(row)[1:]) + " |" for row in rows]
         parts += ["", *(f"- {row.name}: {row.note}" for row in rows if row.note), ""]
@@ -97,9 +121,9 @@ def measured(topic: str, path: Path, *, quick: bool) -> None:
 
 def collect(
     topics: Sequence[str], measure: Measure, say: Callable[[str], None]
-) -> tuple[dict[str, list[Row]], dict[str, str]]:
-    """Return the rows of the topics, and why others failed; say how far the work is."""
-    found: dict[str, list[Row]] = {}
+) -> tuple[dict[str, Found], dict[str, str]]:
+    """Return what was measured of the topics, and why others failed; say how far the work is."""
+    found: dict[str, Found] = {}
     failures: dict[str, str] = {}
     for position, topic in enumerate(topics):
         left = sum(TOPICS.get(name, 1) for name in topics[position:])
@@ -112,7 +136,7 @@ def collect(
             say(f"  FAILED after {time.monotonic() - started:.0f} s")
             say(str(error) if isinstance(error, RobustftError) else traceback.format_exc())
         else:
-            say(f"  {len(found[topic])} rows in {time.monotonic() - started:.0f} s")
+            say(f"  {len(found[topic][1])} rows in {time.monotonic() - started:.0f} s")
     return found, failures
 
 
@@ -121,16 +145,16 @@ def table(topics: Sequence[str], *, quick: bool, stored: bool, folder: Path = RE
     with tempfile.TemporaryDirectory() as rough:
         place = Path(rough) if quick else folder
 
-        def measure(topic: str) -> list[Row]:
+        def measure(topic: str) -> Found:
             path = place / f"{topic}.json"
             if not stored:
                 measured(topic, path, quick=quick)
-            return read_rows(path)[1]
+            return read_rows(path)
 
         found, failures = collect(topics, measure, lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201
-    rows = [row for part in found.values() for row in part]
+    rows = [row for _, part in found.values() for row in part]
     missed = [row.name for row in rows if row.met is False]
-    sys.stdout.write(f"{printed(rows)}\n")
+    sys.stdout.write(f"{sections(found)}\n")
     for topic, reason in failures.items():
         sys.stdout.write(f"FAILED  {topic}: {reason.splitlines()[0]}\n")
     sys.stdout.write(f"{sum(row.met is True for row in rows)} bars reached, {len(missed)} not\n")

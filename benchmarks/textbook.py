@@ -1,20 +1,22 @@
-"""Training steps as most papers ship them, written plainly from the papers' equations: what ours is timed against.
+"""Training steps written plainly from the papers' equations, as many papers ship them: what ours is timed against.
 
-The attack is `loss.backward()`, so that every parameter that requires a gradient gets one at each step of it; all is
-float32 and contiguous; images come from a DataLoader of tensors in memory; the optimiser is torch's own; the loss is
-read (`item`) at each step. The attack sees the model in evaluation mode, the loss in training mode, as ours.
+The attack is `loss.backward()`, so that every parameter that requires a gradient gets one at each step of it, or with
+`input_gradients` it is `torch.autograd.grad(loss, x_adv)`, as many released codes have it. All is float32 and
+contiguous; images come from a DataLoader of tensors in memory; the optimiser is torch's own; the loss is read (`item`)
+at each step. The attack sees the model in evaluation mode, the loss in training mode, as ours.
 
-Each step is a class of `start`, `objective` (of the attack) and `loss`. Two strengths:
+Each step is a class of `start`, `objective` (of the attack) and `loss`. Three strengths:
 
 | | |
 | --- | --- |
 | plain | `requires_grad` stays True on everything, trained or not |
 | careful | what the method does not train has `requires_grad` False |
+| input gradients | careful, and the attack asks for the gradient of the images alone |
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,9 +43,12 @@ class Pictures(Dataset[tuple[Tensor, int]]):
         return self.pixels[index].float() / 255, int(self.labels[index])
 
 
-def loader(pixels: Tensor, labels: Tensor, *, batch_size: int, order: Sequence[int]) -> DataLoader[tuple[Tensor, int]]:
-    """Return a DataLoader of this process over the pictures in the given order."""
-    return DataLoader(Pictures(pixels, labels), batch_size=batch_size, sampler=list(order))
+def loader(
+    pixels: Tensor, labels: Tensor, *, batch_size: int, order: Iterable[int], workers: int = 0, pinned: bool = False
+) -> DataLoader[tuple[Tensor, int]]:
+    """Return a DataLoader over the pictures in the given order, which may have no end."""
+    pictures = Pictures(pixels, labels)
+    return DataLoader(pictures, batch_size=batch_size, sampler=order, num_workers=workers, pin_memory=pinned)
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class Madry:
         attack: the budget of the attack.
         careful: whether the other parameters have `requires_grad` False.
         recipe: lr, momentum and weight_decay of SGD.
+        input_gradients: whether the attack asks for the gradient of the images alone.
         precision: of autocast: torch.float32 (off) or torch.bfloat16.
     """
 
@@ -75,9 +81,11 @@ class Madry:
         attack: Attack,
         careful: bool,
         recipe: Mapping[str, Any],
+        input_gradients: bool = False,
         precision: torch.dtype = torch.float32,
     ) -> None:
         self.model, self.attack, self.precision = model, attack, precision
+        self.input_gradients = input_gradients
         if careful:
             model.requires_grad_(False)
             for parameter in trained:
@@ -91,7 +99,7 @@ class Madry:
     def train_step(self, x: Tensor, y: Tensor, draws: torch.Generator) -> float:
         """Take one step on a batch from the loader and return its loss."""
         device = next(self.model.parameters()).device
-        x, y = x.to(device), y.to(device)
+        x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16):
             self.model.eval()
             x_adv = self.perturb(x, y, draws)
@@ -128,12 +136,20 @@ class Madry:
         self.iterates = [x_adv]
         for _ in range(self.attack.steps):
             x_adv.requires_grad_(True)
-            self.model.zero_grad()
-            objective(self.model(x_adv)).backward()  # type: ignore[no-untyped-call]
-            assert x_adv.grad is not None
-            x_adv = torch.clamp(x_adv.detach() + self.attack.step * x_adv.grad.sign(), low, high)
+            gradient = self.gradient(objective, x_adv)
+            x_adv = torch.clamp(x_adv.detach() + self.attack.step * gradient.sign(), low, high)
             self.iterates.append(x_adv)
         return x_adv
+
+    def gradient(self, objective: Objective, x_adv: Tensor) -> Tensor:
+        """Return the gradient of the objective with respect to the images."""
+        self.model.zero_grad()
+        loss = objective(self.model(x_adv))
+        if self.input_gradients:
+            return torch.autograd.grad(loss, x_adv)[0]
+        loss.backward()  # type: ignore[no-untyped-call]
+        assert x_adv.grad is not None
+        return x_adv.grad
 
 
 def kl(target: Tensor, logits: Tensor) -> Tensor:

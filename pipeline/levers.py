@@ -11,7 +11,7 @@ from torch import nn
 
 @dataclass(frozen=True, kw_only=True)
 class Levers:
-    """Which levers are pulled. All off is the step that most papers ship.
+    """Which levers are pulled.
 
     input_gradients: attacks differentiate with respect to the images alone, and the weights keep no books meanwhile;
         off, gradients of all trained weights are computed at each step of an attack and thrown away.

@@ -170,10 +170,16 @@ class AutoAttackShard:
         if not self._settled_images:
             return attack.perturb(x.clone(), y.clone())  # type: ignore[no-any-return]
         room = self._network.room(x)
+        clean = self._network(x)
+        # As the package: two logits that tie up to rounding may be the other way round in the network under attack.
+        right = (clean.max(1)[1] == y).nonzero().squeeze(1)
         runs: dict[str, Callable[..., Tensor]] = {
             "apgd-ce": partial(apgd, network=self._network),
-            "apgd-t": partial(targeted_apgd, network=self._network, room=room),
-            "fab-t": partial(targeted_fab, network=self._network, room=room),
+            "apgd-t": partial(targeted_apgd, network=self._network, clean=clean[right], room=room),
+            "fab-t": partial(targeted_fab, network=self._network, clean=clean[right], room=room),
             "square": partial(square, room=room),
         }
-        return runs[name](attack, x=x, y=y)
+        x_adv = x.clone()
+        if len(right):
+            x_adv[right] = runs[name](attack, x=x[right], y=y[right])
+        return x_adv

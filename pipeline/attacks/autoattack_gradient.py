@@ -157,7 +157,7 @@ def apgd(attack: Any, network: OpenRows, x: Tensor, y: Tensor) -> Tensor:
     return run.adversarial(run.broken)
 
 
-def targeted_apgd(attack: Any, network: OpenRows, x: Tensor, y: Tensor, *, room: int) -> Tensor:
+def targeted_apgd(attack: Any, network: OpenRows, x: Tensor, y: Tensor, *, clean: Tensor, room: int) -> Tensor:
     """Run the package's APGD-T, several targets at a time; otherwise as `apgd`.
 
     Random starts are drawn target by target for the images that are left. Once a target breaks an image, later ones
@@ -168,11 +168,12 @@ def targeted_apgd(attack: Any, network: OpenRows, x: Tensor, y: Tensor, *, room:
         network: the attacked network.
         x: images (n, C, H, W) in [0, 1].
         y: labels (n,).
+        clean: logits of the images, (n, K), which name the labels.
         room: rows of one batch; with fewer than two images' worth it is one target at a time.
     """
     attack.init_hyperparam(x)
     torch.manual_seed(attack.seed)
-    clean, ranks = _ranked(network, x, attack.n_target_classes)
+    ranks = _ranked(clean, attack.n_target_classes)
     x_adv, left, done = x.clone(), torch.arange(len(x), device=x.device), 0
     while done < len(ranks) and len(left):
         now = ranks[done : done + max(1, room // len(left)), left]
@@ -192,13 +193,13 @@ def targeted_apgd(attack: Any, network: OpenRows, x: Tensor, y: Tensor, *, room:
     return x_adv
 
 
-def targeted_fab(attack: Any, network: OpenRows, x: Tensor, y: Tensor, *, room: int) -> Tensor:
+def targeted_fab(attack: Any, network: OpenRows, x: Tensor, y: Tensor, *, clean: Tensor, room: int) -> Tensor:
     """Run the package's targeted FAB, several targets at a time; otherwise as `targeted_apgd`.
 
     It draws nothing. FAB looks for the nearest adversarial point; an image is broken by any point within eps that the
     attack looks at, as the nearest one is then within eps, too.
     """
-    clean, ranks = _ranked(network, x, attack.n_target_classes)
+    ranks = _ranked(clean, attack.n_target_classes)
 
     def within_eps(x_adv: Tensor, rows: Tensor) -> Tensor:
         if torch.is_grad_enabled():  # where it takes the gradient, which is not a point that it tries
@@ -219,11 +220,9 @@ def targeted_fab(attack: Any, network: OpenRows, x: Tensor, y: Tensor, *, room: 
     return x_adv
 
 
-def _ranked(network: OpenRows, x: Tensor, targets: int) -> tuple[Tensor, Tensor]:
-    """Return the clean logits (n, K) and the target classes, the likeliest wrong class first, (targets, n)."""
-    with torch.no_grad():
-        clean = network(x)
-    return clean, clean.sort(dim=1)[1].flip(1)[:, 1 : targets + 1].T
+def _ranked(clean: Tensor, targets: int) -> Tensor:
+    """Return the target classes by clean logits (n, K), the likeliest wrong class first, (targets, n)."""
+    return clean.sort(dim=1)[1].flip(1)[:, 1 : targets + 1].T
 
 
 def _start(attack: Any, x: Tensor) -> Tensor:

@@ -45,8 +45,9 @@ def decoded(images: Iterable[Image], *, threads: int = 1) -> Iterator[np.ndarray
         return
     with ThreadPoolExecutor(threads) as pool:
         ahead: deque[Future[np.ndarray]] = deque()
+        failed: list[Exception] = []
         try:
-            for image in images:
+            for image in _until_it_fails(images, failed):
                 if not callable(image):  # there is nothing to do for it
                     yield from (ahead.popleft().result() for _ in range(len(ahead)))
                     yield image
@@ -56,6 +57,16 @@ def decoded(images: Iterable[Image], *, threads: int = 1) -> Iterator[np.ndarray
                     yield ahead.popleft().result()
             while ahead:
                 yield ahead.popleft().result()
+            if failed:
+                raise failed[0]
         finally:
             for future in ahead:
                 future.cancel()
+
+
+def _until_it_fails(images: Iterable[Image], failed: list[Exception]) -> Iterator[Image]:
+    """Yield images; what reading one raises goes to `failed`, as those before it may have errors of their own."""
+    try:
+        yield from images
+    except Exception as error:  # noqa: BLE001 - it is raised again, after theirs
+        failed.append(error)

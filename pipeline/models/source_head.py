@@ -32,7 +32,9 @@ class WithSource(Classifier):
 
     def answering_source(self) -> Classifier:
         """Return a view of this model, sharing its weights, whose logits are the source's."""
-        return Classifier(self.normalise, self.backbone, self.source_head)
+        view = Classifier(self.normalise, self.backbone, self.source_head)
+        view.levers = self.levers
+        return view
 
     def without_source(self) -> Classifier:
         """Return the classifier alone."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from pipeline.levers import Levered, Levers
 
@@ -25,6 +24,11 @@ def together(model: nn.Module, *batches: Tensor) -> tuple[Tensor, ...]:
 
 def _differs(module: nn.Module) -> bool:
     """Tell whether an image's part of the output depends on the other images, or on how many passes there were."""
+    if isinstance(module, _NormBase) and module.training and module.track_running_stats:
+        return True
     if isinstance(module, _BatchNorm):
         return module.training or module.running_mean is None
-    return isinstance(module, _DropoutNd) and module.training and module.p > 0
+    if not module.training:
+        return False
+    chances = (getattr(module, name, 0) for name in ("p", "drop_prob"))  # of dropout, of stochastic depth
+    return any(isinstance(chance, int | float) and chance > 0 for chance in chances)

@@ -74,6 +74,7 @@ def set_up(device: torch.device, *, threads: int) -> None:
     torch.backends.cudnn.benchmark = False
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.allow_tf32 = False  # float32 is what a recipe says it is
         torch.cuda.set_device(device)
         torch.cuda.reset_peak_memory_stats(device)
 

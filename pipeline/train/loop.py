@@ -26,7 +26,7 @@ from pipeline.train.batches import Batches, Companions, Images
 from pipeline.train.diagnostics import flat_weights, gradient_diagnostics, weight_diagnostics, with_ratios
 from pipeline.train.distributed import Objective, World
 from pipeline.train.monitor import Monitor
-from pipeline.train.optim import build_optimizer, learning_rate
+from pipeline.train.optim import as_laid_out, build_optimizer, learning_rate
 from pipeline.train.randomness import counter_seed, generator
 from pipeline.train.state import load_state, save_state
 
@@ -90,6 +90,8 @@ class Trainer:
         self.model = method.prepare(model, start).to(self.device)
         levers = Levers.of(spec["levers"])
         pull(self.model, levers)
+        if start is not None and start.source is not None:
+            pull(start.source, levers)
         self.layout = memory_format(self.model, levers)
         self.model.to(memory_format=self.layout)  # type: ignore[call-overload]
         if recipe["compile"]:
@@ -271,6 +273,7 @@ class Trainer:
             return
         self.model.load_state_dict(state.pop("model"))
         self.optimizer.load_state_dict(state.pop("optimizer"))
+        as_laid_out(self.optimizer)
         self.carried = Carried(**state)
         self.world.agree(self.carried.step, "the step to resume from")
         self.context.facts["resumed_from_step"] = self.carried.step

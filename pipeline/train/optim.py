@@ -39,6 +39,17 @@ def build_optimizer(model: nn.Module, recipe: dict[str, Any], *, fused: bool) ->
     return _uncompiled(torch.optim.AdamW)(trained, lr=recipe["lr"], weight_decay=recipe["weight_decay"], fused=fused)
 
 
+def as_laid_out(optimizer: torch.optim.Optimizer) -> None:
+    """Store what an optimiser remembers of each weight as the weight is stored.
+
+    A fused kernel walks through memory: with other strides it would give each weight another one's momentum.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter).copy_(value)
+
+
 def _uncompiled(kind: type[torch.optim.Optimizer]) -> type[Any]:
     """Return an optimiser without what torch wraps around its methods for a compiler that would trace them.
 

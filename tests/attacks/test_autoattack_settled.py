@@ -308,3 +308,22 @@ def test_squares_draws_after_an_image_falls_are_the_packages(norm, model, images
     assert (searches[-1].margin <= 0).any()
     assert (searches[-1].margin > 0).any()
     assert torch.equal(torch.get_rng_state(), theirs)
+
+
+class Tied(nn.Module):
+    """Two equal logits; which one is ahead, by a rounding error, depends on the size of the batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = torch.zeros(len(x), CLASSES)
+        logits[:, 0] = 1e-6 * (1 if len(x) == 3 else -1)
+        logits[:, 2:] = -9.0
+        return logits + 0.0 * x.sum()
+
+
+def test_an_image_whose_logits_tie_is_no_crash_when_the_attacked_network_sees_it_misclassified():
+    x, y = torch.rand(3, 1, 8, 8), torch.tensor([0, 0, 1])
+    for settled in (True, False):
+        shard = shard_of(Tied().eval(), ThreatModel("linf", Fraction(1, 10)), settled=settled)
+        outcome = shard.run(x, y, shard.clean(x))
+        assert outcome.attacks_done == 4
+        assert not outcome.robust(y)[2]

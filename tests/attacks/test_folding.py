@@ -215,7 +215,7 @@ def test_where_to_fold_is_looked_for_once_for_all_views_of_a_network() -> None:
         view = Classifier(model.normalise, model.backbone, head)
         with folded_batch_norm(view, X) as count:
             assert count == 3
-    assert len(passes) == 1
+    assert len(passes) == 3, "one to look, two to compare, none for the second view"
 
 
 def test_a_network_that_is_gone_leaves_nothing_behind() -> None:
@@ -226,3 +226,49 @@ def test_a_network_that_is_gone_leaves_nothing_behind() -> None:
     del model
     gc.collect()
     assert gone() is None
+
+
+class Returning(nn.Module):
+    """Its caller reads a convolution's result, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = self.convolution(x)
+        return self.norm(y), y
+
+
+def test_a_result_that_the_model_returns_is_not_folded_away() -> None:
+    model = shaken(Returning())
+    plain = model(X)
+    with folded_batch_norm(model, X) as count:
+        folded = model(X)
+    assert count == 0
+    for a, b in zip(plain, folded, strict=True):
+        assert torch.equal(a, b)
+
+
+class Choices(Classifier):
+    """Logits with a choice that does not exist."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.pad(super().forward(x), (0, 1), value=-torch.inf)
+
+
+def test_logits_of_minus_infinity_do_not_keep_a_model_from_folding() -> None:
+    plain = classifier(ResNet(channels=3, width=4, blocks=[1]))
+    model = Choices(plain.normalise, plain.backbone, plain.head)
+    with folded_batch_norm(model, X) as count:
+        assert count == 3
+
+
+def test_an_attack_within_an_attack_finds_the_model_folded_already() -> None:
+    model = classifier(ResNet(channels=3, width=4, blocks=[1]))
+    with folded_batch_norm(model, X) as outer:
+        with folded_batch_norm(model, X) as inner:
+            folded = model(X)
+        assert torch.equal(model(X), folded)
+    assert (outer, inner) == (3, 0)
+    torch.testing.assert_close(folded, model(X), rtol=1e-10, atol=1e-12)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import table
-from benchmarks.rows import Row, Spread, write_rows
+from benchmarks.rows import Row, Spread, machine, write_rows
 from pipeline.errors import RobustftError
 
 
-def row(name: str = "case", ratio: float = 2.0, bar: float | None = 1.5) -> Row:
+def row(name: str = "case", ratio: float = 2.0, bar: float | None = 1.5, note: str = "note") -> Row:
     return Row(
-        "speed", name, "s", Spread(4.0, 3.5, 4.5, 5), Spread(2.0, 1.9, 2.1, 5), Spread(ratio, 1.8, 2.2, 5), bar, "note"
+        "speed", name, "s", Spread(4.0, 3.5, 4.5, 5), Spread(2.0, 1.9, 2.1, 5), Spread(ratio, 1.8, 2.2, 5), bar, note
     )
 
 
@@ -43,6 +43,7 @@ def test_a_missed_bar_stands_out_and_fails(measuring, capsys, tmp_path):
     assert table.table(["dag"], quick=True, stored=False, folder=tmp_path) == 1
     said = capsys.readouterr().out
     assert next(line for line in said.splitlines() if "slow" in line).endswith("NO")
+    assert said.splitlines()[0] == "dag (QUICK: small and rough)"
     assert "1 bars reached, 1 not" in said
 
 
@@ -77,6 +78,23 @@ def test_quick_rows_are_not_stored(measuring, tmp_path):
     measuring(lambda topic: [row(topic)])
     table.table(["dag"], quick=True, stored=False, folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_each_topic_says_what_it_was_measured_on_and_its_notes_are_whole_in_the_file(measuring, capsys, tmp_path):
+    measuring(lambda topic: [row(f"of {topic}", note=f"{'long ' * 60}end")])
+    table.table(["dag", "memory"], quick=False, stored=False, folder=tmp_path)
+    said, written = capsys.readouterr().out.splitlines(), (tmp_path / "table.md").read_text()
+    about = machine()
+    for topic in ("dag", "memory"):
+        line = said[said.index(topic) + 1]
+        for part in (about["hardware"]["cpu"], "cores", "threads", "load", f"python {about['versions']['python']}"):
+            assert part in line
+        assert "; commit " in line
+        note = next(line for line in said if line.startswith(f"of {topic}: long"))
+        assert len(note) <= table.NOTE
+        assert note.endswith("...")
+        assert f"- of {topic}: {'long ' * 60}end" in written
+    assert "QUICK" not in written
 
 
 def test_stored_rows_are_printed_without_measuring(measuring, capsys, tmp_path):

@@ -14,8 +14,8 @@ import torch
 
 from benchmarks import textbook
 from benchmarks.cases import CASES, Case
-from benchmarks.sides import Ours, Problem, Recorded, Setting, Theirs, difference, flops, opponent, weights
-from benchmarks.training_step import single_levers, totals
+from benchmarks.sides import Orders, Ours, Problem, Recorded, Setting, Theirs, difference, flops, opponent, weights
+from benchmarks.training_step import QUICK_BATCHES, single_levers, totals
 from pipeline.attacks.threat import ThreatModel
 from pipeline.errors import ConfigError
 from pipeline.train.batches import Images
@@ -29,7 +29,7 @@ TEXT = {"width": 8, "layers": 1, "heads": 2, "context_length": 16, "mlp_ratio": 
 BACKBONES: dict[str, dict[str, Any]] = {
     "resnet18_cifar": {
         "implementation": "pipeline.models.resnet:ResNet",
-        "parameters": {"width": 4, "blocks": [1, 1]},
+        "parameters": {"width": 16, "blocks": [1, 1]},  # with fewer channels it would stay contiguous
     },
     "resnet50v2": {
         "implementation": "pipeline.models.resnet_v2:ResNetV2",
@@ -79,6 +79,10 @@ def doubled(monkeypatch):
     monkeypatch.setattr(textbook.Pictures, "__getitem__", twice(item))
 
 
+OTHER = {
+    torch.contiguous_format: torch.channels_last,
+    torch.channels_last: torch.contiguous_format,
+}
 SETTINGS = [(name, lever) for name, case in CASES.items() for lever in (None, *case.levers)]
 
 
@@ -88,6 +92,12 @@ def test_our_step_is_the_textbooks_with_all_levers_and_without_each(name, lever,
     setting = Setting() if lever is None else Setting().without(lever)
     problem = tiny(name)
     ours, theirs = both(problem, tmp_path, setting=setting)
+    if problem.case.convolutional:
+        expected = torch.contiguous_format if lever == "channels_last" else torch.channels_last
+        weight = next(p for p in ours.trainer.model.parameters() if p.dim() == 4 and min(p.shape[1:]) > 1)
+        assert ours.trainer.layout == expected
+        assert weight.is_contiguous(memory_format=expected)
+        assert not weight.is_contiguous(memory_format=OTHER[expected])
     found = difference(problem, ours, theirs)
     assert len(found.pixels) == problem.case.steps + 1  # the start, and the images after each step
     assert found.largest < 1e-12
@@ -148,7 +158,7 @@ def test_another_attack_and_another_loss_are_seen(tmp_path):
     assert found.update > 1e-4
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if len(case.variants) > 1])
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if len(case.variants) > 2])
 def test_a_careful_textbook_keeps_books_of_what_is_trained_only(name, tmp_path):
     problem = tiny(name)
     problem = replace(problem, initial=problem.initial.float())
@@ -162,6 +172,49 @@ def test_a_careful_textbook_keeps_books_of_what_is_trained_only(name, tmp_path):
         expected = trained if arguments["careful"] else everything
         assert needed[variant] == sum(p.numel() for p in expected)
     assert len(set(needed.values())) == 2
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_strongest_form_asks_for_the_images_gradient_alone(name, tmp_path, monkeypatch):
+    problem = tiny(name)
+    problem = replace(problem, initial=problem.initial.float())
+    ours = Ours(problem.trainer(Setting(), tmp_path))
+    variant = list(problem.case.variants)[-1]
+    assert variant == "input gradients"
+    theirs = opponent(problem, ours, variant, Setting())
+    assert theirs.step.input_gradients
+    attacked = theirs.step.gradient
+
+    def watched(*arguments):
+        found = attacked(*arguments)
+        assert all(parameter.grad is None for parameter in theirs.step.model.parameters())
+        return found
+
+    monkeypatch.setattr(theirs.step, "gradient", watched)
+    theirs()
+    plain = opponent(problem, ours, "textbook", Setting())
+    plain()
+    assert flops(theirs) < flops(plain)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_loader_gives_each_epoch_in_our_order_with_and_without_workers(workers, tmp_path):
+    problem = tiny("resnet18_at")
+    theirs = opponent(problem, Ours(problem.trainer(Setting(), tmp_path)), "textbook", Setting())
+    batches = theirs.batches(Orders(problem), workers=workers)
+    order = iter(Orders(problem))
+    for _ in range(3):
+        pixels, labels = next(batches)
+        expected = [next(order) for _ in range(problem.case.batch)]
+        assert sorted(expected) == list(range(problem.case.batch))
+        assert torch.equal(pixels, problem.pixels[expected].float() / 255)
+        assert torch.equal(labels, problem.labels[expected])
+
+
+def test_a_quick_batch_has_two_images_at_least():
+    """Batch norm in training mode refuses one value a channel, and TWINS halves the batch."""
+    assert set(QUICK_BATCHES) <= set(CASES)
+    assert min(QUICK_BATCHES.values()) >= 2
 
 
 def test_clips_texts_are_read_at_each_pass_or_once(tmp_path):
@@ -217,8 +270,12 @@ def test_the_operations_of_pgd_10_are_33_units_against_23(tmp_path):
 def test_rows_say_what_was_compared(amp):
     problem = tiny("resnet18_at", steps=1)
     problem = replace(problem, initial=problem.initial.float())
-    (row,) = totals(problem, Setting(amp=amp), quick=True, peak=1e12)
-    assert row.bar == 1.5
+    row, strongest = totals(problem, Setting(amp=amp), quick=True, peak=1e12)
+    assert strongest.name == f"{row.name}: input gradients"
+    assert (row.bar, strongest.bar) == (1.5, None)
+    assert "x_adv" not in strongest.note
+    assert "input gradients" in strongest.note
+    assert row.predicted > strongest.predicted
     assert row.predicted > 1
     assert row.textbook.n == row.ours.n == row.ratio.n
     for part in ("batch 5", "1 thread", "bfloat16 autocast" if amp else "float32", "x_adv", "images a second", "% of"):
@@ -241,4 +298,5 @@ def test_every_case_states_its_levers_and_a_first_form():
     for name, case in CASES.items():
         assert isinstance(case, Case)
         assert next(iter(case.variants)) == "textbook", name
+        assert list(case.variants)[-1] == "input gradients", name
         assert case.bar == (1.5 if case.convolutional else 1.3), name

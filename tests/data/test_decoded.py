@@ -78,6 +78,27 @@ def test_a_broken_image_fails_in_its_turn_and_nothing_after_the_window_is_read(t
     assert not [thread for thread in threading.enumerate() if "ThreadPool" in thread.name]
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_reading_raises_comes_after_the_errors_of_the_images_before_it(threads):
+    def source(broken):
+        yield from (partial(image, grey) for grey in range(3))
+        if broken:
+            yield partial(failing, 3)
+        raise OSError("the archive ends here")
+
+    def failing(grey):
+        raise IntegrityError("broken", where=f"picture {grey}")
+
+    images = decoded(source(broken=True), threads=threads)
+    assert [int(next(images)[0, 0, 0]) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(IntegrityError, match="picture 3"):
+        next(images)
+    images = decoded(source(broken=False), threads=threads)
+    assert [int(next(images)[0, 0, 0]) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(OSError, match="ends here"):
+        next(images)
+
+
 def test_threads_end_when_the_images_are_no_longer_wanted():
     images = decoded(Counted(1000), threads=3)
     next(images)

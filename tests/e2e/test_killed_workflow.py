@@ -25,6 +25,7 @@ def test_a_killed_workflow_goes_on_and_ends_with_the_bytes_of_an_undisturbed_one
     assert "Lock" in tools["snakemake"](folder, check=False), "Snakemake says that it was killed, and what to do"
     tools["snakemake"](folder, "--unlock")
     tools["snakemake"](folder)
-    again = {path for path in kept if path.stat().st_mtime_ns != kept[path]}
+    # A job trains and attacks all seeds of a method, so it may leave several records.
+    again = {path.parents[1] for path in kept if path.stat().st_mtime_ns != kept[path]}
     assert len(again) <= 2, "only jobs whose end Snakemake did not live to note are run again: at most one a core"
     assert outputs(folder) == outputs(finished)

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from pipeline.levers import Levers, pull
 from pipeline.models.classifier import Classifier
 from pipeline.models.source_head import WithSource
 
@@ -55,3 +56,8 @@ def test_the_view_shares_weights_and_modes(model):
     assert view.head is model.source_head
     assert type(model.without_source()) is Classifier
     assert model.without_source().head is model.head
+
+
+def test_the_view_has_the_levers_of_the_model(model):
+    pull(model, Levers(folded_batch_norm=False))
+    assert not model.answering_source().levers.folded_batch_norm

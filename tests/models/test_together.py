@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from timm.layers import DropPath
 from torch import nn
 
 from pipeline.levers import Levers, pull
@@ -67,6 +68,13 @@ def test_masks_of_dropout_stay_those_of_each_batch(p, expected):
     model = convolutional(nn.Dropout(p)).train()
     model.backbone[1].eval()
     assert passes(model, images(4), images(2))[0] == expected
+    assert passes(model.eval(), images(4), images(2))[0] == [6]
+
+
+@pytest.mark.parametrize("layer", [nn.InstanceNorm2d(1, track_running_stats=True), DropPath(0.5)])
+def test_running_statistics_and_stochastic_depth_see_each_batch_alone(layer):
+    model = nn.Sequential(layer, nn.Flatten())
+    assert passes(model.train(), images(4), images(2))[0] == [4, 2]
     assert passes(model.eval(), images(4), images(2))[0] == [6]
 
 

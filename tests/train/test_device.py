@@ -217,6 +217,7 @@ def test_a_step_on_a_gpu_leases_one_that_is_free(monkeypatch, tmp_path):
         assert (first, second) == (torch.device("cuda", 0), torch.device("cuda", 1))
         assert chosen == [0, 1]
         assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"  # without it cuBLAS is not deterministic
+        assert not torch.backends.cudnn.allow_tf32, "float32 convolutions would be TensorFloat-32 without a word"
     with device_for("cuda", threads=1) as again:
         assert again == torch.device("cuda", 0)
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.train.optim import _uncompiled, build_optimizer, learning_rate
+from pipeline.train.optim import _uncompiled, as_laid_out, build_optimizer, learning_rate
 
 STEPS = {"schedule": "steps", "lr": 0.1, "milestones": [2, 4], "gamma": 0.5, "epochs": 6}
 COSINE = {"schedule": "cosine", "lr": 0.1, "epochs": 4}
@@ -233,3 +233,26 @@ def test_an_optimiser_without_the_compilers_wrappers_takes_the_same_steps_to_the
             optimizer.step()
         ends.append([parameter.detach().clone() for parameter in model.parameters()])
     assert all(torch.equal(one, other) for one, other in zip(*ends, strict=True))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_momentum_stored_in_another_layout_is_not_given_to_other_weights(optimizer):
+    recipe = {**SGD, "optimizer": optimizer}
+    ends = []
+    for layout in (torch.channels_last, torch.contiguous_format):  # of the model that was saved
+        torch.manual_seed(0)
+        model = nn.Conv2d(3, 4, 3).to(memory_format=layout)
+        made = build_optimizer(model, recipe, fused=True)
+        gradient = torch.rand(model.weight.shape)
+        for _ in range(2):
+            model.weight.grad = gradient.contiguous(memory_format=layout)
+            model.bias.grad = torch.ones_like(model.bias)
+            made.step()
+        model, state = model.to(memory_format=torch.contiguous_format), made.state_dict()
+        made = build_optimizer(model, recipe, fused=True)
+        made.load_state_dict(state)
+        as_laid_out(made)
+        model.weight.grad, model.bias.grad = gradient, torch.ones_like(model.bias)
+        made.step()
+        ends.append(model.weight.detach().clone())
+    torch.testing.assert_close(*ends, rtol=1e-6, atol=1e-7)
