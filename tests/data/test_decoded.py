@@ -64,6 +64,8 @@ def test_arrays_and_functions_may_be_mixed():
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_broken_image_fails_in_its_turn_and_nothing_after_the_window_is_read(threads):
+    before = set(threading.enumerate())
+
     def broken(grey):
         if grey == 3:
             raise IntegrityError("broken", where=f"picture {grey}")
@@ -75,7 +77,7 @@ def test_a_broken_image_fails_in_its_turn_and_nothing_after_the_window_is_read(t
     with pytest.raises(IntegrityError, match="picture 3"):
         next(images)
     assert source.asked <= 4 + AHEAD * threads
-    assert not [thread for thread in threading.enumerate() if "ThreadPool" in thread.name]
+    assert set(threading.enumerate()) <= before
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -100,10 +102,11 @@ def test_what_reading_raises_comes_after_the_errors_of_the_images_before_it(thre
 
 
 def test_threads_end_when_the_images_are_no_longer_wanted():
+    before = set(threading.enumerate())
     images = decoded(Counted(1000), threads=3)
     next(images)
     images.close()
-    assert not [thread for thread in threading.enumerate() if "ThreadPool" in thread.name]
+    assert set(threading.enumerate()) <= before
 
 
 # -- the step ----------------------------------------------------------------------------------------------------------
