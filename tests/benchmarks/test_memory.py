@@ -1,31 +1,41 @@
 from __future__ import annotations
 
+import subprocess
 import sys
-import types
 from pathlib import Path
 
 import pytest
 
 from benchmarks import memory
 from benchmarks.memory_cases import CASES, Case
-from pipeline.files import write_json
+from pipeline.files import ROOT, write_json
+
+SCRIPT = """
+import sys, types
+from pathlib import Path
+from benchmarks import memory
+from benchmarks.memory_cases import Case
+
+def step(spec, context):
+    block = bytearray(spec["mb"] << 20)
+    block[::4096] = b"x" * len(block[::4096])  # a page counts when it is written
+
+held = bytearray(150 << 20)
+held[::4096] = b"x" * len(held[::4096])
+sys.modules["made_step"] = module = types.ModuleType("made_step")
+module.step = step
+print(memory.work(Case("made", None, "made_step:step", (), 1, (1, 1)), Path(sys.argv[1]))["peak"])
+"""
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system tells no peak")
 @pytest.mark.parametrize("mb", [0, 80])
-def test_the_peak_is_what_the_step_took_and_not_what_was_held_before(monkeypatch, tmp_path, mb):
-    held = bytearray(150 << 20)
-
-    def step(spec, context):
-        block = bytearray(spec["mb"] << 20)
-        block[::4096] = b"x" * len(block[::4096])  # a page counts when it is written
-
-    held[::4096] = b"x" * len(held[::4096])
-    monkeypatch.setitem(sys.modules, "made_step", module := types.ModuleType("made_step"))
-    module.step = step
+def test_the_peak_is_what_the_step_took_and_not_what_was_held_before(tmp_path, mb):
     write_json(tmp_path / "plan.json", {"spec": {"mb": mb}, "inputs": {}})
-    found = memory.work(Case("made", None, "made_step:step", (), 1, (1, 1)), tmp_path)
-    assert mb - 1 < found["peak"] < mb + 20
+    # In a process of its own: what other tests freed would come back to the system meanwhile.
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert mb - 1 < float(result.stdout.split()[-1]) < mb + 20
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system tells no peak")
