@@ -7,7 +7,7 @@ SCALE ?= demo
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo report tables audit test lint types unit e2e lock bench bench-passes clean
+.PHONY: help install demo report tables audit test lint types unit e2e test-hpc lock bench bench-passes clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -58,6 +58,9 @@ e2e: $(INSTALLED)  ## the small DAG end to end, and fault tests
 test: lint types  ## everything: lint, types, and all tests
 	$(BIN)/pytest -n 2 --dist loadscope
 
+test-hpc: $(INSTALLED)  ## real containers, Slurm, browser and kills; needs root, Debian's packages and about an hour (ONLY=PATH: a part)
+	$(BIN)/pytest -m hpc -v $(or $(ONLY),tests)
+
 bench: $(INSTALLED)  ## our speed beside the textbook's, in one table (QUICK=1: under three minutes); stored in benchmarks/results/
 	$(BIN)/python -m benchmarks.table $(if $(QUICK),--quick)
 
@@ -67,6 +70,7 @@ bench-passes: $(INSTALLED)  ## measure this machine for `robustft plan` (DEVICE=
 lock:  ## solve the locked packages again (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o envs/run.txt
 	uv pip compile pyproject.toml --extra dev -c envs/run.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o envs/dev.txt
+	uv pip compile --group report -c envs/run.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o envs/report.txt
 
 clean:  ## remove results of SCALE (keeps .venv and decoded data)
 	rm -rf results/$(SCALE) scratch logs/$(SCALE)
