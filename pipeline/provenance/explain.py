@@ -10,9 +10,9 @@ from typing import Any
 
 from pipeline.errors import RobustftError, nearest
 from pipeline.evaluate.ledger import read_ledger
-from pipeline.files import read_json, sha256_file
+from pipeline.files import read_json
 from pipeline.plan import Plan
-from pipeline.provenance.record import read_record
+from pipeline.provenance.chain import Chain, FileFact, Origin
 from pipeline.report import tables
 from pipeline.steps import Evaluation, Step
 
@@ -40,14 +40,25 @@ def _tuned(method: dict[str, Any]) -> str:
     return f", tuning {tuning['implementation']} ({settings}),"
 
 
-def _verified(path: str, recorded: str) -> str:
-    short = f"SHA-256 {recorded[:12]}..."
-    if not Path(path).is_file():
+def _verified(file: FileFact) -> str:
+    short = f"SHA-256 {file.recorded[:12]}..."
+    if file.observed is None:
         return f"{short}, BUT THE FILE IS MISSING"
-    observed = sha256_file(path)
-    return (
-        f"{short}, verified just now" if observed == recorded else f"{short}, BUT THE FILE NOW HAS {observed[:12]}..."
-    )
+    return f"{short}, verified just now" if file.verified else f"{short}, BUT THE FILE NOW HAS {file.observed[:12]}..."
+
+
+def _origins(found: list[Origin]) -> str:
+    """Say which files a source or weights were made from."""
+    told = []
+    for origin in found:
+        if origin.published:
+            note = f"(from {origin.came_from}; {origin.published}; SHA-256 {origin.sha256[:12]}...)"
+            told.append(f"{origin.name} {note}")
+        elif origin.name.startswith("results/"):  # another step's output, which is told of by itself
+            told.append(origin.name)
+        else:
+            told.append(f"{origin.name} (SHA-256 {origin.sha256[:12]}..., checked before use)")
+    return ", ".join(told)
 
 
 def _percent(share: float) -> str:
@@ -56,7 +67,7 @@ def _percent(share: float) -> str:
 
 class _Explainer:
     def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+        self.plan, self.chain = plan, Chain(plan)
         self.lines: list[str] = []
 
     def say(self, *sentences: str, depth: int = 0) -> None:
@@ -81,16 +92,11 @@ class _Explainer:
             if match[group] not in valid:
                 hint = nearest(match[group], valid)
                 raise RobustftError(f"the table {step.id} has no {part} '{match[group]}'", next_step=hint)
-        wanted = {"experiment": table["experiment"], "method": match["method"]}
         if match["column"] == tables.AVERAGE:
-            wanted["attack"] = table["metric"]
             self.say(f"The average of {step.spec['attacks'][table['metric']]} over the data sets below, seed by seed.")
-        else:
-            wanted |= tables.selection(table, match["column"])
-        if match["dataset"]:
-            wanted["dataset"] = match["dataset"]
-        across = table.get("across") == "datasets"
-        cells = [cell for cell in numbers["cells"] if wanted.items() <= cell.items() and across == cell["elsewhere"]]
+        cells = self.chain.cells(
+            step, numbers, method=match["method"], column=match["column"], dataset=match["dataset"]
+        )
         if not cells:
             raise RobustftError(f"the cell {name} was not run at scale {self.plan.scale}")
         for cell in cells:
@@ -110,10 +116,8 @@ class _Explainer:
         )
         if not numbers["reproduces"]:
             self.say(f"Scale {self.plan.scale} uses stand-ins, so it is not a reproduction of a published number.")
-        same = {key: cell[key] for key in ("experiment", "dataset", "method", "attack")}
-        for measurement in numbers["measurements"]:
-            if same.items() <= measurement.items():
-                self._measurement(step.id.split("/")[0], measurement)
+        for measurement in self.chain.measurements(numbers, cell):
+            self._measurement(step.id.split("/")[0], measurement)
         self._claims(step, cell)
 
     def _measurement(self, paper: str, measurement: dict[str, Any]) -> None:
@@ -128,8 +132,7 @@ class _Explainer:
         for check in failed:
             text = check.get("text", "")
             self.say(f"{check['check']}: {check['value']:.4g}, limit {check['limit']:.4g}. {text}", depth=2)
-        ledgers = {ledger["step"] for ledger in measurement["ledgers"]}
-        evaluations = [e for e in self.plan.paper_evaluations(paper) if e.step.id in ledgers]
+        evaluations = self.chain.evaluations(paper, measurement)
         for evaluation in evaluations:
             self._ledger(evaluation, measurement["attack"])
         run = evaluations[0].run
@@ -143,20 +146,17 @@ class _Explainer:
     def _metric(self, step: Step, cell: dict[str, Any], title: str, metric: str) -> None:
         """Tell where a value of training comes from: the histories."""
         self.say(f"{metric} of {title} on {cell['dataset']} reads {tables.cell_text(cell)} in {step.outputs['md']}.")
-        for run in self.plan.runs:
-            same = (run.paper, run.experiment, run.dataset, run.method)
-            if same == (step.id.split("/")[0], cell["experiment"], cell["dataset"], cell["method"]) and run.trained:
-                recorded = read_record(run.step.record).values["outputs"]["history"]["sha256"]
-                path = run.step.outputs["history"]
-                self.say(f"Seed {run.seed}: read from {path} ({_verified(path, recorded)}).", depth=1)
+        for run in self.chain.runs(step.id.split("/")[0], cell):
+            if run.trained:
+                file = self.chain.file(run.step, "history")
+                self.say(f"Seed {run.seed}: read from {file.path} ({_verified(file)}).", depth=1)
 
     def _ledger(self, evaluation: Evaluation, attack: str) -> None:
-        step, path = evaluation.step, evaluation.step.outputs["ledger"]
-        recorded = read_record(step.record).values["outputs"]["ledger"]["sha256"]
-        self.say(f"Image by image: {path} ({_verified(path, recorded)}).", depth=1)
+        step, file = evaluation.step, self.chain.file(evaluation.step, "ledger")
+        self.say(f"Image by image: {file.path} ({_verified(file)}).", depth=1)
         if evaluation.elsewhere:
             self._data(step.inputs["data"], depth=2)
-        outcome = read_ledger(Path(path))[attack]
+        outcome = read_ledger(Path(file.path))[attack]
         broken = Counter(name for name in outcome.broken_by.tolist() if name)
         if broken:
             parts = ", ".join(f"{count} by {name}" for name, count in broken.items())
@@ -180,13 +180,13 @@ class _Explainer:
         if step.kind == "weights":
             self._weights(step, depth=depth)
             return
-        values = read_record(step.record).values
-        spec, path = values["step"]["spec"], step.outputs["checkpoint"]
+        values, file = self.chain.record(step).values, self.chain.file(step, "checkpoint")
+        spec = values["step"]["spec"]
         recipe, method = spec["recipe"], spec["method"]
         parameters = ", ".join(f"{key}={value}" for key, value in method["parameters"].items()) or "no parameters"
         epoch = values["circumstances"].get("selected_epoch")
         kept = f", epoch {epoch} kept as best on the validation split" if epoch else ""
-        self.say(f"Model: {path} ({_verified(path, values['outputs']['checkpoint']['sha256'])}).", depth=depth)
+        self.say(f"Model: {file.path} ({_verified(file)}).", depth=depth)
         self.say(
             f"Trained by {method['implementation']} ({parameters}){_tuned(method)} on {spec['dataset']['name']}:",
             f"{recipe['epochs']} epochs of batch {recipe['batch_size']}, {recipe['optimizer']} at {recipe['lr']},",
@@ -194,10 +194,7 @@ class _Explainer:
             depth=depth,
         )
         self._code(values, depth=depth)
-        origins = [path for role, path in step.inputs.items() if role == "initial" or role.startswith("from_")]
-        for path in origins:
-            producer = self.plan.producer(path)
-            assert producer is not None, "the plan makes every input"
+        for producer in self.chain.starts(step).values():
             self.say("Its initial weights:", depth=depth)
             self._training(producer, depth=depth + 1)
         for role in ("data", "auxiliary"):
@@ -217,63 +214,27 @@ class _Explainer:
         )
 
     def _data(self, path: str, *, depth: int) -> None:
-        producer = self.plan.producer(path)
-        assert producer is not None, "the plan makes every input"
-        values = read_record(producer.record).values
-        source = values["step"]["spec"]["source"]
-        origin = self._origin(producer, source)
-        self.say(
-            f"Data: {path} ({_verified(path, values['outputs']['data']['sha256'])}), decoded from {origin}:",
-            f"{source['title']}.",
-            depth=depth,
-        )
-
-    def _origin(self, step: Step, about: dict[str, Any]) -> str:
-        """Say which files a source or weights were made from: a package's, downloaded ones, or another step's."""
-        if "package_file" in about:
-            return f"{about['package_file']} (SHA-256 {about['sha256'][:12]}..., checked before use)"
-        origins = []
-        for path in step.inputs.values():
-            producer = self.plan.producer(path)
-            assert producer is not None, "the plan makes every input"
-            values = read_record(producer.record).values
-            observed = next(iter(values["outputs"].values()))["sha256"]
-            if producer.kind != "download":
-                origins.append(path)
-                continue
-            file, came = producer.spec["file"], values["circumstances"].get("came_from", "elsewhere")
-            published = [
-                f"{key.upper().replace('_PREFIX', ' beginning')} {file[key]}"
-                for key in ("sha256", "md5", "sha256_prefix")
-                if key in file
-            ]
-            told = f"published {' and '.join(published)}" if published else "no hash was published"
-            origins.append(f"{file['name']} (from {came}; {told}; SHA-256 {observed[:12]}...)")
-        return ", ".join(origins)
+        producer = self.chain.producer(path)
+        title, file = producer.spec["source"]["title"], self.chain.file(producer, "data")
+        made = _origins(self.chain.origins(producer))
+        self.say(f"Data: {path} ({_verified(file)}), decoded from {made}:", f"{title}.", depth=depth)
 
     def _weights(self, step: Step, *, depth: int) -> None:
-        about, title = step.spec["weights"], self.plan.config.weights[step.id]["title"]
-        path = step.outputs["checkpoint"]
-        hashed = read_record(step.record).values["outputs"]["checkpoint"]["sha256"]
+        title, file = self.plan.config.weights[step.id]["title"], self.chain.file(step, "checkpoint")
+        made = _origins(self.chain.origins(step))
         self.say(
-            f"Published weights: {title}, {path} ({_verified(path, hashed)}), converted from",
-            f"{self._origin(step, about)}.",
-            depth=depth,
+            f"Published weights: {title}, {file.path} ({_verified(file)}), converted from", f"{made}.", depth=depth
         )
 
     def _claims(self, step: Step, cell: dict[str, Any]) -> None:
-        judged = self.plan.step("verdicts", step.id.split("/")[0])
-        told, content = judged.spec, read_json(judged.outputs["json"])
-        all_claims = [*told["claims"], *(claim for table in told.get("tables", []) for claim in table["claims"])]
-        claims = {claim["id"]: claim for claim in all_claims}
-        cells = [one for table in content.get("tables", []) for one in table.get("cells", [])]
-        for verdict in [*content["verdicts"], *cells]:
-            claim = claims.get(verdict["id"], {})
-            involved = {claim.get("left"), claim.get("right"), claim.get("method")}
-            metrics = {claim.get(key) for key in ("metric", "left_metric", "right_metric")}
-            if cell["attack"] in metrics and cell["method"] in involved:
+        paper = step.id.split("/")[0]
+        judged = read_json(self.plan.step("verdicts", paper).outputs["json"])
+        told = {one["id"] for one in judged["verdicts"]}
+        told |= {one["id"] for table in judged.get("tables", []) for one in table.get("cells", [])}
+        for claim in self.chain.claims(paper, cell, judged):
+            if claim["id"] in told:
                 self.lines.append("")
                 self.say(
-                    f"Claim: {verdict['statement']} ({verdict['source']}; {verdict['confidence']}).",
-                    f"Verdict: {verdict['verdict']}.",
+                    f"Claim: {claim['statement']} ({claim['source']}; {claim['confidence']}).",
+                    f"Verdict: {claim['verdict']}.",
                 )
