@@ -159,7 +159,7 @@ class Chain:
         What a scale has no verdict of its own on gets the one that all such claims have there.
         """
         spec = self.plan.step("verdicts", paper).spec
-        found = [verdict for verdict in judged["verdicts"]]
+        found = list(judged["verdicts"])
         found += [one for table in judged.get("tables", []) for one in table.get("cells", [])]
         verdicts = {verdict["id"]: verdict for verdict in found}
         claims = [*spec["claims"], *(claim for table in spec.get("tables", []) for claim in table["claims"])]

@@ -1,0 +1,1 @@
+"""Portable proof: what a finished scale measured, in forms that others read. Never imports torch."""

@@ -1,0 +1,272 @@
+"use strict";
+// Draws the page from the JSON inside it. Everything is text nodes: no content is ever read as markup.
+const content = JSON.parse(document.getElementById("content").textContent);
+const figures = JSON.parse(document.getElementById("figures").textContent);
+const { steps, measurements, claims, environments, sources, files } = content;
+const frame = document.getElementById("frame"), main = document.getElementById("main"), panel = document.getElementById("panel");
+const opened = { button: null };
+const KINDS = { attack: "Ledger of single images", train: "Checkpoint", weights: "Published weights", data: "Decoded data", download: "Downloaded file", numbers: "Numbers" };
+const TONES = ["bad", "good", "plain", "open"];
+
+function el(tag, attributes, ...children) {
+  const svg = ["svg", "line", "circle", "text", "path", "rect"].includes(tag);
+  const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
+  return node;
+}
+const percent = (share) => (100 * share).toFixed(1);
+const short = (hash) => hash.slice(0, 12);
+const hash = (text) => el("span", { class: "hash" }, text);
+const anchor = (id) => id.replace(/[^a-z0-9_]+/gi, "-");
+const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(1);
+
+// -- the page ---------------------------------------------------------------------------------------------------------
+
+function drawTop() {
+  const { audit } = content;
+  const checked = Object.entries(audit.checked).map(([what, count]) => `${count} ${what}`).join(", ");
+  document.getElementById("top").append(
+    el("h1", {}, "Where every number comes from"),
+    el("p", { class: "lead" }, `${content.meaning} ${content.about} Choose any cell of a table to see what it was counted from.`),
+    el("div", { class: "standing" },
+      el("span", { class: `stamp ${audit.ok ? "pass" : "fail"}`, id: "verdict" }, audit.ok ? "✓ Audit passed" : "✗ Audit failed"),
+      el("span", { class: "badge" }, `scale ${content.scale}${content.reproduces ? "" : ": stand-ins, no reproduction"}`),
+      el("span", { class: "root" }, "root", el("code", { class: "hash", id: "root" }, audit.root),
+        el("button", { class: "quiet", type: "button", onclick: (event) => copy(audit.root, event.target) }, "copy"))),
+    el("details", { class: "checked", open: !audit.ok }, el("summary", {}, `Checked: ${checked}.`),
+      el("ul", {}, [...audit.findings.map((text) => `broken: ${text}`), ...audit.notes].map((text) => el("li", {}, text)))));
+}
+
+function copy(text, button) {
+  const done = () => { button.textContent = "copied"; setTimeout(() => { button.textContent = "copy"; }, 1500); };
+  const select = () => { const range = document.createRange(); range.selectNodeContents(document.getElementById("root")); getSelection().removeAllRanges(); getSelection().addRange(range); };
+  if (navigator.clipboard) navigator.clipboard.writeText(text).then(done, select); else select();
+}
+
+function drawNav() {
+  const search = el("input", { type: "search", id: "search", placeholder: "method, attack, data …", "aria-label": "Filter rows of tables", oninput: filter });
+  const flagged = el("input", { type: "checkbox", id: "flagged", onchange: filter });
+  const theme = el("button", { type: "button", class: "quiet", onclick: flipTheme }, "light / dark");
+  document.getElementById("nav").append(
+    el("div", { class: "tools", role: "search" }, search, el("label", {}, flagged, "only failed checks (†)"),
+      el("div", { class: "found", id: "found", "aria-live": "polite" }), theme),
+    el("ul", {}, content.papers.map((paper) => el("li", {}, el("a", { href: `#${anchor(paper.id)}` }, paper.id),
+      el("ul", {}, paper.tables.map((table) => el("li", {}, el("a", { href: `#${anchor(table.id)}` }, table.title))))))));
+}
+
+function flipTheme() {
+  const root = document.documentElement, dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = (root.dataset.theme || (dark ? "dark" : "light")) === "dark" ? "light" : "dark";
+}
+
+function drawPaper(paper) {
+  const counts = new Map();
+  for (const place of paper.claims) counts.set(claims[place].verdict, { tone: claims[place].tone, count: (counts.get(claims[place].verdict)?.count || 0) + 1 });
+  const cite = [paper.authors?.join(", "), paper.venue, paper.arxiv && `arXiv:${paper.arxiv}`].filter(Boolean).join(" · ");
+  return el("section", { class: "paper", id: anchor(paper.id), "aria-labelledby": `${anchor(paper.id)}-title` },
+    el("h2", { id: `${anchor(paper.id)}-title` }, paper.title), el("p", { class: "cite" }, cite),
+    el("ul", { class: "chips", "aria-label": "Verdicts on its claims" }, [...counts].map(([verdict, { tone, count }]) => el("li", { class: `chip ${tone}` }, `${count} ${verdict}`))),
+    paper.figures.length ? el("div", { class: "figures" }, paper.figures.map(drawFigure)) : null,
+    paper.tables.map((table) => drawTable(paper, table)), drawClaims(paper),
+    el("details", { class: "more" }, el("summary", {}, `${paper.deviations.length} choices of ours where the paper could not be followed or read`),
+      el("dl", {}, paper.deviations.flatMap((one) => [el("dt", {}, one.key), el("dd", {}, one.text)]))));
+}
+
+function drawFigure(figure) {
+  const [, title, rest] = figure.caption.match(/^\*\*(.*?)\*\*\s*([^]*)$/) || [null, figure.id, figure.caption];
+  return el("figure", {}, el("img", { src: figures[figure.id], alt: title, loading: "lazy" }), el("figcaption", {}, el("strong", {}, title), " ", rest));
+}
+
+function drawTable(paper, table) {
+  const first = table.header.length - table.columns.length;
+  const head = el("tr", {}, table.header.map((text, place) => el("th", { scope: "col", class: place < first ? "left" : null }, text)));
+  const rows = table.rows.map((row) => el("tr", {}, row.heads.map((text, place) => el(place === first - 1 ? "th" : "td", { scope: place === first - 1 ? "row" : null, class: "left" }, text)),
+    row.cells.map((cell, place) => el("td", {}, drawCell(table, row, cell, place)))));
+  return el("article", { id: anchor(table.id) }, el("h3", { id: `${anchor(table.id)}-title` }, table.title),
+    el("div", { class: "scroll" }, el("table", { class: "grid", "aria-labelledby": `${anchor(table.id)}-title`, onkeydown: walk }, el("thead", {}, head), el("tbody", {}, rows))),
+    el("ul", { class: "notes" }, table.notes.map((note) => el("li", {}, note))));
+}
+
+function drawCell(table, row, cell, place) {
+  if (!cell.parts.length) return el("span", { class: "blank" }, cell.text);
+  const name = `${table.id}:${row.name}/${table.columns[place]}`, header = table.header[table.header.length - table.columns.length + place];
+  const tones = new Set(cell.parts.flatMap((part) => part.claims.map((one) => claims[one].tone)));
+  const tone = TONES.find((one) => tones.has(one));
+  return el("button", { type: "button", class: "cell", id: `cell-${anchor(name)}`, "data-cell": name, "aria-haspopup": "dialog", "aria-expanded": "false", "aria-controls": "panel",
+    "aria-label": `${row.heads.join(", ")}, ${header}: ${cell.text}`, tabindex: "-1", onclick: (event) => open(event.currentTarget, { table, row, cell, header, name }) },
+    number(cell.text), tone ? el("span", { class: `dot ${tone}`, "aria-hidden": "true" }) : null);
+}
+
+function number(text) {
+  const dagger = text.includes("†"), [mean, sd] = text.replace("†", "").trim().split(" ± ");
+  return [mean, sd ? el("span", { class: "sd" }, ` ± ${sd}`) : null, dagger ? el("span", { class: "dagger", title: "a sanity check failed" }, " †") : null];
+}
+
+function drawClaims(paper) {
+  if (!paper.claims.length) return null;
+  return el("article", {}, el("h3", {}, "The paper's claims"), el("div", { class: "scroll" }, el("table", { class: "grid" },
+    el("thead", {}, el("tr", {}, ["Claim", "Verdict", "Difference, 95 % interval", "Read from"].map((text, place) => el("th", { scope: "col", class: place === 2 ? null : "left" }, text)))),
+    el("tbody", {}, paper.claims.map((place) => claims[place]).map((claim) => el("tr", {}, el("td", { class: "left" }, claim.statement),
+      el("td", { class: "left" }, el("span", { class: `chip ${claim.tone}` }, claim.verdict)), el("td", {}, interval(claim)), el("td", { class: "left source" }, `${claim.source} (${claim.confidence})`)))))));
+}
+
+function interval(claim) {
+  if (claim.estimate === undefined) return claim.published ? `published ${claim.published}` : "–";
+  const factor = claim.unit ? 1 : 100, [low, mid, high] = [claim.low, claim.estimate, claim.high].map((value) => factor * value);
+  const reach = Math.max(Math.abs(low), Math.abs(high), 1e-9), x = (value) => 60 + (55 * value) / reach;
+  return el("span", { class: claim.tone }, el("svg", { class: "ci", width: 120, height: 16, "aria-hidden": "true" },
+    el("line", { class: "zero", x1: 60, x2: 60, y1: 0, y2: 16 }), el("line", { x1: x(low), x2: x(high), y1: 8, y2: 8, "stroke-width": 1.5 }),
+    el("circle", { cx: x(mid), cy: 8, r: 3, fill: "currentColor" })), ` ${signed(mid)} [${signed(low)}, ${signed(high)}] ${claim.unit || "points"}`);
+}
+
+// -- the panel ----------------------------------------------------------------------------------------------------------
+
+function open(button, { table, row, cell, header, name }) {
+  opened.button?.setAttribute("aria-expanded", "false");
+  opened.button = button;
+  button.setAttribute("aria-expanded", "true");
+  panel.hidden = false;
+  frame.classList.add("open");
+  panel.replaceChildren(...[el("button", { type: "button", class: "quiet close", "aria-label": "Close", onclick: close }, "✕"),
+    el("p", { class: "kicker" }, table.title), el("h2", { id: "panel-title", tabindex: "-1" }, `${row.heads.join(" · ")} · ${header}`),
+    el("p", { class: "value", id: "panel-value" }, number(cell.text)), cell.parts.map((part) => drawPart(part, cell.parts.length > 1)),
+    el("p", { class: "basis" }, "The same in words: ", el("code", {}, `robustft explain ${name} --scale ${content.scale}`))].flat());
+  panel.scrollTop = 0;
+  history.replaceState(null, "", `#cell=${name}`);
+  document.getElementById("panel-title").focus({ preventScroll: true });
+}
+
+function close() {
+  panel.hidden = true;
+  frame.classList.remove("open");
+  opened.button?.setAttribute("aria-expanded", "false");
+  opened.button?.focus();
+  history.replaceState(null, "", location.pathname + location.search);
+}
+
+function drawPart(part, several) {
+  const share = part.unit === "share", seeds = `seed${part.seeds.length > 1 ? "s" : ""} ${part.seeds.join(", ")}`;
+  const told = share ? `Share of ${part.images} test images of ${part.dataset} that stay correct, in percent; ${seeds}` : `${part.unit} on ${part.dataset}; ${seeds}`;
+  const measured = (part.measurements || []).map((place) => measurements[place]);
+  return el("div", {}, several ? el("h4", {}, `${part.dataset}: ${percent(part.mean)}`) : null,
+    el("p", { class: "basis" }, `${told}${part.seeds.length > 1 ? " (mean ± sample standard deviation)." : "."}`),
+    measured.length ? [strip(measured, part.mean), seedTable(measured), measured.flatMap((one) => one.failed.map((check) => alarm(one, check)))] : null,
+    el("h3", {}, "Published, and the verdict"), part.claims.length ? part.claims.map((place) => drawClaim(claims[place])) : el("p", { class: "basis" }, "No claim of the paper is about this cell."),
+    el("h3", {}, "Where it comes from"), measured.length ? [el("p", { class: "basis" }, measured[0].attack), measured.map((one, place) => drawSeed(one, place === 0 && !several))]
+      : (part.trainings || []).map((one) => el("div", {}, el("h4", {}, `Seed ${one.seed}: ${one.value}`), one.models.map((step) => drawStep(step)))));
+}
+
+function strip(measured, mean) {
+  const x = (share) => 8 + 384 * share, height = 14 * measured.length + 22;
+  const rows = measured.flatMap((one, row) => [el("line", { x1: x(one.interval[0]), x2: x(one.interval[1]), y1: 8 + 14 * row, y2: 8 + 14 * row, "stroke-width": 1.5, opacity: 0.55 }), el("circle", { cx: x(one.accuracy), cy: 8 + 14 * row, r: 3.5, fill: "currentColor" })]);
+  const ticks = [0, 25, 50, 75, 100].flatMap((tick) => [el("line", { class: "zero", x1: x(tick / 100), x2: x(tick / 100), y1: 0, y2: height - 16 }), el("text", { x: x(tick / 100), y: height - 3, "text-anchor": tick === 100 ? "end" : "middle" }, String(tick))]);
+  return el("svg", { class: "ci plain", viewBox: `0 0 400 ${height}`, width: "100%", role: "img", "aria-label": "Accuracy of each seed with the 95 % interval of the images drawn, and their mean" },
+    ticks, el("line", { x1: x(mean), x2: x(mean), y1: 0, y2: height - 16, "stroke-dasharray": "3 3" }), rows);
+}
+
+function seedTable(measured) {
+  return el("table", { class: "seeds" }, el("thead", {}, el("tr", {}, ["Seed", "Correct", "Percent", "95 % interval", "Checks"].map((text) => el("th", { scope: "col" }, text)))),
+    el("tbody", {}, measured.map((one) => el("tr", {}, el("td", {}, String(one.seed)), el("td", {}, `${one.correct} of ${one.images}`), el("td", {}, percent(one.accuracy)),
+      el("td", {}, `${percent(one.interval[0])} to ${percent(one.interval[1])}`), el("td", { class: one.failed.length ? "bad" : null }, one.failed.length ? `${one.failed.length} of ${one.checks} failed` : `${one.checks} passed`)))));
+}
+
+const alarm = (one, check) => el("p", { class: "warn" }, el("strong", {}, `† Seed ${one.seed}: ${check.check}`), ` is ${Number(check.value.toPrecision(4))}, limit ${Number(check.limit.toPrecision(4))}. ${check.text || ""}`);
+
+function drawClaim(claim) {
+  const limits = claim.at_half_margin ? ` At half the margin: ${claim.at_half_margin}; at double: ${claim.at_double_margin}.` : "";
+  return el("div", { class: "claim" }, el("p", {}, el("span", { class: `chip ${claim.tone}` }, claim.verdict), " ", claim.statement),
+    claim.published ? el("p", {}, "Published: ", el("strong", {}, claim.published), claim.at_half_margin ? ` (margin ${claim.margin} points).${limits}` : null) : null,
+    claim.estimate === undefined ? null : el("p", {}, interval(claim), claim.seeds ? `, ${claim.seeds} seeds` : null), el("p", { class: "source" }, `Source: ${claim.source}. Confidence: ${claim.confidence}.`));
+}
+
+function drawSeed(one, first) {
+  const path = [], seen = new Set();
+  for (let place = one.ledgers[0]; place !== undefined && !seen.has(place);) {
+    seen.add(place);
+    path.push(place);
+    const behind = steps[place].behind;
+    place = behind.checkpoint ?? behind.checkpoint1 ?? behind.initial ?? behind.data ?? behind.file;
+  }
+  return el("div", {}, el("h4", {}, `Seed ${one.seed}: ${one.correct} of ${one.images} images stay correct`),
+    one.derived ? el("p", { class: "basis" }, `Its model is made by ${one.derived} from the checkpoints below.`) : null,
+    el("ul", { class: "path" }, path.map((place) => el("li", {}, steps[place].kind === "attack" ? "ledger " : `${steps[place].kind} `, hash(short(steps[place].files[0][2]))))), one.ledgers.map((place) => drawStep(place, first)));
+}
+
+function drawStep(place, unfolded) {
+  const step = steps[place], broken = step.files.filter((file) => !file[3]);
+  const node = el("details", { class: "node", "data-step": `${step.kind}:${step.id}` }, el("summary", {}, el("span", { class: "kind" }, KINDS[step.kind] || step.kind),
+    el("span", { class: "short" }, hash(short(step.files[0][2]))), broken.length ? el("span", { class: "broken" }, "✗ changed") : el("span", { class: "ok", title: "hashed again when this page was made" }, "✓")));
+  const fill = () => { if (node.open && node.children.length === 1) node.append(inside(step)); };
+  node.addEventListener("toggle", fill);
+  if (unfolded) { node.open = true; fill(); }
+  return node;
+}
+
+function inside(step) {
+  const environment = environments[step.environment], { git, image, lock, packages, python } = environment, source = sources[step.source];
+  const tree = git.clean === true ? "clean tree" : git.clean === false ? "TREE NOT CLEAN" : "tree unknown to git";
+  const sums = [...step.files.map(([path, bytes, sha, verified]) => [`${path}, ${bytes.toLocaleString("en")} bytes${verified ? "" : ", NOT WHAT THE RECORD SAYS"}`, sha]), [step.record[0], step.record[1]], ["specification", step.spec]];
+  const listOf = (entries) => el("ul", { class: "sums" }, entries.map(([name, sha]) => el("li", {}, name, hash(sha))));
+  return el("div", { class: "inside" }, el("p", { class: "id" }, `${step.kind}:${step.id}`), el("dl", {}, step.facts.flatMap(([label, text]) => [el("dt", {}, label), el("dd", {}, text)]),
+    el("dt", {}, "Code"), el("dd", {}, `commit ${String(git.commit).slice(0, 12)}, ${tree}`), el("dt", {}, "Image"), el("dd", {}, image ? `${image.name} (${image.base || "base unknown"})` : "ran outside every image of this project"),
+    el("dt", {}, "Python"), el("dd", {}, `${python}, torch ${packages.torch || "not installed"}, lock ${short(lock.sha256 || "none")}`)),
+    el("details", {}, el("summary", {}, "SHA-256 of files, record and specification"), listOf(sums)),
+    el("details", {}, el("summary", {}, `${source.files.length} source files, together ${short(source.sha256)}`), listOf(source.files.map((file) => files[file]))),
+    el("details", {}, el("summary", {}, "Packages"), el("dl", {}, Object.entries(packages).flatMap(([name, version]) => [el("dt", {}, name), el("dd", {}, version)]))),
+    Object.entries(step.behind).map(([role, place]) => [el("p", { class: "id" }, `read as ${role}`), drawStep(place)]));
+}
+
+// -- finding one's way --------------------------------------------------------------------------------------------------
+
+function filter() {
+  const words = document.getElementById("search").value.toLowerCase().split(/\s+/).filter(Boolean), flagged = document.getElementById("flagged").checked;
+  let shown = 0;
+  for (const article of main.querySelectorAll("article")) {
+    const about = `${article.closest("section").id} ${article.querySelector("h3").textContent} ${article.querySelector("thead").textContent}`.toLowerCase();
+    let some = 0;
+    for (const row of article.querySelectorAll("tbody tr")) {
+      const text = `${about} ${row.textContent.toLowerCase()}`, fits = words.every((word) => text.includes(word)) && (!flagged || row.querySelector(".dagger"));
+      row.classList.toggle("hidden", !fits);
+      some += fits ? 1 : 0;
+    }
+    article.classList.toggle("hidden", !some);
+    shown += some;
+  }
+  document.getElementById("found").textContent = words.length || flagged ? `${shown} rows shown` : "";
+}
+
+function walk(event) {
+  const moves = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }, move = moves[event.key];
+  if (!move || !event.target.matches(".cell")) return;
+  event.preventDefault();
+  const rows = [...event.currentTarget.tBodies[0].rows].filter((row) => !row.classList.contains("hidden")), here = event.target.closest("td");
+  let row = rows.indexOf(here.parentNode), column = here.cellIndex;
+  for (;;) {
+    row += move[0];
+    column += move[1];
+    const next = rows[row]?.cells[column];
+    if (!next) return;
+    const button = next.querySelector(".cell");
+    if (button) return focus(button);
+  }
+}
+
+function focus(button) {
+  for (const other of button.closest("table").querySelectorAll('.cell[tabindex="0"]')) other.tabIndex = -1;
+  button.tabIndex = 0;
+  button.focus();
+}
+
+drawTop();
+drawNav();
+main.append(el("p", { class: "legend" }, `A dot beside a number says that a claim of the paper is about it: filled, the claim ${content.reproduces ? "stands" : "stands between these stand-ins (blue; green is kept for the papers' own scale)"} or fails (red); hollow, undecided. A dagger marks a failed sanity check. Keys: Tab to a table, arrows between cells, Enter to open, Escape to close.`),
+  ...content.papers.map(drawPaper));
+for (const table of main.querySelectorAll("table.grid")) table.querySelector(".cell")?.setAttribute("tabindex", "0");
+document.addEventListener("keydown", (event) => { if (event.key === "Escape" && !panel.hidden) close(); });
+main.addEventListener("focusin", (event) => { if (event.target.matches(".cell")) { for (const other of event.target.closest("table").querySelectorAll('.cell[tabindex="0"]')) other.tabIndex = -1; event.target.tabIndex = 0; } });
+const asked = decodeURIComponent(location.hash).match(/^#cell=(.+)$/);
+if (asked) document.getElementById(`cell-${anchor(asked[1])}`)?.click();
