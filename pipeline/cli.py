@@ -149,6 +149,32 @@ def _summary(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _export(arguments: argparse.Namespace) -> int:
+    from pipeline.export.gate import default_target
+
+    plan, say = _plan(arguments), _speaker(None, "export")
+    target = Path(arguments.to) if arguments.to else default_target(plan, EXPORTS[arguments.form][1])
+    if arguments.form == "crate":
+        from pipeline.export.crate import export_crate
+
+        target = target.with_suffix(".zip") if arguments.zip else target
+        made = export_crate(plan, target, include_large=arguments.all, unaudited=arguments.unaudited, say=say)
+    elif arguments.form == "robustbench":
+        from pipeline.export.robustbench import export_robustbench
+
+        made = export_robustbench(plan, target, unaudited=arguments.unaudited, say=say)
+    elif arguments.form == "cards":
+        from pipeline.export.cards import export_cards
+
+        made = export_cards(plan, target, unaudited=arguments.unaudited, say=say)
+    else:
+        from pipeline.export.page import export_page
+
+        made = export_page(plan, target, unaudited=arguments.unaudited, say=say)
+    print(made)
+    return 0
+
+
 def _readme(arguments: argparse.Namespace) -> int:
     from pipeline.provenance.readme import update_readme
 
@@ -169,14 +195,25 @@ STEPS = {
     "seal": "hash every record of a scale into one root, such as `demo`",
 }
 
+EXPORTS = {
+    "crate": ("an RO-Crate: records, results, source and configuration, as others' tools read them", "crate"),
+    "robustbench": (
+        "a JSON for each evaluated model, in the shape of RobustBench's leaderboard entries",
+        "robustbench",
+    ),
+    "cards": ("a model card for each checkpoint", "cards"),
+    "page": ("one HTML file with every table; a click on a cell shows what stands behind it", "page.html"),
+}
+"""What a finished scale can be exported as, and what the file or folder is called."""
+
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     top = argparse.ArgumentParser(prog="robustft", description=__doc__.splitlines()[0])
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text)
+    def add(name: str, text: str, run: Callable[[argparse.Namespace], int], *, to=commands) -> argparse.ArgumentParser:  # type: ignore[no-untyped-def]
+        command: argparse.ArgumentParser = to.add_parser(name, help=text, description=text)
         command.add_argument("--scale", help="a file of config/scales/ (default: as config/config.yaml says)")
         command.add_argument(
             "--papers",
@@ -206,6 +243,15 @@ def parser() -> argparse.ArgumentParser:
     explain.add_argument("cell", help="PAPER/TABLE:ROW/COLUMN, such as twins/main:twins_at/autoattack")
     add("summary", "count what was measured for each paper, and the verdicts on its claims", _summary)
     add("readme", "write the current scale's tables into README.md and docs/", _readme)
+    group = commands.add_parser("export", help="write a finished scale in a form that others read; audits it first")
+    forms = group.add_subparsers(dest="form", required=True, metavar="FORM")
+    for form, (text, name) in EXPORTS.items():
+        export = add(form, text, _export, to=forms)
+        export.add_argument("--to", metavar="PATH", help=f"where to write it (default: exports/SCALE/{name})")
+        export.add_argument("--unaudited", action="store_true", help="export even if the audit fails; it will say so")
+        if form == "crate":
+            export.add_argument("--zip", action="store_true", help="one archive instead of a folder")
+            export.add_argument("--all", action="store_true", help="with data and checkpoints, not only their hashes")
     bundle = add("bundle", "run the training and attack steps of some methods, all seeds, in one process", _bundle)
     bundle.add_argument("name", help="the bundle's name, such as twins_main_digits_5to9_at")
     bundle.add_argument(

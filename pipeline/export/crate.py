@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rocrate.rocrate import ROCrate
+from rocrate.rocrate import ROCrate  # type: ignore[import-untyped]
 
 from pipeline.errors import RobustftError
-from pipeline.export.crate_graph import LICENCE, PROFILES, TERMS, RunGraph, article_id, context_entities, ref
+from pipeline.export.crate_graph import LICENCE, PROFILES, TERMS, RunGraph, article_id, context_entities, ref, refs
 from pipeline.export.folder import archive, whole_folder
 from pipeline.export.gate import Standing, audited
 from pipeline.export.project import citation, project_files
@@ -108,7 +108,9 @@ class _Builder:
             for role in step.outputs:
                 file = self.chain.file(step, role)
                 if file.observed is None or ((step.kind, role) in LARGE and not self.include_large):
-                    self._leave_out(file.path, file.observed or file.recorded, file.bytes, there=file.observed is not None)
+                    self._leave_out(
+                        file.path, file.observed or file.recorded, file.bytes, there=file.observed is not None
+                    )
                 else:
                     self._include(file.path, Path(file.path), file.observed)
             self._include(step.record, Path(step.record), self.chain.record(step).sha256)
@@ -134,7 +136,7 @@ class _Builder:
         self.places["Snakefile"] = "Snakefile"
 
     def _about(self, folder: Path) -> None:
-        chosen = sorted(self.plan.config.papers)
+        chosen = list(self.plan.config.papers)  # in the run's order, which its seal keeps
         every = sorted(path.stem for path in (ROOT / "config" / "papers").glob("*.yaml"))
         text = ABOUT.format(
             metadata=METADATA,
@@ -142,13 +144,14 @@ class _Builder:
             verdict=self.standing.verdict.capitalize(),
             root=self.standing.root,
             scale=self.plan.scale,
-            papers="" if chosen == every else f"--papers {','.join(chosen)} ",
+            papers="" if sorted(chosen) == every else f"--papers {','.join(chosen)} ",
             large="included" if self.include_large else "described by hash and size, and not included",
             needs="needs the packages of envs/report.txt" if self.include_large else "all but the files left out",
         )
         path = folder / "README.md"
         path.write_text(text, encoding="utf-8")
         self._include("README.md", path, sha256_file(path))
+        self.crate.dereference("README.md")["about"] = ref("./")
 
     def _root(self, graph: RunGraph, cited: dict[str, Any]) -> None:
         root = self.crate.root_dataset
@@ -156,7 +159,10 @@ class _Builder:
         root["description"] = f"{cited['abstract']} {self.standing.meaning} {self.standing.verdict.capitalize()}."
         root["license"] = ref(LICENCE)
         root["datePublished"] = graph.times()[1]  # of the results, so that the same results are the same crate
-        root["author"] = [ref(f"#author-{place}") for place in range(len(cited["authors"]))]
+        root["author"] = refs(f"#author-{place}" for place in range(len(cited["authors"])))
+        publisher = next((place for place, author in enumerate(cited["authors"]) if "name" in author), None)
+        if publisher is not None:
+            root["publisher"] = ref(f"#author-{publisher}")
         root["conformsTo"] = [ref(id) for id in PROFILES]
         root["citation"] = [ref(article_id(entry)) for entry in cited["references"]]
         root["identifier"] = ref("#root")

@@ -7,6 +7,7 @@ See https://www.researchobject.org/workflow-run-crate/profiles/0.5/provenance_ru
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pipeline.export.gate import Standing
@@ -26,7 +27,12 @@ TERMS = {
 }
 """Terms that RO-Crate 1.1 has not; written out, so that no second context has to be fetched to read the crate."""
 
-ENGINE, OPERATOR, RUN, LICENCE = "#snakemake-engine", "#operator", "#run", "https://spdx.org/licenses/Apache-2.0"
+ENGINE, OPERATOR, RUN, LICENCE = (
+    "https://snakemake.readthedocs.io",
+    "#operator",
+    "#run",
+    "https://spdx.org/licenses/Apache-2.0",
+)
 
 Entity = dict[str, Any]
 
@@ -34,6 +40,12 @@ Entity = dict[str, Any]
 def ref(id: str) -> dict[str, str]:
     """Return a reference to an entity."""
     return {"@id": id}
+
+
+def refs(ids: Iterable[str]) -> dict[str, str] | list[dict[str, str]]:
+    """Return references to entities; of one alone not a list, as RO-Crate has it."""
+    found = [ref(id) for id in ids]
+    return found[0] if len(found) == 1 else found
 
 
 def action_id(step: Step) -> str:
@@ -102,8 +114,10 @@ class RunGraph:
             "name": "robustft",
             "version": ", ".join(self._observed("git", "commit")),
             "license": ref(LICENCE),
-            "hasPart": [ref(f"#tool/{kind}") for kind in self.kinds],
-            "step": [ref(f"#step/{kind}") for kind in self.kinds],
+            "encodingFormat": "text/plain",
+            "conformsTo": ref("https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"),
+            "hasPart": refs(f"#tool/{kind}" for kind in self.kinds),
+            "step": refs(f"#step/{kind}" for kind in self.kinds),
         }
 
     def mentions(self) -> list[dict[str, str]]:
@@ -114,6 +128,9 @@ class RunGraph:
         """Return when the first job started and the last one ended."""
         all_circumstances = [self.chain.record(step).values["circumstances"] for step in self.steps]
         return min(one["started"] for one in all_circumstances), max(one["ended"] for one in all_circumstances)
+
+    def _refs(self, paths: Iterable[str]) -> dict[str, str] | list[dict[str, str]]:
+        return refs(self.places[path] for path in paths if path in self.places)
 
     def _observed(self, part: str, key: str) -> list[str]:
         """Return the values of something in the steps' environments, each once."""
@@ -156,7 +173,6 @@ class RunGraph:
     def _job(self, step: Step) -> Entity:
         values = self.chain.record(step).values
         circumstances, image = values["circumstances"], values["environment"]["image"]
-        inputs = [ref(self.places[path]) for path in step.inputs.values() if path in self.places]
         outputs = [*step.outputs.values(), step.record]
         job = {
             "@id": action_id(step),
@@ -164,8 +180,8 @@ class RunGraph:
             "name": f"{step.kind} {step.id}",
             "description": f"Specification SHA-256 {values['step']['spec_sha256']}; the record tells the rest.",
             "instrument": ref(f"#tool/{step.kind}"),
-            "object": inputs,
-            "result": [ref(self.places[path]) for path in outputs if path in self.places],
+            "object": self._refs(step.inputs.values()),
+            "result": self._refs(outputs),
             "startTime": circumstances["started"],
             "endTime": circumstances["ended"],
             "agent": ref(OPERATOR),
@@ -185,15 +201,15 @@ class RunGraph:
     def _run(self) -> Entity:
         started, ended = self.times()
         ends = [step for step in self.steps if step.kind in ("numbers", "verdicts", "table", "figure", "seal")]
-        read = [path for path in self.places if path.startswith("config/")]
+        results = [path for step in ends for path in step.outputs.values()]
         return {
             "@id": RUN,
             "@type": "CreateAction",
             "name": f"robustft at scale {self.chain.plan.scale}",
             "description": f"{self.standing.meaning} {self.standing.verdict}. Root {self.standing.root}.",
             "instrument": ref("Snakefile"),
-            "object": [ref(self.places[path]) for path in read],
-            "result": [ref(self.places[path]) for step in ends for path in step.outputs.values() if path in self.places],
+            "object": self._refs(path for path in self.places if path.startswith("config/")),
+            "result": self._refs(results),
             "startTime": started,
             "endTime": ended,
             "agent": ref(OPERATOR),
@@ -207,7 +223,7 @@ class RunGraph:
             "@type": "OrganizeAction",
             "name": "Snakemake's run of the workflow",
             "instrument": ref(ENGINE),
-            "object": [ref(f"#control/{step.kind}/{step.id}") for step in self.steps],
+            "object": refs(f"#control/{step.kind}/{step.id}" for step in self.steps),
             "result": ref(RUN),
             "agent": ref(OPERATOR),
             "startTime": started,

@@ -60,7 +60,10 @@ def _train(step: Step, chain: Chain) -> Facts:
         ("Method", f"{method['implementation']}; {listed(method['parameters'])}"),
         ("Trains", f"{tuning['implementation']}; {listed(tuning.get('parameters', {}))}" if tuning else "everything"),
         ("Backbone", f"{spec['backbone']['name']}: {spec['backbone']['implementation']}"),
-        ("Data", f"{spec['dataset']['name']}, split {spec['split']}: {spec['dataset']['splits'][spec['split']]} images"),
+        (
+            "Data",
+            f"{spec['dataset']['name']}, split {spec['split']}: {spec['dataset']['splits'][spec['split']]} images",
+        ),
         ("Threat model", threat_text(spec["threat"])),
         ("Training attack", listed(spec["training_attack"])),
         ("Recipe", listed(spec["recipe"])),
@@ -82,7 +85,11 @@ def _attack(step: Step, _: Chain) -> Facts:
 def _data(step: Step, chain: Chain) -> Facts:
     source = chain.plan.config.sources[step.id]
     made = [(f"Origin {place}", text) for place, text in enumerate(origin_texts(step, chain), start=1)]
-    return [("Source", source["title"]), ("Licence", str(source.get("licence", source.get("terms", "not on record")))), *made]
+    return [
+        ("Source", source["title"]),
+        ("Licence", str(source.get("licence", source.get("terms", "not on record")))),
+        *made,
+    ]
 
 
 def _weights(step: Step, chain: Chain) -> Facts:
@@ -111,11 +118,13 @@ def published_text(claim: dict[str, Any]) -> str | None:
         return None
     if claim["value"] == MISSING:
         return "not on record"
-    return f"{claim['value']:.{claim.get('decimals', 2)}f}" if isinstance(claim["value"], float) else str(claim["value"])
+    return (
+        f"{claim['value']:.{claim.get('decimals', 2)}f}" if isinstance(claim["value"], float) else str(claim["value"])
+    )
 
 
 def tone(verdict: str, *, reproduces: bool) -> str:
-    """Return how a verdict is coloured. Green (`good`) is for the papers' own scale alone: a stand-in shows nothing of it."""
+    """Return how a verdict is coloured. Green (`good`) is for the papers' own scale: a stand-in shows nothing of it."""
     if verdict in ("reproduced", "holds"):
         return "good" if reproduces else "plain"
     return {"differs": "bad", "does not hold": "bad", "inconclusive": "open"}.get(verdict, "none")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ def whole_folder(target: Path, *, mark: str) -> Iterator[Path]:
     `mark` is a file that every such export has: a folder without it is something else and is not replaced
     (RobustftError).
     """
-    target = Path(os.path.abspath(target))  # a path that stays when the caller's folder changes; links are kept
+    target = target.absolute()
     if target.exists() and not (target / mark).is_file() and (not target.is_dir() or any(target.iterdir())):
         raise RobustftError(
             "the target of an export exists and is no earlier export",

@@ -38,7 +38,8 @@ class Standing:
         """Say in one sentence what the scale's numbers may be taken for."""
         if self.reproduces:
             return f"Scale {self.report.scale} runs the papers' own data and networks."
-        return f"Scale {self.report.scale} measures small stand-ins; its numbers are not a reproduction of a published one."
+        standing = "its numbers are not a reproduction of a published one"
+        return f"Scale {self.report.scale} measures small stand-ins; {standing}."
 
 
 def audited(plan: Plan, *, unaudited: bool, say: Callable[[str], None]) -> Standing:
@@ -47,13 +48,12 @@ def audited(plan: Plan, *, unaudited: bool, say: Callable[[str], None]) -> Stand
     report = audit(plan)
     standing = Standing(report, bool(plan.config.scale["reproduces"]))
     if not report.ok and not unaudited:
-        missing = report.findings[0].code == "missing-record"
+        unfinished = report.findings[0].code == "missing-record"
+        mend = "robustft audit names all; mend them, or export all the same with --unaudited, which will be written into it"
         raise RobustftError(
             f"the audit of scale {plan.scale} failed, so nothing is exported",
             where=f"{len(report.findings)} broken links, the first: {report.findings[0]}",
-            next_step="run snakemake to the end first"
-            if missing
-            else "robustft audit names them all; mend them, or export all the same with --unaudited, which is written into it",
+            next_step="run snakemake to the end" if unfinished else mend,
         )
     say(f"{standing.verdict}; root {standing.root}")
     return standing

@@ -18,15 +18,13 @@ from pipeline.export.page_data import PageData
 from pipeline.files import write_text
 from pipeline.plan import Plan
 
-PARTS = Path(__file__).parent / "page"
+PARTS = Path(__file__).parent / "template"
 """Template, style and script."""
 
 PLACE = re.compile(r"\{\{(\w+)\}\}")
 
 
-def export_page(
-    plan: Plan, target: Path, *, unaudited: bool = False, say: Callable[[str], None] = print
-) -> Path:
+def export_page(plan: Plan, target: Path, *, unaudited: bool = False, say: Callable[[str], None] = print) -> Path:
     """Write the audit page of a plan's scale to `target` and return it. A link that is broken is an error."""
     standing = audited(plan, unaudited=unaudited, say=say)
     content = PageData(plan, standing).gather()
@@ -50,7 +48,7 @@ def render(content: dict[str, Any], standing: Standing) -> str:
         "content": _embedded(content),
         "figures": _embedded(figures),
     }
-    return PLACE.sub(lambda found: parts[found[1]], _part("template.html"))
+    return PLACE.sub(lambda found: parts[found[1]], _part("page.html"))
 
 
 def _part(name: str) -> str:

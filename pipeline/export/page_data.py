@@ -136,7 +136,9 @@ class PageData:
         found = self.chain.cells(step, numbers, method=method, column=column, dataset=dataset)
         return {"text": text, "parts": [self._part(paper, numbers, judged, cell) for cell in found]}
 
-    def _part(self, paper: str, numbers: dict[str, Any], judged: dict[str, Any], cell: dict[str, Any]) -> dict[str, Any]:
+    def _part(
+        self, paper: str, numbers: dict[str, Any], judged: dict[str, Any], cell: dict[str, Any]
+    ) -> dict[str, Any]:
         part = {key: cell[key] for key in ("dataset", "attack", "unit", "mean", "sd", "seeds", "images", "alarms")}
         claims = self.chain.claims(paper, cell, judged)
         part["claims"] = [self._claim(paper, claim) for claim in claims]
@@ -211,5 +213,7 @@ class PageData:
         }
 
     def _source(self, source: dict[str, Any]) -> dict[str, Any]:
-        files = [self.files.place(f"{name} {sha}", lambda n=name, s=sha: [n, s]) for name, sha in source["files"].items()]
-        return {"sha256": source["sha256"], "files": files}
+        def place(name: str, sha256: str) -> int:
+            return self.files.place(f"{name} {sha256}", lambda: [name, sha256])
+
+        return {"sha256": source["sha256"], "files": [place(*entry) for entry in source["files"].items()]}
