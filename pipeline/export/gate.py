@@ -49,7 +49,7 @@ def audited(plan: Plan, *, unaudited: bool, say: Callable[[str], None]) -> Stand
     standing = Standing(report, bool(plan.config.scale["reproduces"]))
     if not report.ok and not unaudited:
         unfinished = report.findings[0].code == "missing-record"
-        mend = "robustft audit names all; mend them, or export all the same with --unaudited, which will be written into it"
+        mend = "robustft audit names all; mend them, or export all the same with --unaudited, which it will say"
         raise RobustftError(
             f"the audit of scale {plan.scale} failed, so nothing is exported",
             where=f"{len(report.findings)} broken links, the first: {report.findings[0]}",

@@ -1,0 +1,68 @@
+"""A card for each checkpoint, with what was measured of it and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from pipeline.export.cards import export_cards
+from pipeline.files import read_json, sha256_file
+
+
+@pytest.fixture
+def folder(finished, tmp_path):
+    return export_cards(finished, tmp_path / "cards", say=lambda line: None)
+
+
+def front(text: str) -> dict:
+    head, _, body = text.removeprefix("---\n").partition("\n---\n")
+    assert text.startswith("---\n")
+    assert body.lstrip().startswith("# ")
+    return yaml.safe_load(head)
+
+
+def test_every_checkpoint_has_a_card_that_is_linked(finished, folder):
+    steps = finished.of_kind("train")
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    cards = {path.parent.relative_to(folder).as_posix() for path in folder.rglob("README.md")} - {"."}
+    assert cards == {step.id for step in steps}
+    assert all(f"({step.id}/README.md)" in index for step in steps)
+
+
+def test_a_card_tells_what_was_counted(finished, folder):
+    numbers = read_json(finished.step("numbers", "toy").outputs["numbers"])
+    text = (folder / "toy/main/high/at/seed0/README.md").read_text(encoding="utf-8")
+    mine = [one for one in numbers["measurements"] if (one["method"], one["seed"]) == ("at", 0)]
+    assert len(mine) == 4
+    results = front(text)["model-index"][0]["results"]
+    assert len(results) == 4
+    for one, result in zip(mine, results, strict=True):
+        assert f"| {one['correct']} of {one['images']} | {100 * one['accuracy']:.1f} |" in text
+        assert result["metrics"][0]["value"] == round(100 * one["accuracy"], 2)
+        assert result["metrics"][0]["verified"] is False
+    assert "not a reproduction" in text
+
+
+def test_a_card_names_its_checkpoint_and_all_that_is_behind_it_by_hash(finished, folder):
+    step = finished.step("train", "toy/main/high/continued/seed1")
+    text = (folder / step.id / "README.md").read_text(encoding="utf-8")
+    for path in (step.outputs["checkpoint"], step.record, *step.inputs.values()):
+        assert f"`{sha256_file(path)}`" in text, path
+    assert "09f66e6debdee2cd" in text, "the data file inside scikit-learn"
+    assert "CC BY 4.0" in text
+
+
+def test_a_model_without_a_checkpoint_is_told_of_on_the_cards_of_its_members(folder):
+    for name in ("at", "partial"):
+        text = (folder / f"toy/main/high/{name}/seed0/README.md").read_text(encoding="utf-8")
+        assert "## Models made from it" in text
+        assert "`toy/main/high/merged/seed0`" in text
+        assert "`toy/main/high/merged/seed1`" not in text
+    assert not (folder / "toy/main/high/merged").exists()
+
+
+def test_a_starting_point_is_said_to_be_one(folder):
+    text = (folder / "pretraining/low_standard/README.md").read_text(encoding="utf-8")
+    assert "A starting point of other runs" in text
+    assert "model-index" not in front(text), "it was not evaluated"
+    assert "## What was measured" not in text

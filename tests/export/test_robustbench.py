@@ -1,0 +1,77 @@
+"""Entries in RobustBench's shape: what was measured as text with two decimals, and null for what was not."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.export.robustbench import export_robustbench
+from pipeline.files import read_json, sha256_file
+
+SHAPE = {
+    "link": str, "name": str, "authors": str, "additional_data": bool, "number_forward_passes": int, "dataset": str,
+    "venue": str, "architecture": str, "eps": str, "clean_acc": (str, type(None)), "reported": (str, type(None)),
+    "autoattack_acc": (str, type(None)), "footnote": str, "unreliable": bool, "robustft": dict,
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(finished, tmp_path):
+    return export_robustbench(finished, tmp_path / "out", say=lambda line: None)
+
+
+def entries(folder) -> dict:
+    return {name: read_json(folder / name) for name in read_json(folder / "index.json")["entries"]}
+
+
+def test_each_model_has_an_entry_for_each_data_set_and_threat_model(finished, folder):
+    found = entries(folder)
+    own = [name for name in found if name.startswith("high/Linf/")]
+    elsewhere = [name for name in found if name.startswith("low/Linf/")]
+    assert len(own) == len(elsewhere) == len(finished.runs) == 8
+    for entry in found.values():
+        assert set(entry) == set(SHAPE)
+        for key, kind in SHAPE.items():
+            assert isinstance(entry[key], kind), key
+
+
+def test_values_are_those_counted_and_what_was_not_measured_is_null(finished, folder):
+    numbers = read_json(finished.step("numbers", "toy").outputs["numbers"])
+    counted = {one["id"]: one for one in numbers["measurements"]}
+    entry = entries(folder)["high/Linf/toy-main-high-at-seed1.json"]
+    clean = counted["main/high/at/seed1/clean"]
+    assert entry["clean_acc"] == f"{100 * clean['correct'] / clean['images']:.2f}"
+    assert entry["eps"] == "1/5"
+    assert entry["autoattack_acc"] is None
+    assert "AutoAttack was not run" in entry["footnote"]
+    assert entry["reported"] is None, "a stand-in has no published value"
+    assert "not a reproduction" in entry["footnote"]
+    attacks = {one["attack"]: one for one in entry["robustft"]["measurements"]}
+    assert attacks["fgsm"]["correct"] == counted["main/high/at/seed1/fgsm"]["correct"]
+    elsewhere = entries(folder)["low/Linf/toy-main-high-at-seed1.json"]
+    assert elsewhere["clean_acc"] is None, "only PGD-2 was run there"
+    assert "Fine-tuned on high, measured on low." in elsewhere["footnote"]
+
+
+def test_an_alarm_makes_an_entry_unreliable_and_is_named(finished, folder):
+    numbers = read_json(finished.step("numbers", "toy").outputs["numbers"])
+    for entry in entries(folder).values():
+        ids = {
+            (one["method"], one["seed"], one["dataset"], check["check"])
+            for one in numbers["measurements"]
+            for check in one["checks"]
+            if not check["ok"]
+        }
+        method, seed = entry["robustft"]["run"].split("/")[3], entry["robustft"]["seed"]
+        failed = {check for m, s, d, check in ids if (m, s, d) == (method, seed, entry["dataset"])}
+        assert entry["unreliable"] == bool(failed)
+        assert all(check in entry["footnote"] for check in failed)
+
+
+def test_further_training_data_and_all_checkpoints_are_told(folder):
+    entry = entries(folder)["high/Linf/toy-main-high-merged-seed0.json"]
+    assert entry["additional_data"] is True, "pre-trained on the low digits"
+    assert "Also trained on: low." in entry["footnote"]
+    assert len(entry["robustft"]["checkpoints"]) == 2
+    assert entry["number_forward_passes"] == 1, "merged weights are one network"
+    for file in entry["robustft"]["checkpoints"]:
+        assert sha256_file(file["path"]) == file["sha256"]
