@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from pipeline.errors import RobustftError
 from pipeline.files import ROOT
 
 SINGLE = ("Snakefile", "dvc.yaml", "pyproject.toml", "CITATION.cff", "LICENSE")
@@ -32,8 +33,11 @@ def project_files(root: Path = ROOT) -> list[str]:
 
 
 def citation(root: Path = ROOT) -> dict[str, Any]:
-    """Return the content of CITATION.cff."""
-    return dict(yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8")))
+    """Return the content of CITATION.cff; a checkout without it is an error."""
+    path = root / "CITATION.cff"
+    if not path.is_file():
+        raise RobustftError("a file is missing", where=path, next_step="take it from the project's repository")
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def author_name(author: dict[str, str]) -> str:

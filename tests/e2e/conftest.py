@@ -10,7 +10,10 @@ import pytest
 from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("Snakefile", "config", "benchmarks", "pipeline", "profiles", "envs", "pyproject.toml", "README.md", "docs")
+PARTS = (
+    *("Snakefile", "config", "benchmarks", "pipeline", "profiles", "envs", "docs"),
+    *("pyproject.toml", "README.md", "CITATION.cff", "LICENSE"),
+)
 
 
 def copy_checkout(target: Path, *, papers: str = "[twins]") -> Path:

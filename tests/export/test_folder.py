@@ -15,6 +15,14 @@ def fill(target, text: str) -> None:
         (folder / "mark").write_text(text)
 
 
+def fail(target) -> None:
+    """An export that writes its mark and fails."""
+    with whole_folder(target, mark="mark") as folder:
+        assert list(folder.iterdir()) == []
+        (folder / "mark").write_text("half")
+        raise ValueError("half way")
+
+
 def test_a_second_export_replaces_the_first_whole(tmp_path):
     target = tmp_path / "out"
     fill(target, "one")
@@ -27,9 +35,8 @@ def test_a_second_export_replaces_the_first_whole(tmp_path):
 def test_an_export_that_fails_leaves_the_earlier_one(tmp_path):
     target = tmp_path / "out"
     fill(target, "one")
-    with pytest.raises(ValueError, match="half"), whole_folder(target, mark="mark") as folder:
-        (folder / "mark").write_text("two")
-        raise ValueError("half way")
+    with pytest.raises(ValueError, match="half way"):
+        fail(target)
     assert (target / "mark").read_text() == "one"
     assert [path.name for path in tmp_path.iterdir() if path.suffix in (".part", ".old")] == []
 
@@ -42,9 +49,8 @@ def test_what_a_killed_export_left_is_cleared_away(killed, tmp_path):
     (tmp_path / ".out.part" / "half").write_text("a file")
     if killed == "between the renames":
         target.rename(tmp_path / ".out.old")
-    with pytest.raises(ValueError, match="again"), whole_folder(target, mark="mark") as folder:
-        assert list(folder.iterdir()) == []
-        raise ValueError("fails again")
+    with pytest.raises(ValueError, match="half way"):
+        fail(target)
     assert (target / "mark").read_text() == "one"
 
 

@@ -54,7 +54,9 @@ def test_every_cell_is_the_tables_and_leads_to_its_numbers(finished, content):
                     assert len(cell["parts"]) == 2
                 for part in cell["parts"]:
                     told = cells["main", part["dataset"], across, row["name"].split(".")[-1], part["attack"]]
-                    assert {key: told[key] for key in ("mean", "sd", "seeds", "images", "alarms")}.items() <= part.items()
+                    assert {
+                        key: told[key] for key in ("mean", "sd", "seeds", "images", "alarms")
+                    }.items() <= part.items()
                     for seed, place in zip(told["seeds"], part.get("measurements", []), strict=False):
                         one = content["measurements"][place]
                         end = f"@{part['dataset']}" if across else ""
@@ -116,7 +118,9 @@ def test_text_of_the_configuration_cannot_end_the_script_that_it_stands_in(page)
 
 def test_the_page_asks_for_nothing_from_a_network(page):
     shell = re.sub(r'<script type="application/json".*?</script>', "", page.read_text(encoding="utf-8"), flags=re.S)
-    assert not re.search(r"""(src|href)\s*=\s*["']?\s*(https?:)?//|url\(|@import|fetch\(|XMLHttpRequest|WebSocket""", shell)
+    assert not re.search(
+        r"""(src|href)\s*=\s*["']?\s*(https?:)?//|url\(|@import|fetch\(|XMLHttpRequest|WebSocket""", shell
+    )
     assert "default-src 'none'" in shell
 
 

@@ -1,0 +1,191 @@
+"""The audit page in a real browser, from a file, without a network: opened, clicked, and driven by keys.
+
+Needs Chromium and its driver (Debian: chromium, chromium-driver).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.files import read_json, sha256_file
+
+pytestmark = pytest.mark.hpc
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+
+
+@pytest.fixture(scope="module")
+def folder(finished: Path, tools, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run's page, under a path with a space and a letter outside of ASCII."""
+    if not (BROWSER and DRIVER):
+        pytest.skip("needs chromium and chromedriver (Debian: apt install chromium chromium-driver)")
+    folder = tmp_path_factory.mktemp("pages of é")
+    made = tools["robustft"](finished, "export", "page", "--scale", "smoke", "--to", str(folder / "page.html"))
+    assert made.returncode == 0, made.stderr
+    return folder
+
+
+@pytest.fixture
+def browser(folder: Path) -> Iterator:
+    """A fresh browser with the page open; at the end it has said no error and asked no network for anything."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1500,1000"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    try:
+        driver.get((folder / "page.html").as_uri())
+        yield driver
+        assert driver.get_log("browser") == []
+        events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+        asked = [
+            event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"
+        ]
+        print(f"{len(asked)} requests, by scheme: {sorted({url.split(':')[0] for url in asked})}")  # noqa: T201 (what was tried is told)
+        assert asked
+        assert [url[:80] for url in asked if not url.startswith(("file:", "data:"))] == []
+    finally:
+        driver.quit()
+
+
+def find(driver, selector: str):
+    from selenium.webdriver.common.by import By
+
+    return driver.find_element(By.CSS_SELECTOR, selector)
+
+
+def find_all(driver, selector: str) -> list:
+    from selenium.webdriver.common.by import By
+
+    return driver.find_elements(By.CSS_SELECTOR, selector)
+
+
+def press(driver, *keys: str) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    ActionChains(driver).send_keys(*keys).perform()
+
+
+CELL = "twins/main:twins_at/autoattack"
+
+
+def test_every_cell_can_be_clicked_and_shows_what_was_counted(browser, finished):
+    numbers = read_json(finished / "results" / "smoke" / "twins" / "numbers.json")
+    cells = {(c["method"], c["attack"]): c for c in numbers["cells"] if c["experiment"] == "main"}
+    buttons = find_all(browser, "button.cell")
+    assert len(buttons) == len(find_all(browser, "table.grid .cell")) >= 40
+    for button in buttons:
+        name = button.get_attribute("data-cell")
+        browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
+        button.click()
+        cell = cells[tuple(name.split(":")[1].split("/"))]
+        assert find(browser, "#panel-value").text.startswith(f"{100 * cell['mean']:.1f}"), name
+        rows = [row.text for row in find_all(browser, "#panel .seeds tbody tr")]
+        measured = [
+            one
+            for one in numbers["measurements"]
+            if (one["experiment"], one["method"], one["attack"]) == ("main", cell["method"], cell["attack"])
+        ]
+        assert len(rows) == len(measured) == len(cell["seeds"])
+        for row, one in zip(rows, measured, strict=True):
+            assert row.startswith(f"{one['seed']} {one['correct']} of {one['images']} {100 * one['accuracy']:.1f}")
+    print(f"{len(buttons)} cells clicked")  # noqa: T201 (what was tried is told)
+
+
+def test_the_panel_holds_claims_and_the_chain_down_to_the_data_by_hash(browser, finished):
+    find(browser, f"[data-cell='{CELL}']").click()
+    panel = find(browser, "#panel")
+    assert "TWINS-AT is more robust than AT" in panel.text
+    assert "inconclusive" in panel.text
+    assert "Source: abstract" in panel.text
+    assert "not on record" in panel.text
+    step = "twins/main/digits_5to9/twins_at/seed0"
+    # Unfold the chain one link after another; every unfolding draws the next.
+    for selector in (f"attack:{step}/robustness.1of1", f"train:{step}", "train:pretraining/digits_at", "data:digits"):
+        node = find_all(browser, f"#panel [data-step='{selector}']")[0]
+        if not node.get_attribute("open"):
+            browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", node)
+            find(node, "summary").click()
+    browser.execute_script("for (const one of document.querySelectorAll('#panel details')) one.open = true")
+    text = find(browser, "#panel").text
+    results = finished / "results"
+    for path in (
+        results / "smoke" / step / "robustness.1of1.ledger.parquet",
+        results / "smoke" / step / "checkpoint.safetensors",
+        results / "smoke" / step / "checkpoint.record.json",
+        results / "smoke" / "pretraining" / "digits_at" / "checkpoint.safetensors",
+        results / "data" / "digits.safetensors",
+    ):
+        assert sha256_file(path) in text, path
+    assert "digits.csv.gz" in text
+    assert "pipeline/methods/twins.py" in text
+    assert find(browser, "#root").text == read_json(results / "smoke" / "seal.json")["root"]
+
+
+def test_keys_alone_open_move_and_close(browser):
+    from selenium.webdriver.common.keys import Keys
+
+    first = find(browser, "table.grid button.cell")
+    browser.execute_script("arguments[0].focus()", first)
+    press(browser, Keys.ARROW_RIGHT, Keys.ARROW_DOWN)
+    active = browser.switch_to.active_element
+    assert active.get_attribute("data-cell") == "twins/main:at/fgsm"
+    assert active.get_attribute("tabindex") == "0"
+    assert len(find_all(browser, "#twins-main button.cell[tabindex='0']")) == 1, "one stop of Tab a table"
+    press(browser, Keys.ENTER)
+    assert find(browser, "#panel").is_displayed()
+    assert browser.switch_to.active_element.get_attribute("id") == "panel-title"
+    assert active.get_attribute("aria-expanded") == "true"
+    press(browser, Keys.ESCAPE)
+    assert not find(browser, "#panel").is_displayed()
+    assert browser.switch_to.active_element == active
+    assert active.get_attribute("aria-expanded") == "false"
+
+
+def test_rows_are_found_and_the_rest_is_hidden(browser):
+    find(browser, "#search").send_keys("twins-trades")
+    shown = [row.text for row in find_all(browser, "#twins-main tbody tr") if row.is_displayed()]
+    assert shown
+    assert all(row.startswith("TWINS-TRADES") for row in shown)
+    assert find(browser, "#found").text.endswith("rows shown")
+
+
+def test_a_link_to_a_cell_opens_it(browser, folder):
+    browser.get("about:blank")
+    browser.get(f"{(folder / 'page.html').as_uri()}#cell={CELL}")
+    assert find(browser, "#panel h2").text == "TWINS-AT · AutoAttack"
+
+
+def test_nothing_is_green_at_a_scale_of_stand_ins_in_light_and_dark(browser):
+    theme = "return document.documentElement.dataset.theme || ''"
+    for _ in range(2):
+        colours = browser.execute_script(
+            "return [...document.querySelectorAll('main *, header *')].map((one) => getComputedStyle(one).color)"
+        )
+        values = {tuple(int(float(part)) for part in re.findall(r"[\d.]+", colour)[:3]) for colour in colours}
+        assert values
+        assert not [(r, g, b) for r, g, b in values if g > r + 25 and g > b + 25]
+        before = browser.execute_script(theme)
+        find(browser, "#nav .tools button").click()
+        assert browser.execute_script(theme) != before
+
+
+def test_figures_are_drawn(browser):
+    figures = find_all(browser, "figure img")
+    assert figures
+    for figure in figures:
+        browser.execute_script("arguments[0].scrollIntoView()", figure)
+        browser.execute_async_script("arguments[0].decode().then(arguments[1])", figure)
+        assert browser.execute_script("return arguments[0].naturalWidth", figure) > 100
+        assert figure.get_attribute("alt")
