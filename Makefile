@@ -7,7 +7,7 @@ SCALE ?= demo
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo report tables audit test lint types unit e2e test-hpc lock bench bench-passes clean
+.PHONY: help install demo report page tables audit test lint types unit e2e test-hpc lock bench bench-passes clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ report: $(INSTALLED)  ## write results/SCALE/report.html and print the summary
 	@PYTHONWARNINGS=ignore::RuntimeWarning $(BIN)/snakemake --cores 1 --config scale=$(SCALE) --report results/$(SCALE)/report.html --quiet all
 	@echo; $(BIN)/robustft summary --scale $(SCALE)
 	@echo; echo "tables: results/$(SCALE)/*/tables/*.md (make tables prints them)"; echo "report: results/$(SCALE)/report.html"
+
+page: $(INSTALLED)  ## write exports/SCALE/page.html: every table, and behind each cell where it comes from
+	@$(BIN)/robustft export page --scale $(SCALE)
 
 tables: $(INSTALLED)  ## print every table and verdict of SCALE
 	@for table in results/$(SCALE)/*/tables/*.md results/$(SCALE)/*/verdicts.md; do echo; cat $$table; done

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -69,3 +72,34 @@ def test_a_tampered_run_is_not_exported(copy_of_finished, tools):
     assert made.returncode == 2
     assert "the audit of scale smoke failed, so nothing is exported" in made.stderr
     assert not (copy_of_finished / "exports").exists()
+
+
+@pytest.mark.hpc
+def test_an_export_killed_at_any_moment_leaves_a_whole_crate_or_none(finished, tmp_path):
+    """Kill -9 while the first crate is written, and while one takes another's place; then go on."""
+    tries, whole = 12, 0
+    command = [sys.executable, "-m", "pipeline", "export", "crate", "--scale", "smoke", "--to"]
+    for number in range(tries):
+        target = tmp_path / ("first" if number % 2 else "again")
+        if number % 2:
+            shutil.rmtree(target, ignore_errors=True)
+        running = subprocess.Popen([*command, str(target)], cwd=finished, stderr=subprocess.PIPE, text=True)
+        for line in running.stderr:
+            if "writing" in line:  # from here on files are copied, and then renamed
+                break
+        time.sleep(random.Random(number).uniform(0, 0.6))
+        running.kill()
+        running.communicate()
+        if target.exists():
+            whole += 1
+            described = {one["@id"]: one for one in read_json(target / "ro-crate-metadata.json")["@graph"]}
+            for name, entity in described.items():
+                if entity["@type"] == "File":
+                    assert sha256_file(target / name) == entity["sha256"], name
+        made = subprocess.run(
+            [*command, str(tmp_path / "again")], cwd=finished, capture_output=True, text=True, check=True
+        )
+        assert made.stdout.strip() == str(tmp_path / "again")
+    left = {path.name for path in tmp_path.iterdir() if path.suffix in (".part", ".old")}
+    assert left <= {".first.part"}, "what a killed export left goes with the next one to the same place"
+    print(f"{tries} exports killed, {whole} whole crates found, 0 broken")  # noqa: T201 (what was tried is told)

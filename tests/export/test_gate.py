@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from pipeline.export.cards import export_cards
 from pipeline.export.crate import export_crate
 from pipeline.export.page import export_page
 from pipeline.export.robustbench import export_robustbench
-from pipeline.files import read_json
+from pipeline.files import ROOT, read_json
 
 EXPORTS = {"page": export_page, "crate": export_crate, "cards": export_cards, "robustbench": export_robustbench}
 
@@ -46,6 +48,13 @@ def test_every_export_names_the_root(form, finished, tmp_path):
     made = EXPORTS[form](finished, tmp_path / "out", say=quiet)
     texts = [made] if made.is_file() else [path for path in made.rglob("*") if path.suffix in (".json", ".md")]
     assert any(root in path.read_text(encoding="utf-8") for path in texts if "results" not in path.parts)
+
+
+def test_no_export_imports_torch():
+    modules = ", ".join(f"pipeline.export.{name}" for name in EXPORTS)
+    code = f"import sys, {modules}\nprint(sorted({{'torch', 'timm', 'snakemake'}} & set(sys.modules)))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert said.stdout.strip() == "[]"
 
 
 def test_a_run_that_was_not_finished_is_told_to_go_on(finished, tmp_path):
