@@ -243,15 +243,7 @@ def parser() -> argparse.ArgumentParser:
     explain.add_argument("cell", help="PAPER/TABLE:ROW/COLUMN, such as twins/main:twins_at/autoattack")
     add("summary", "count what was measured for each paper, and the verdicts on its claims", _summary)
     add("readme", "write the current scale's tables into README.md and docs/", _readme)
-    group = commands.add_parser("export", help="write a finished scale in a form that others read; audits it first")
-    forms = group.add_subparsers(dest="form", required=True, metavar="FORM")
-    for form, (text, name) in EXPORTS.items():
-        export = add(form, text, _export, to=forms)
-        export.add_argument("--to", metavar="PATH", help=f"where to write it (default: exports/SCALE/{name})")
-        export.add_argument("--unaudited", action="store_true", help="export even if the audit fails; it will say so")
-        if form == "crate":
-            export.add_argument("--zip", action="store_true", help="one archive instead of a folder")
-            export.add_argument("--all", action="store_true", help="with data and checkpoints, not only their hashes")
+    _add_exports(commands, add)
     bundle = add("bundle", "run the training and attack steps of some methods, all seeds, in one process", _bundle)
     bundle.add_argument("name", help="the bundle's name, such as twins_main_digits_5to9_at")
     bundle.add_argument(
@@ -264,6 +256,19 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--expect", metavar="SHA256", help="refuse to run unless the step's digest is this one")
         command.add_argument("--log", metavar="FILE", help="also append what is said to FILE")
     return top
+
+
+def _add_exports(commands, add) -> None:  # type: ignore[no-untyped-def]
+    """Add `export` with a command for each form."""
+    group = commands.add_parser("export", help="write a finished scale in a form that others read; audits it first")
+    forms = group.add_subparsers(dest="form", required=True, metavar="FORM")
+    for form, (text, name) in EXPORTS.items():
+        export = add(form, text, _export, to=forms)
+        export.add_argument("--to", metavar="PATH", help=f"where to write it (default: exports/SCALE/{name})")
+        export.add_argument("--unaudited", action="store_true", help="export even if the audit fails; it will say so")
+        if form == "crate":
+            export.add_argument("--zip", action="store_true", help="one archive instead of a folder")
+            export.add_argument("--all", action="store_true", help="with data and checkpoints, not only their hashes")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

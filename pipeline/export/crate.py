@@ -7,7 +7,7 @@ checkpoints are described by hash and size; with `include_large` they are in it 
 from __future__ import annotations
 
 import mimetypes
-import tempfile
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,10 +62,11 @@ def export_crate(
     standing = audited(plan, unaudited=unaudited, say=say)
     builder = _Builder(plan, standing, include_large=include_large)
     if target.suffix == ".zip":
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
-            builder.write(Path(folder), say=say)
-            archive(Path(folder), target)
+        unpacked = target.with_name(f".{target.name}.unpacked")
+        with whole_folder(unpacked, mark=METADATA) as folder:
+            builder.write(folder, say=say)
+        archive(unpacked, target)
+        shutil.rmtree(unpacked)
     else:
         with whole_folder(target, mark=METADATA) as folder:
             builder.write(folder, say=say)

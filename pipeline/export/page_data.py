@@ -79,7 +79,8 @@ class PageData:
         about, numbers = self.plan.config.papers[step.id].values, read_json(step.outputs["numbers"])
         judged = read_json(self.plan.step("verdicts", step.id).outputs["json"])
         shown = [one for one in self.plan.of_kind("table") if one.id.split("/")[0] == step.id]
-        drawn = [one for one in self.plan.of_kind("figure") if one.id.split("/")[0] == step.id]
+        # One that is missing, in an unaudited page, is among the audit's findings.
+        drawn = [one for one in self.plan.of_kind("figure") if one.id.split("/")[0] == step.id and _is_there(one)]
         return {
             "id": step.id,
             **{key: about[key] for key in ("title", "authors", "venue", "arxiv", "code") if key in about},
@@ -217,3 +218,7 @@ class PageData:
             return self.files.place(f"{name} {sha256}", lambda: [name, sha256])
 
         return {"sha256": source["sha256"], "files": [place(*entry) for entry in source["files"].items()]}
+
+
+def _is_there(step: Step) -> bool:
+    return all(Path(path).is_file() for path in (*step.outputs.values(), step.record))
