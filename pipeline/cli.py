@@ -131,6 +131,20 @@ def _audit(arguments: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
+def _adopt(arguments: argparse.Namespace) -> int:
+    from pipeline.provenance.adopt import adopt
+
+    adopt(_plan(arguments), say=_speaker(None, "adopt"))
+    return 0
+
+
+def _publish(arguments: argparse.Namespace) -> int:
+    from pipeline.export.publish import publish
+
+    publish(_plan(arguments), say=_speaker(None, "publish"))
+    return 0
+
+
 def _explain(arguments: argparse.Namespace) -> int:
     from pipeline.provenance.explain import explain
 
@@ -239,6 +253,8 @@ def parser() -> argparse.ArgumentParser:
     plan.add_argument("--json", metavar="FILE", help="also write the estimate to FILE")
     add("files", "list the files from elsewhere that are missing, and how to get them; touches no network", _files)
     add("audit", "check every number back to the data and the source; needs no network, GPU or torch", _audit)
+    add("adopt", "verify results that came from elsewhere, and make those known to Snakemake", _adopt)
+    add("publish", "audit a scale, send its results to the DVC remote, write its crate", _publish)
     explain = add("explain", "tell in words where one number comes from", _explain)
     explain.add_argument("cell", help="PAPER/TABLE:ROW/COLUMN, such as twins/main:twins_at/autoattack")
     add("summary", "count what was measured for each paper, and the verdicts on its claims", _summary)
