@@ -6,6 +6,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +21,8 @@ from torch.nn.parallel import DistributedDataParallel
 from pipeline.errors import RobustftError
 from pipeline.files import write_text
 from pipeline.methods.protocol import Method
+from pipeline.models.shares import shared_by
+from pipeline.models.whole_batch_norm import to_whole_batch
 
 
 class Objective(nn.Module):
@@ -54,18 +57,19 @@ class World:
         return cls(dist.get_rank(), size, device)
 
     def wrap(self, objective: Objective) -> nn.Module:
-        """Return the module whose backward pass averages gradients over the group.
+        """Return the module whose backward pass averages gradients over the group, batch norms being the batch's.
 
-        A step may leave trained parameters out: the embeddings of the defences that it is not about.
+        A step may leave trained parameters out: the embeddings of the defences that it is not about. Statistics of
+        batch norms are the same in all processes anyway.
         """
-        return objective if self.size == 1 else DistributedDataParallel(objective, find_unused_parameters=True)
-
-    def share(self, *tensors: Tensor) -> tuple[list[Tensor], float]:
-        """Return this process's part of a batch, and the factor that makes the mean of means the mean of all."""
         if self.size == 1:
-            return list(tensors), 1.0
-        parts = [tensor.tensor_split(self.size)[self.rank] for tensor in tensors]
-        return parts, len(parts[0]) * self.size / len(tensors[0])
+            return objective
+        to_whole_batch(objective)
+        return DistributedDataParallel(objective, find_unused_parameters=True, forward_sync_buffers=False)
+
+    def sharing(self) -> AbstractContextManager[None]:
+        """Let the group share each batch that passes a classifier within the context (pipeline/models/shares.py)."""
+        return shared_by(self.rank, self.size)
 
     def agree(self, value: int, what: str) -> None:
         """Raise RobustftError unless all processes have the same value; else they would wait for ever."""
