@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 from safetensors.torch import load_file
 
@@ -74,6 +74,14 @@ def finished(processes: Sequence[subprocess.Popen[str]]) -> list[str]:
     return outputs
 
 
+def lose(node: subprocess.Popen[str]) -> None:
+    """Kill all processes of a node; torchrun's workers are no part of its process group."""
+    process = psutil.Process(node.pid)
+    for one in (process, *process.children(recursive=True)):
+        one.kill()
+    node.wait(timeout=10)
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory) -> Path:
     """The same training by one process."""
@@ -114,8 +122,7 @@ def test_a_node_that_is_lost_ends_the_other_and_the_next_start_resumes(alone, tm
         assert time.monotonic() < deadline
         assert first.poll() is None, first.communicate()[0]
         time.sleep(0.01)
-    os.killpg(second.pid, signal.SIGKILL)
-    second.wait(timeout=10)
+    lose(second)
     output, _ = first.communicate(timeout=200)
     assert first.returncode != 0, output
     assert not (folder / FOLDER / "checkpoint.safetensors").exists(), "killed too late to show anything"
