@@ -54,10 +54,11 @@ def _speaker(log: str | None, key: str) -> Callable[[str], None]:
 
 
 def _step(arguments: argparse.Namespace) -> int:
-    from pipeline.provenance.run import run_step, write_failure
+    from pipeline.provenance.run import run_step, starter_of, write_failure
 
     step = _plan(arguments).step(arguments.command, arguments.id)
-    say = _speaker(arguments.log, step.id)
+    rank = starter_of(step).rank
+    say = _speaker(None, f"{step.id}, start {rank}") if rank else _speaker(arguments.log, step.id)
     try:
         run_step(step, expect=arguments.expect, say=say)
     except RobustftError as error:

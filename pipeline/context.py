@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.starter import Starter
+
 
 @dataclass
 class Context:
@@ -19,6 +21,8 @@ class Context:
     """A folder of this step alone, kept when the job dies, removed when it ends well."""
     settings: dict[str, Any] = field(default_factory=dict)
     say: Callable[[str], None] = print
+    starter: Starter = field(default_factory=Starter)
+    """Which of the commands that do this step together this is."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What the step learned about its circumstances (device, resumed from where); goes into the record."""
 

@@ -100,6 +100,13 @@ class Plan:
             n for c in checks for n in (*c.get("not_weaker_than", []), *[c[k] for k in ("gap_to",) if k in c])
         ]:
             lookup(config.attacks, name, kind="attack", where=config.folder / "attacks.yaml")
+        if config.scale.get("nodes", 1) > 1 and config.scale["bundle"]:
+            raise ConfigError(
+                "a bundle runs its steps in one process, on one node",
+                where=f"config/scales/{self.scale}.yaml",
+                expected="`bundle: 0` where `nodes` is more than 1",
+                observed=f"bundle: {config.scale['bundle']}, nodes: {config.scale['nodes']}",
+            )
         for paper in config.papers:
             self._paper(paper)
         self._seal()
@@ -290,7 +297,10 @@ class Plan:
                 | (initial.inputs if initial else {}),
                 outputs={"checkpoint": f"{folder}/checkpoint.safetensors", "history": f"{folder}/history.csv"},
                 implementations=(*implementations(spec), *(initial.implementations if initial else ())),
-                settings={"save_every_steps": config.scale["save_every_steps"]},
+                settings={
+                    "save_every_steps": config.scale["save_every_steps"],
+                    "nodes": config.scale.get("nodes", 1),
+                },
             )
         )
 

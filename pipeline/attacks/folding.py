@@ -84,7 +84,8 @@ def foldable(model: nn.Module, x: Tensor) -> list[Pair]:
 
 
 def _folds(module: nn.Module) -> bool:
-    return type(module) is nn.BatchNorm2d and not module.training and module.running_var is not None
+    plain = type(module) is nn.BatchNorm2d or getattr(module, "folds", False)
+    return plain and not module.training and module.running_var is not None
 
 
 @dataclass

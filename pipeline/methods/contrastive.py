@@ -44,8 +44,7 @@ class Contrastive(Method):
     """Mean symmetric contrast in the batch, on clean images or on adversarial ones.
 
     duplicates: what a second image of the same class is to an image, see `contrast`. Captions of a small world repeat
-    in every batch, unlike those of the web, so pre-training masks them. With several processes a batch is each one's
-    own share.
+    in every batch, unlike those of the web, so pre-training masks them.
     """
 
     adversarial: bool

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import ConfigError
 from pipeline.levers import Levered
+from pipeline.models.shares import by_share
 
 
 class Normalise(nn.Module):
@@ -35,11 +36,13 @@ class Classifier(Levered):
         super().__init__()
         self.normalise, self.backbone, self.head = normalise, backbone, head
 
+    @by_share
     def features(self, x: Tensor) -> Tensor:
         """Return the backbone's features (n, D)."""
         features: Tensor = self.backbone(self.normalise(x))
         return features
 
+    @by_share
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (n, K)."""
         logits: Tensor = self.head(self.features(x))

@@ -7,6 +7,7 @@ import copy
 from torch import Tensor, nn
 
 from pipeline.models.classifier import Classifier
+from pipeline.models.shares import by_share
 
 
 class WithSource(Classifier):
@@ -25,6 +26,7 @@ class WithSource(Classifier):
         self.__dict__["source"] = source  # past nn.Module, which would register it
         self.auxiliary_classes = None
 
+    @by_share
     def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits of the own task (n, K) and of the source's (n, S), from one pass."""
         features = self.features(x)

@@ -19,6 +19,7 @@ from pipeline.files import digest_of, read_json, write_json
 from pipeline.provenance.environment import circumstances, environment, forget_peak
 from pipeline.provenance.record import SCHEMA, file_entry, read_record
 from pipeline.sources import module_of, source_hashes
+from pipeline.starter import Starter
 from pipeline.steps import Step
 
 SCRATCH = "scratch"
@@ -97,8 +98,14 @@ def work_of(step: Step) -> Callable[[dict[str, Any], Context], None]:
     return work
 
 
+def starter_of(step: Step) -> Starter:
+    """Return which of the commands that do this step together this is: only a training may be on several nodes."""
+    nodes = step.settings.get("nodes")
+    return Starter() if nodes is None else Starter.of(nodes)
+
+
 def run_step(step: Step, *, expect: str | None = None, say: Callable[[str], None] = print) -> Path:
-    """Run one step and return the path of its record.
+    """Run one step and return the path of its record. Of several starts the first one counts and records.
 
     `expect` is the digest that Snakemake planned; a different one means that the configuration was edited while the
     workflow ran, and nothing is run. A step that fails or is killed keeps its scratch folder, so running it again
@@ -111,10 +118,10 @@ def run_step(step: Step, *, expect: str | None = None, say: Callable[[str], None
             observed=step.digest,
             next_step="start snakemake again, so that it plans with the configuration as it is now",
         )
-    scratch = scratch_folder(step)
+    starter, scratch = starter_of(step), scratch_folder(step)
     scratch.mkdir(parents=True, exist_ok=True)
     _check_space(scratch)
-    attempt = _attempt(scratch)
+    attempt = _attempt(scratch) if starter.rank == 0 else 1
     forget_peak()
     started, clock = _now(), time.monotonic()
     say(f"{step.key} starts" + (f" (attempt {attempt})" if attempt > 1 else ""))
@@ -129,10 +136,13 @@ def run_step(step: Step, *, expect: str | None = None, say: Callable[[str], None
         scratch=scratch,
         settings=step.settings,
         say=say,
+        starter=starter,
     )
     for output in context.outputs.values():
         output.parent.mkdir(parents=True, exist_ok=True)
     work_of(step)(step.spec, context)
+    if starter.rank:
+        return Path(step.record)
 
     record = {
         "schema": SCHEMA,

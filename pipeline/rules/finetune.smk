@@ -15,8 +15,9 @@ rule finetune:
     retries: 2
     container:
         IMAGE
-    threads: THREADS * PROCESSES
+    threads: THREADS * PROCESSES // NODES
     resources:
+        **SPREAD,
         mem_mb=need("train", "mem_mb"),
         runtime=need("train", "runtime_min"),
         gpu=GPUS * PROCESSES,
@@ -28,4 +29,5 @@ rule finetune:
     message:
         "fine-tuning {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed} ({wildcards.paper}/{wildcards.experiment})"
     shell:
-        "python -m pipeline train {params.id} --scale {params.scale} --expect {params.digest} --log {log}"
+        START
+        + "python -m pipeline train {params.id} --scale {params.scale} --expect {params.digest} --log {log}"

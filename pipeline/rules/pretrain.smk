@@ -16,8 +16,9 @@ rule pretrain:
     retries: 2
     container:
         IMAGE
-    threads: THREADS * PROCESSES
+    threads: THREADS * PROCESSES // NODES
     resources:
+        **SPREAD,
         mem_mb=need("train", "mem_mb"),
         runtime=need("train", "runtime_min"),
         gpu=GPUS * PROCESSES,
@@ -28,4 +29,5 @@ rule pretrain:
     message:
         "pre-training {wildcards.name}"
     shell:
-        "python -m pipeline train pretraining/{wildcards.name} --scale {params.scale} --expect {params.digest} --log {log}"
+        START
+        + "python -m pipeline train pretraining/{wildcards.name} --scale {params.scale} --expect {params.digest} --log {log}"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.methods.protocol import Loss
+from pipeline.models.shares import averaged
 
 
 def convolutions(model: nn.Module) -> list[Tensor]:
@@ -31,7 +32,7 @@ def gradient_diagnostics(model: nn.Module, loss: Loss) -> dict[str, float]:
     found = {}
     for group, total in loss.groups().items():
         gradients = torch.autograd.grad(total, weights, retain_graph=True, allow_unused=True)
-        g = _flat([torch.zeros_like(v) if u is None else u for u, v in zip(gradients, weights, strict=True)])
+        g = averaged(_flat([torch.zeros_like(v) if u is None else u for u, v in zip(gradients, weights, strict=True)]))
         found[f"gradient_norm/{group}"] = g.norm().item()
         found[f"cosine/{group}"] = (g @ w / (g.norm() * w.norm()).clamp_min(1e-12)).item()
     return found

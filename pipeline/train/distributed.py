@@ -6,7 +6,8 @@ import os
 import socket
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from torch.nn.parallel import DistributedDataParallel
 from pipeline.errors import RobustftError
 from pipeline.files import write_text
 from pipeline.methods.protocol import Method
+from pipeline.models.shares import shared_by
+from pipeline.models.whole_batch_norm import to_whole_batch
+from pipeline.starter import Starter
 
 
 class Objective(nn.Module):
@@ -45,7 +49,7 @@ class World:
 
     @classmethod
     def join(cls, device: torch.device) -> World:
-        """Join the group that torchrun describes in the environment, or be alone."""
+        """Join the group that the environment describes (`launch`), or be alone."""
         size = int(os.environ.get("WORLD_SIZE", "1"))
         if size == 1:
             return cls()
@@ -54,18 +58,19 @@ class World:
         return cls(dist.get_rank(), size, device)
 
     def wrap(self, objective: Objective) -> nn.Module:
-        """Return the module whose backward pass averages gradients over the group.
+        """Return the module whose backward pass averages gradients over the group, batch norms being the batch's.
 
-        A step may leave trained parameters out: the embeddings of the defences that it is not about.
+        A step may leave trained parameters out: the embeddings of the defences that it is not about. Statistics of
+        batch norms are the same in all processes anyway.
         """
-        return objective if self.size == 1 else DistributedDataParallel(objective, find_unused_parameters=True)
-
-    def share(self, *tensors: Tensor) -> tuple[list[Tensor], float]:
-        """Return this process's part of a batch, and the factor that makes the mean of means the mean of all."""
         if self.size == 1:
-            return list(tensors), 1.0
-        parts = [tensor.tensor_split(self.size)[self.rank] for tensor in tensors]
-        return parts, len(parts[0]) * self.size / len(tensors[0])
+            return objective
+        to_whole_batch(objective)
+        return DistributedDataParallel(objective, find_unused_parameters=True, forward_sync_buffers=False)
+
+    def sharing(self) -> AbstractContextManager[None]:
+        """Let the group share each batch that passes a classifier within the context (pipeline/models/shares.py)."""
+        return shared_by(self.rank, self.size)
 
     def agree(self, value: int, what: str) -> None:
         """Raise RobustftError unless all processes have the same value; else they would wait for ever."""
@@ -93,26 +98,36 @@ def _free_port() -> int:
 
 
 def _member(
-    rank: int, size: int, port: int, errors: str, function: Callable[..., None], arguments: tuple[Any, ...]
+    local: int, size: int, starter: Starter, errors: str, function: Callable[..., None], arguments: tuple[Any, ...]
 ) -> None:
-    os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    rank, total = starter.rank * size + local, starter.count * size
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(total))
+    os.environ.update(MASTER_ADDR=starter.address, MASTER_PORT=str(starter.port))
     try:
-        function(rank, *arguments)
+        function(local, *arguments)
     except RobustftError as error:
-        write_text(Path(errors) / str(rank), str(error))
+        write_text(Path(errors) / str(local), str(error))
         raise
 
 
-def launch(size: int, function: Callable[..., None], *arguments: Any) -> None:
-    """Run `function(rank, *arguments)` in `size` fresh processes of this machine that form one group.
+def launch(
+    size: int,
+    function: Callable[..., None],
+    *arguments: Any,
+    starter: Starter = Starter(),  # noqa: B008 (frozen)
+) -> None:
+    """Run `function(number, *arguments)` in `size` fresh processes of this machine.
 
-    If one fails, the others are ended; a RobustftError is raised here as it was raised there, any other error as
-    torch's ProcessRaisedException. Function and arguments must be picklable.
+    They form one group, with those that the other starters launch. If one fails, the others of this machine are
+    ended; a RobustftError is raised here as it was raised there, any other error as torch's ProcessRaisedException.
+    Function and arguments must be picklable.
     """
+    if starter.count == 1:
+        starter = replace(starter, port=_free_port())
     with tempfile.TemporaryDirectory() as errors:
         try:
             start_processes(  # type: ignore[no-untyped-call]
-                _member, (size, _free_port(), errors, function, arguments), nprocs=size, start_method="spawn"
+                _member, (size, starter, errors, function, arguments), nprocs=size, start_method="spawn"
             )
         except ProcessException:
             told = sorted(Path(errors).iterdir())

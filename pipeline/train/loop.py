@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from pipeline.errors import ConfigError, RobustftError
 from pipeline.levers import Levers, memory_format, pull
 from pipeline.methods.protocol import Loss, Method, Start
 from pipeline.models.classifier import Classifier
+from pipeline.models.shares import crafted
 from pipeline.train.batches import Batches, Companions, Images
 from pipeline.train.diagnostics import flat_weights, gradient_diagnostics, weight_diagnostics, with_ratios
 from pipeline.train.distributed import Objective, World
@@ -175,25 +177,26 @@ class Trainer:
 
     def _train_step(self, epoch: int, position: int) -> None:
         step, seed = self.carried.step, self.spec["seed"]
-        # Anything that draws from torch's global generator (dropout) is a function of the step too.
+        # Anything that draws from torch's global generator (dropout) is a function of the step, and of the share.
         torch.manual_seed(counter_seed(seed, "step", step, self.world.rank))
         lr = learning_rate(self.recipe, step=step, steps_per_epoch=self.batches.per_epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        x, y, share = self._batch(epoch, position)
+        x, y = self._batch(epoch, position)
         x = x.contiguous(memory_format=self.layout) if x.dim() == 4 else x
         self.model.train()
-        # Drawn alike in every process: a step is about one defence, one split into patches.
         self.method.begin(self.model, generator=generator(self.device, seed, "begin", step))
         budget = replace(self.budget, epoch=step / self.batches.per_epoch)
-        draws = generator(self.device, seed, "attack", step, self.world.rank)
-        with self._autocast():
-            x_adv = self.method.perturb(self.model, x, y, budget=budget, generator=draws)
+        draws = generator(self.device, seed, "attack", step, 0)
+        with self._autocast(), self.world.sharing():
+            attack = partial(self.method.perturb, self.model, x, y, budget=budget, generator=draws)
+            x_adv = crafted(attack, len(x))
             loss = Loss(self.objective(x, x_adv, y))
-        diagnostics = gradient_diagnostics(self.model, loss) if self._diagnosed(position) else {}
+        with self.world.sharing():
+            diagnostics = gradient_diagnostics(self.model, loss) if self._diagnosed(position) else {}
         total = loss.total
         self.optimizer.zero_grad(set_to_none=True)
-        (total * share).backward()  # type: ignore[no-untyped-call]
+        total.backward()  # type: ignore[no-untyped-call]
         if self.recipe.get("clip_grad_norm"):
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe["clip_grad_norm"])
         self.optimizer.step()
@@ -203,16 +206,15 @@ class Trainer:
             self._log_losses()
             self.carried.log(diagnostics)
 
-    def _batch(self, epoch: int, position: int) -> tuple[Tensor, Tensor, float]:
-        """Return this process's images and targets, companions after them, and its factor (see `World.share`)."""
+    def _batch(self, epoch: int, position: int) -> tuple[Tensor, Tensor]:
+        """Return a batch's images and targets, companions after them."""
         x, y = self.batches.get(epoch, position)
         draws = generator(self.device, self.spec["seed"], "pretext", epoch, position)
         x, y = self.method.pretext(x, y, generator=draws)
-        (own_x, own_y), share = self.world.share(x, y)
         if self.companions is None:
-            return own_x, own_y, share
-        (other_x, other_y), _ = self.world.share(*self.companions.get(self.carried.step, len(x)))
-        return torch.cat([own_x, other_x]), torch.cat([own_y, other_y]), share
+            return x, y
+        other_x, other_y = self.companions.get(self.carried.step, len(x))
+        return torch.cat([x, other_x]), torch.cat([y, other_y])
 
     def _log_losses(self) -> None:
         """Log the losses of the steps since the last call: they wait on the device, as reading one would stop it."""
@@ -244,7 +246,7 @@ class Trainer:
         row = {**head, **with_ratios(row, lr)}
         last = epoch + 1 == self.recipe["epochs"]
         if last or (epoch + 1) % self.spec["monitor"]["every_epochs"] == 0:
-            with self._autocast():
+            with self._autocast(), self.world.sharing():
                 row.update(self.monitor.measure(self.model))
             self._keep_best(epoch + 1, row)
         self.carried.rows.append(row)

@@ -13,6 +13,7 @@ from pipeline.attacks.objectives import OBJECTIVES
 from pipeline.attacks.pgd import Budget, pgd
 from pipeline.methods.protocol import Method
 from pipeline.models.classifier import Classifier
+from pipeline.models.shares import crafted
 from pipeline.train.batches import Images
 from pipeline.train.randomness import generator
 
@@ -56,7 +57,8 @@ class Monitor:
         with under_attack(model, self._x) as wasted:
             for start in range(0, len(self._y), batch_size):
                 x, y = self._x[start : start + batch_size], self._y[start : start + batch_size]
-                x_adv = pgd(
+                attack = partial(
+                    pgd,
                     model,
                     x,
                     budget=self._budget,
@@ -65,6 +67,7 @@ class Monitor:
                     generator=generator(x.device, self._seed, "monitor", start),
                     wasted=wasted,
                 )
+                x_adv = crafted(attack, len(x))
                 with torch.no_grad():
                     clean.append(self._score(model(x).argmax(1) == y))
                     robust.append(self._score(model(x_adv).argmax(1) == y))

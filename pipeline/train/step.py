@@ -66,25 +66,27 @@ def start_of(
 
 def train(spec: dict[str, Any], context: Context) -> None:
     """Train one run and write its checkpoint (what the method exports for test time) and its history."""
-    processes = spec["processes"]
-    with devices_for(spec["device"], count=processes, threads=spec["threads"], say=context.say) as devices:
+    processes, starter = spec["processes"], context.starter
+    count = starter.share_of(processes)
+    with devices_for(spec["device"], count=count, threads=spec["threads"], say=context.say) as devices:
         context.facts.update(describe(devices[0]), processes=processes)
         if processes == 1:
             train_on(devices[0], spec, context, world=World())
             context.facts.update(peak(devices[0]))
             return
         facts = context.scratch / "facts.json"
-        launch(processes, _member, devices, spec, replace(context, say=print), facts)
-        context.facts.update(read_json(facts))
+        launch(count, _member, devices, spec, replace(context, say=print), facts, starter=starter)
+        if starter.rank == 0:
+            context.facts.update(read_json(facts), starts=starter.count)
 
 
-def _member(rank: int, devices: list[torch.device], spec: dict[str, Any], context: Context, facts: Path) -> None:
+def _member(local: int, devices: list[torch.device], spec: dict[str, Any], context: Context, facts: Path) -> None:
     """Train as one of several processes; the first one speaks and writes."""
-    device = devices[rank]
+    device = devices[local]
     set_up(device, threads=spec["threads"])
     world = World.join(device)
-    train_on(device, spec, context if rank == 0 else replace(context, say=_silent), world=world)
-    if rank == 0:
+    train_on(device, spec, context if world.rank == 0 else replace(context, say=_silent), world=world)
+    if world.rank == 0:
         write_json(facts, {**context.facts, **peak(device)})
     world.leave()
 

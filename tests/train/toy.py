@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from pipeline.context import Context
-from pipeline.methods.protocol import Method
+from pipeline.methods.protocol import Method, Start
 from pipeline.models.classifier import Classifier, build_classifier
 from pipeline.train.batches import Images
 from pipeline.train.distributed import World
@@ -121,6 +121,7 @@ def trainer(
     train: int = 11,
     world: World | None = None,
     auxiliary: Images | None = None,
+    start: Start | None = None,
 ) -> Trainer:
     """A trainer as a fresh process would make it."""
     return Trainer(
@@ -131,6 +132,7 @@ def trainer(
         context=context(scratch, every=every),
         world=world,
         auxiliary=auxiliary,
+        start=start,
     )
 
 
