@@ -30,7 +30,8 @@ sed -n '/^setuptools==/,/[^\\]$/p' "$lock" >/tmp/setuptools.txt
 if [ -s /tmp/setuptools.txt ]; then pip "${install[@]}" -r /tmp/setuptools.txt; fi
 pip "${install[@]}" -r "$lock"
 # pip cannot know that opencv-python-headless takes opencv-python's place (pyproject.toml).
-pip check | { ! grep -v -e 'opencv-python, which is not installed' -e 'No broken requirements'; }
+broken=$(pip check | grep -v -e 'opencv-python, which is not installed' -e 'No broken requirements' || true)
+if [ -n "$broken" ]; then say "$broken"; exit 1; fi
 
 say "byte code"
 # Compiled once and checked by content of the source, not by times that a copy of the image changes.

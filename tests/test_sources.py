@@ -23,6 +23,7 @@ LAYERS = {
     "report": {"evaluate"},
     "provenance": {"report", "evaluate", "data"},
     "cost": {"data"},
+    "images": {"provenance"},
 }
 """What each folder may import besides itself and the foundation."""
 PLANNING = {"pipeline.plan", "pipeline.steps", "pipeline.config", "pipeline.sources"}

@@ -10,7 +10,18 @@ import pytest
 from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("Snakefile", "config", "benchmarks", "pipeline", "profiles", "envs", "pyproject.toml", "README.md", "docs")
+PARTS = (
+    "Snakefile",
+    "config",
+    "benchmarks",
+    "pipeline",
+    "profiles",
+    "envs",
+    "docker",
+    "pyproject.toml",
+    "README.md",
+    "docs",
+)
 
 
 def copy_checkout(target: Path, *, papers: str = "[twins]") -> Path:
