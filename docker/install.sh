@@ -34,11 +34,12 @@ broken=$(pip check | grep -v -e 'opencv-python, which is not installed' -e 'No b
 if [ -n "$broken" ]; then say "$broken"; exit 1; fi
 
 say "byte code"
-# Compiled once and checked by content of the source, not by times that a copy of the image changes.
+# Compiled once, for no step can write here. Sources that are no Python of this version are left, so the status says
+# nothing.
 "$prefix/bin/python" -m compileall -q -j 0 --invalidation-mode unchecked-hash "$prefix/lib" || true
 
 say "identity"
-# What a step reads to know that it runs in here (pipeline/provenance/images.py).
+# What a step reads to know that it runs in here (pipeline/provenance/container.py).
 RECIPE="$recipe" LOCK_FILE="$lock" "$prefix/bin/python" - <<'PYTHON'
 import hashlib, json, os, pathlib
 
