@@ -19,6 +19,8 @@ PROBES = {
 }
 """A command of each program that ends well only where it can build, in the order in which they are tried."""
 
+QUICK = ("--compression-format", "gzip", "--compression-level", "1")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -133,8 +135,8 @@ def save_command(program: str, tag: str, archive: Path) -> list[str]:
     return {
         "docker": ["docker", "save", "--output", str(archive), tag],
         "podman": ["podman", "save", "--format", "docker-archive", "--output", str(archive), tag],
-        # Apptainer would compress the layers of the other kind of archive, only to unpack them.
-        "buildah": ["buildah", "push", "--disable-compression", tag, f"oci-archive:{archive}"],
+        # Apptainer would compress the layers of the other kind of archive as well as it can, only to unpack them.
+        "buildah": ["buildah", "push", *QUICK, tag, f"oci-archive:{archive}"],
     }[program]
 
 
