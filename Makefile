@@ -7,7 +7,7 @@ SCALE ?= demo
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo report page tables audit test lint types unit e2e test-hpc lock bench bench-passes clean
+.PHONY: help install demo report page tables audit images test lint types unit e2e test-hpc lock bench bench-passes clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ tables: $(INSTALLED)  ## print every table and verdict of SCALE
 
 audit: $(INSTALLED)  ## check every number back to data and source
 	@$(BIN)/robustft audit --scale $(SCALE)
+
+images: $(INSTALLED)  ## build the container images with docker, podman, buildah or apptainer (OPTIONS='report --builder podman')
+	@$(BIN)/robustft images $(OPTIONS)
 
 lint: $(INSTALLED)  ## ruff, snakefmt, snakemake --lint
 	$(BIN)/ruff check .

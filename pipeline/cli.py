@@ -127,7 +127,7 @@ def _files(arguments: argparse.Namespace) -> int:
 def _audit(arguments: argparse.Namespace) -> int:
     from pipeline.provenance.audit import audit
 
-    report = audit(_plan(arguments))
+    report = audit(_plan(arguments), require_images=arguments.require_images)
     print(report.text())
     return 0 if report.ok else 1
 
@@ -143,6 +143,32 @@ def _publish(arguments: argparse.Namespace) -> int:
     from pipeline.export.publish import publish
 
     publish(_plan(arguments), say=_speaker(None, "publish"))
+    return 0
+
+
+def _images(arguments: argparse.Namespace) -> int:
+    from pipeline.errors import lookup
+    from pipeline.images.build import Settings, build_image
+    from pipeline.images.builders import choose
+
+    def say(text: str) -> None:
+        print(f"[images] {text}", flush=True)
+
+    roles = _config(arguments).images
+    wanted = {
+        role: lookup(roles, role, kind="image role", where="config/images.yaml") for role in arguments.roles or roles
+    }
+    settings = Settings(
+        program=choose(arguments.builder, say),
+        base=arguments.base,
+        pip_conf=arguments.pip_conf,
+        mounts=tuple(arguments.mount),
+        folder=arguments.folder,
+        compression=arguments.compression,
+        force=arguments.force,
+    )
+    for role, about in wanted.items():
+        build_image(role, about, settings, say)
     return 0
 
 
@@ -253,9 +279,13 @@ def parser() -> argparse.ArgumentParser:
     )
     plan.add_argument("--json", metavar="FILE", help="also write the estimate to FILE")
     add("files", "list the files from elsewhere that are missing, and how to get them; touches no network", _files)
-    add("audit", "check every number back to the data and the source; needs no network, GPU or torch", _audit)
+    audit = add("audit", "check every number back to the data and the source; needs no network, GPU or torch", _audit)
+    audit.add_argument(
+        "--require-images", action="store_true", help="a step that ran in no image of this checkout is a broken link"
+    )
     add("adopt", "verify results that came from elsewhere, and make those known to Snakemake", _adopt)
     add("publish", "audit a scale, send its results to the DVC remote, write its crate", _publish)
+    _add_images(add("images", "build the container images of config/images.yaml with what this machine has", _images))
     explain = add("explain", "tell in words where one number comes from", _explain)
     explain.add_argument("cell", help="PAPER/TABLE:ROW/COLUMN, such as twins/main:twins_at/autoattack")
     add("summary", "count what was measured for each paper, and the verdicts on its claims", _summary)
@@ -286,6 +316,25 @@ def _add_exports(commands, add) -> None:  # type: ignore[no-untyped-def]
         if form == "crate":
             export.add_argument("--zip", action="store_true", help="one archive instead of a folder")
             export.add_argument("--all", action="store_true", help="with data and checkpoints, not only their hashes")
+
+
+def _add_images(images: argparse.ArgumentParser) -> None:
+    images.add_argument("roles", nargs="*", metavar="ROLE", help="which images (default: all of config/images.yaml)")
+    images.add_argument(
+        "--builder", help="docker, podman, buildah or apptainer (default: the first of them that works)"
+    )
+    images.add_argument("--base", metavar="IMAGE", help="another base, which the identity and the audit then name")
+    images.add_argument(
+        "--pip-conf", metavar="FILE", type=Path, help="pip.conf for the time of the build (default: this machine's pip)"
+    )
+    images.add_argument(
+        "--mount", metavar="SOURCE[:INSIDE]", action="append", default=[], help="what else the build may read here"
+    )
+    images.add_argument(
+        "--folder", metavar="DIR", type=Path, help="put the SIFs here, not where the rules look for them"
+    )
+    images.add_argument("--compression", choices=("gzip", "lz4", "zstd"), default="gzip", help="of the SIF")
+    images.add_argument("--force", action="store_true", help="build again what is as wanted already")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

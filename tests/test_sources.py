@@ -24,6 +24,7 @@ LAYERS = {
     "provenance": {"report", "evaluate", "data"},
     "export": {"provenance", "report", "evaluate"},
     "cost": {"data"},
+    "images": {"provenance"},
 }
 """What each folder may import besides itself and the foundation."""
 PLANNING = {"pipeline.plan", "pipeline.steps", "pipeline.config", "pipeline.sources"}

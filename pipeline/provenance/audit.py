@@ -7,6 +7,7 @@ counted again from its ledgers, every table rendered again.
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,8 +17,9 @@ from typing import Any
 
 from pipeline.data.download import Observed
 from pipeline.errors import RobustftError
-from pipeline.files import ROOT, digest_of, read_json, sha256_file, sha256_files
+from pipeline.files import ROOT, canonical_json, digest_of, read_json, sha256_file, sha256_files
 from pipeline.plan import Plan
+from pipeline.provenance.container import unlike
 from pipeline.provenance.environment import LOCK
 from pipeline.provenance.readme import readme_findings
 from pipeline.provenance.record import Record, read_record
@@ -83,8 +85,8 @@ def differences(recorded: Any, now: Any, path: str = "") -> list[str]:
 class _Auditor:
     """Walks the plan's steps in order and collects findings."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan, self.report = plan, AuditReport(plan.scale)
+    def __init__(self, plan: Plan, *, require_images: bool) -> None:
+        self.plan, self.report, self.require_images = plan, AuditReport(plan.scale), require_images
         self.records: dict[str, Record] = {}
         self.hashes: dict[str, str | None] = {}
         self.broken: set[str] = set()
@@ -121,6 +123,7 @@ class _Auditor:
         for step in self.plan.of_kind("numbers"):
             self._paper(step)
         self._notes()
+        self._images()
         self._seal()
         for code, subject, text in readme_findings(self.report.counts):
             self.add(code, subject, text)
@@ -318,31 +321,34 @@ class _Auditor:
         if not environments:
             return
         lock = sha256_file(ROOT / LOCK)
-        outside = sum(environment["image"] is None for environment in environments)
         dirty = sum(environment["git"]["clean"] is not True for environment in environments)
         other_lock = sum(environment["lock"]["sha256"] != lock for environment in environments)
-        foreign = sum(not self._is_ours(environment["image"]) for environment in environments)
         astray = sorted({name for environment in environments for name in environment["lock"]["not_as_locked"]})
         commits = sorted({str(environment["git"]["commit"])[:12] for environment in environments})
         total = len(environments)
         self.report.notes.append(f"commits: {', '.join(commits)}")
         for count, text in (
-            (outside, "ran outside every image of this project"),
             (dirty, "ran from a tree that was not clean, or that git does not know"),
             (other_lock, f"ran under another {LOCK} than today's"),
-            (foreign, "ran in an image that was not built from the base and lock of this checkout"),
         ):
             if count:
                 self.report.notes.append(f"{count} of {total} steps {text}")
         if astray:
             self.report.notes.append(f"packages not as locked: {', '.join(astray)}")
 
-    def _is_ours(self, image: dict[str, Any] | None) -> bool:
-        """Tell whether an observed image (None: no image) is what config/images.yaml describes."""
-        if image is None:
-            return True
-        wanted = [(role["base"], sha256_file(ROOT / role["lock"])) for role in self.plan.config.images.values()]
-        return (image.get("base"), image.get("lock_sha256")) in wanted
+    def _images(self) -> None:
+        """Tell which steps ran in no image of this checkout, in notes, or in findings if images are required."""
+        alike: dict[str, list[str]] = defaultdict(list)
+        for key, record in self.records.items():
+            alike[canonical_json(record.values["environment"]["image"])].append(key)
+        for image, keys in alike.items():
+            reason = unlike(json.loads(image), self.plan.config.images)
+            if reason is None:
+                continue
+            if self.require_images:
+                self.add("wrong-image", _several(keys), reason)
+            else:
+                self.report.notes.append(f"{len(keys)} of {len(self.records)} steps {reason}: {_several(keys)}")
 
     def _seal(self) -> None:
         step = self.plan.step("seal", self.plan.scale)
@@ -365,6 +371,6 @@ def _several(keys: list[str]) -> str:
     return keys[0] if len(keys) == 1 else f"{keys[0]} and {len(keys) - 1} more steps"
 
 
-def audit(plan: Plan) -> AuditReport:
-    """Check every step of a plan, and the README."""
-    return _Auditor(plan).run()
+def audit(plan: Plan, *, require_images: bool = False) -> AuditReport:
+    """Check every step of a plan, and the README; a step outside this checkout's images is a finding if required."""
+    return _Auditor(plan, require_images=require_images).run()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.metadata
-import json
 import os
 import platform
 import resource
@@ -15,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.files import ROOT, sha256_file
+from pipeline.provenance.container import observed_image
 
 LOCK = "envs/run.txt"
-IDENTITY_FILE = Path("/etc/robustft-image.json")
-"""Written when an image is built; a step that finds it ran inside that image."""
 
 MAXRSS_PER_MB = 1 << 20 if sys.platform == "darwin" else 1 << 10
 """`ru_maxrss` counts kilobytes, on macOS bytes."""
@@ -58,14 +56,6 @@ def locked_versions(lock: Path) -> dict[str, set[str]]:
             name, rest = line.split("==", 1)
             versions.setdefault(name.strip().lower().replace("_", "-"), set()).add(rest.split()[0])
     return versions
-
-
-def observed_image() -> dict[str, Any] | None:
-    """Return the identity that the image's builder baked in, or None outside every image of this project."""
-    try:
-        return dict(json.loads(IDENTITY_FILE.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return None
 
 
 def environment() -> dict[str, Any]:

@@ -203,7 +203,7 @@ class _Explainer:
 
     def _code(self, values: dict[str, Any], *, depth: int) -> None:
         environment, circumstances, source = values["environment"], values["circumstances"], values["source"]
-        image = environment["image"]["name"] if environment["image"] else "no container image"
+        image = (environment["image"] or {}).get("name") or "no container image of this project"
         self.say(
             f"Code: {len(source['files'])} source files (together {source['sha256'][:12]}...),",
             f"commit {str(environment['git']['commit'])[:12]}, {_TREE[environment['git']['clean']]};",

@@ -7,15 +7,26 @@ import sys
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
+from pipeline.provenance.container import missing_images
+
 SCALE = PLAN.scale
 RESULTS = f"results/{SCALE}"
 LOGS = f"logs/{SCALE}"
 IMAGE = PLAN.config.images["train"]["image"]
+REPORT_IMAGE = PLAN.config.images["report"]["image"]
 BASEDIR = str(workflow.basedir)
 
 IN_CONTAINER = (
     DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
 )
+
+# Said once, here: Snakemake would start the jobs, and each would fail with Apptainer's own words.
+if (
+    IN_CONTAINER
+    and not workflow.dryrun
+    and (lost := missing_images(PLAN.config.images))
+):
+    raise WorkflowError(str(lost))
 
 # Steps run this checkout's package. Inside a container `python` is the image's own; outside it is the one that runs
 # Snakemake, whatever the caller's PATH says.

@@ -21,7 +21,7 @@ rule numbers:
     benchmark:
         f"{LOGS}/{{paper}}/numbers.benchmark.tsv"
     container:
-        IMAGE
+        REPORT_IMAGE
     resources:
         mem_mb=need("report", "mem_mb"),
         runtime=need("report", "runtime_min"),
@@ -54,7 +54,7 @@ rule verdicts:
     benchmark:
         f"{LOGS}/{{paper}}/verdicts.benchmark.tsv"
     container:
-        IMAGE
+        REPORT_IMAGE
     resources:
         mem_mb=need("report", "mem_mb"),
         runtime=need("report", "runtime_min"),
@@ -88,7 +88,7 @@ rule table:
     benchmark:
         f"{LOGS}/{{paper}}/tables/{{name}}.benchmark.tsv"
     container:
-        IMAGE
+        REPORT_IMAGE
     resources:
         mem_mb=need("report", "mem_mb"),
         runtime=need("report", "runtime_min"),
@@ -124,7 +124,7 @@ rule figure:
     benchmark:
         f"{LOGS}/{{paper}}/figures/{{name}}.benchmark.tsv"
     container:
-        IMAGE
+        REPORT_IMAGE
     resources:
         mem_mb=need("report", "mem_mb"),
         runtime=need("report", "runtime_min"),
@@ -152,7 +152,7 @@ rule seal:
     benchmark:
         f"{LOGS}/seal.benchmark.tsv"
     container:
-        IMAGE
+        REPORT_IMAGE
     resources:
         mem_mb=need("report", "mem_mb"),
         runtime=need("report", "runtime_min"),

@@ -11,7 +11,7 @@ from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = (
-    *("Snakefile", "config", "benchmarks", "pipeline", "profiles", "envs", "docs"),
+    *("Snakefile", "config", "benchmarks", "pipeline", "profiles", "envs", "docker", "docs"),
     *("pyproject.toml", "README.md", "CITATION.cff", "LICENSE"),
 )
 

@@ -1,0 +1,1 @@
+"""Building the container images of config/images.yaml with the program that a machine has."""

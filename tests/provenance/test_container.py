@@ -1,0 +1,136 @@
+"""A step says which image it saw, and the audit says which steps saw none of this checkout's."""
+
+import copy
+import json
+import shutil
+import sys
+
+import pytest
+import yaml
+
+from pipeline.config import Config
+from pipeline.errors import RobustftError
+from pipeline.files import ROOT
+from pipeline.plan import Plan
+from pipeline.provenance import container
+from pipeline.provenance.audit import _Auditor
+from pipeline.provenance.container import foreign_container, missing_images, observed_image, unlike, wanted_image
+from pipeline.provenance.record import Record
+
+ROLES = yaml.safe_load((ROOT / "config" / "images.yaml").read_text())["images"]
+
+
+def ours(of: str = "train", /, **other: object) -> dict:
+    """The identity of an image built from this checkout, with some entries changed."""
+    return {**wanted_image(of, ROLES[of]), "revision": "abc", "built_with": "a test", "own_python": True, **other}
+
+
+@pytest.fixture
+def outside(monkeypatch):
+    """No container around the tests, whatever they run in."""
+    for name in ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+def test_an_image_of_this_checkout_is_no_news():
+    assert all(unlike(ours(role), ROLES) is None for role in ROLES)
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (None, "ran outside every image of this project"),
+        ({"name": None, "container": "apptainer: python.sif"}, "foreign container.*apptainer: python.sif"),
+        (ours(base="localhost/other"), r"robustft-train with another base \(localhost/other, here nvidia/cuda:"),
+        (ours(lock_sha256="0" * 64), r"another lock \(0000000000000000..., here "),
+        (ours(recipe_sha256="0" * 64), r"another recipe \(0000000000000000..., here "),
+        (ours(role="training"), "role 'training' is not in config/images.yaml"),
+        (ours("report", role="train"), "another base .* and another lock .* and another recipe"),
+        (ours(own_python=False), "a Python that is not the image's own"),
+        ({"name": "robustft-train", "base": "x", "lock_sha256": "y"}, "role 'None'"),
+    ],
+)
+def test_any_other_place_is_told_in_words(image, words):
+    with pytest.raises(AssertionError, match=words):
+        raise AssertionError(unlike(image, ROLES))
+
+
+def test_the_hash_of_a_recipe_changes_with_each_of_its_files(tmp_path):
+    shutil.copytree(ROOT / "docker", tmp_path / "docker", ignore=shutil.ignore_patterns("*.sif", ".build-*"))
+    seen = {container.recipe_sha256("train", root=tmp_path)}
+    for name in ("install.sh", "train/Dockerfile", "train/robustft-train.def"):
+        with open(tmp_path / "docker" / name, "a") as stream:
+            stream.write("# edited\n")
+        seen.add(container.recipe_sha256("train", root=tmp_path))
+    assert len(seen) == 4
+    (tmp_path / "docker" / "install.sh").unlink()
+    assert container.recipe_sha256("train", root=tmp_path) is None
+
+
+def test_a_step_reads_the_identity_and_whose_python_it_is(tmp_path, monkeypatch):
+    file = tmp_path / "identity.json"
+    monkeypatch.setattr(container, "IDENTITY_FILE", file)
+    file.write_text(json.dumps({"name": "robustft-train"}))
+    assert observed_image() == {"name": "robustft-train", "own_python": False}
+    monkeypatch.setattr(container, "PREFIX", sys.prefix)
+    assert observed_image() == {"name": "robustft-train", "own_python": True}
+
+
+def test_a_foreign_container_is_not_taken_for_the_open_air(tmp_path, outside):
+    """It was: every container without our identity file was recorded as none."""
+    marks = {"docker": str(tmp_path / ".dockerenv")}
+    assert foreign_container(marks) is None
+    (tmp_path / ".dockerenv").touch()
+    assert foreign_container(marks) == "docker"
+    outside.setenv("APPTAINER_CONTAINER", "/somewhere/python.sif")
+    assert foreign_container(marks) == "apptainer: python.sif"
+    outside.setattr(container, "IDENTITY_FILE", tmp_path / "none.json")
+    assert observed_image() == {"name": None, "container": "apptainer: python.sif"}
+
+
+def audited(images: list, *, require: bool):
+    plan = Plan(Config(scale="smoke", papers=["twins"]))
+    auditor = _Auditor(plan, require_images=require)
+    for step, image in zip(plan.steps.values(), images, strict=False):
+        auditor.records[step.key] = Record(step.record, "", {"environment": {"image": copy.deepcopy(image)}})
+    auditor._images()
+    return auditor.report
+
+
+FOREIGN = {"name": None, "container": "docker"}
+
+
+def test_the_audit_notes_each_reason_with_its_steps():
+    report = audited([ours(), None, FOREIGN, ours(base="x"), None, ours("report")], require=False)
+    assert report.ok
+    outside, foreign, other = report.notes
+    assert outside.startswith("2 of 6 steps ran outside every image of this project: ")
+    assert outside.endswith("and 1 more steps")
+    assert foreign.startswith("1 of 6 steps ran in a foreign container")
+    assert other.startswith("1 of 6 steps ran in the image robustft-train with another base (x, here nvidia/cuda:")
+
+
+@pytest.mark.parametrize("image", [None, FOREIGN, ours(base="x"), ours(lock_sha256="0"), ours(recipe_sha256="0")])
+def test_required_images_make_each_of_these_a_broken_link(image):
+    report = audited([ours(), image, ours("report")], require=True)
+    (found,) = report.findings
+    assert found.code == "wrong-image"
+    assert not report.notes
+    assert not report.ok
+
+
+def test_required_images_that_are_all_there_are_no_finding():
+    assert audited([ours(), ours("report")], require=True).ok
+
+
+def test_missing_image_files_are_one_message_that_says_what_to_do(tmp_path):
+    error = missing_images(ROLES, folder=tmp_path)
+    assert isinstance(error, RobustftError)
+    for word in ("robustft-train.sif", "robustft-report.sif", "make images", str(tmp_path)):
+        assert word in str(error)
+    for about in ROLES.values():
+        (tmp_path / about["image"]).parent.mkdir(parents=True)
+        (tmp_path / about["image"]).touch()
+    assert missing_images(ROLES, folder=tmp_path) is None
+    assert missing_images({"train": {"image": "docker://name@sha256:0"}}, folder=tmp_path / "none") is None
