@@ -223,6 +223,13 @@ def _readme(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _freeze(arguments: argparse.Namespace) -> int:
+    from pipeline.provenance.freeze import freeze, how_to_run
+
+    print(how_to_run(freeze(Path(arguments.folder))))
+    return 0
+
+
 STEPS = {
     "download": "fetch one file of config/datasets.yaml or config/weights.yaml, such as `cifar10_python`",
     "weights": "convert published weights to a checkpoint, such as `imagenet_linf_4`",
@@ -291,6 +298,9 @@ def parser() -> argparse.ArgumentParser:
     add("summary", "count what was measured for each paper, and the verdicts on its claims", _summary)
     add("readme", "write the current scale's tables into README.md and docs/", _readme)
     _add_exports(commands, add)
+    frozen = commands.add_parser("freeze", help="clone this commit, read-only, for runs that no edit may reach")
+    frozen.add_argument("folder", nargs="?", default="frozen", help="where the clone goes, under its commit's name")
+    frozen.set_defaults(run=_freeze)
     bundle = add("bundle", "run the training and attack steps of some methods, all seeds, in one process", _bundle)
     bundle.add_argument("name", help="the bundle's name, such as twins_main_digits_5to9_at")
     bundle.add_argument(

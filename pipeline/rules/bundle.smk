@@ -20,7 +20,7 @@ for bundle in PLAN.bundles():
         benchmark:
             f"{LOGS}/bundles/{bundle.name}.benchmark.tsv"
         priority: URGENCY[bundle.name]
-        retries: 2
+        retries: RETRIES
         container:
             IMAGE
         threads: THREADS * PROCESSES

@@ -28,8 +28,9 @@ if (
 ):
     raise WorkflowError(str(lost))
 
-# Steps run this checkout's package. Inside a container `python` is the image's own; outside it is the one that runs
-# Snakemake, whatever the caller's PATH says.
+# Steps run the package beside this Snakefile, also where the working directory holds another one (a run from a frozen
+# checkout). Inside a container `python` is the image's own; outside it is the one that runs Snakemake, whatever the
+# caller's PATH says.
 # Where files may lie already and whether the network may be used differ by machine, so they are no part of config/:
 # `--config mirror=FOLDER offline=True`, or the variables themselves.
 WHERE_FROM = {"ROBUSTFT_MIRROR": str(config["mirror"])} if config.get("mirror") else {}
@@ -37,7 +38,7 @@ if config.get("offline"):
     WHERE_FROM["ROBUSTFT_OFFLINE"] = "1"
 os.environ |= WHERE_FROM  # for what starts a container, which the profile tells to bind the mirror
 shell.prefix(
-    f"export PYTHONPATH={shlex.quote(BASEDIR)}; "
+    f"export PYTHONSAFEPATH=1 PYTHONPATH={shlex.quote(BASEDIR)}; "
     + "".join(
         f"export {name}={shlex.quote(value)}; " for name, value in WHERE_FROM.items()
     )
@@ -122,6 +123,8 @@ def need(stage, what):
     return PLAN.config.scale["resources"][stage][what]
 
 
+# On a cluster a job is a Snakemake within a Snakemake, and each of them would try again: 27 times where 3 are meant.
+RETRIES = 0 if workflow.remote_exec else 2
 GPUS = 1 if PLAN.config.scale["device"] == "cuda" else 0
 THREADS = PLAN.config.scale["threads"]
 PROCESSES = PLAN.config.scale["processes"]

@@ -12,7 +12,7 @@ rule data:
     benchmark:
         "logs/data/{source}.benchmark.tsv"
     priority: 1000
-    retries: 2
+    retries: RETRIES
     container:
         IMAGE
     threads: PLAN.config.scale["resources"]["data"].get("threads", 1)

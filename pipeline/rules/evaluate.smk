@@ -11,7 +11,7 @@ rule attack:
         f"{LOGS}/{RUN}/{{evaluation}}.{{part}}.log",
     benchmark:
         f"{LOGS}/{RUN}/{{evaluation}}.{{part}}.benchmark.tsv"
-    retries: 2
+    retries: RETRIES
     container:
         IMAGE
     threads: THREADS

@@ -12,7 +12,7 @@ rule finetune:
         f"{LOGS}/{RUN}/train.log",
     benchmark:
         f"{LOGS}/{RUN}/train.benchmark.tsv"
-    retries: 2
+    retries: RETRIES
     container:
         IMAGE
     threads: THREADS * PROCESSES // NODES

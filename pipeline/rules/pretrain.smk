@@ -13,7 +13,7 @@ rule pretrain:
     benchmark:
         f"{LOGS}/pretraining/{{name}}.benchmark.tsv"
     priority: 1000
-    retries: 2
+    retries: RETRIES
     container:
         IMAGE
     threads: THREADS * PROCESSES // NODES

@@ -12,7 +12,7 @@ rule weights:
     benchmark:
         "logs/weights/{weights}.benchmark.tsv"
     priority: 1000
-    retries: 2
+    retries: RETRIES
     container:
         IMAGE
     resources:
