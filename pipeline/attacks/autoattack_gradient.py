@@ -254,7 +254,7 @@ def _differences(network: OpenRows, targets: Tensor) -> Callable[[Tensor, Tensor
 
 @contextlib.contextmanager
 def _projecting() -> Iterator[None]:
-    """Let the package's FAB project without its sort, which takes a third of its time on a network of one millisecond."""
+    """Let the package's FAB project without its sort, a third of its time on a network of a millisecond an image."""
     from pyautoattack import fab_base
 
     theirs, fab_base.projection_linf = fab_base.projection_linf, projection_linf

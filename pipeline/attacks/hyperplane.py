@@ -15,7 +15,7 @@ STEPS = 50
 
 
 def projection_linf(points: Tensor, normals: Tensor, offsets: Tensor) -> Tensor:
-    """Return for each row the smallest step in Linf from its point to the hyperplane <w, z> = b within [0, 1]^n, (r, n).
+    """Return the smallest step in Linf from each point to its hyperplane <w, z> = b within [0, 1]^n, (r, n).
 
     A hyperplane that the cube does not reach is approached as far as it goes.
 
