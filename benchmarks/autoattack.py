@@ -45,6 +45,7 @@ from pipeline.errors import RobustftError
 from pipeline.evaluate.ledger import read_ledger
 from pipeline.evaluate.step import attack
 from pipeline.files import ROOT
+from pipeline.levers import Levers, memory_format
 from pipeline.models.checkpoint import save_checkpoint
 from pipeline.models.classifier import Classifier, build_classifier
 from pipeline.train.randomness import counter_seed
@@ -209,7 +210,7 @@ def by_the_driver(case: Case, model: nn.Module, x: Tensor, y: Tensor, *, seed: i
 def by_us(case: Case, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """Return which images hold (n,) under our shard."""
     shard = AutoAttackShard(
-        model,
+        model.to(memory_format=memory_format(model, Levers())),  # type: ignore[call-overload]
         threat=case.threat,
         classes=CLASSES,
         seed=SEED,

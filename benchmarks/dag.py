@@ -38,21 +38,20 @@ MOST = {
 START = """
 import atexit, gc, sys
 atexit.register(gc.freeze)
-from pipeline.cli import _paper_of
-from pipeline.config import Config
-from pipeline.plan import Plan
+from pipeline.cli import _asked, parser
 from pipeline.provenance.run import work_of
-kind, scale, name = sys.argv[1:]
-step = Plan(Config(scale=scale, papers=_paper_of(name) or None)).step(kind, name)
+kind, scale, name, digest = sys.argv[1:]
+step = _asked(parser().parse_args([kind, name, "--scale", scale, "--expect", digest]))
+assert step.digest == digest
 work_of(step)
 if kind == "train":
     import torch
     from pipeline.train.optim import build_optimizer
     build_optimizer(torch.nn.Linear(1, 1), step.spec["recipe"], fused=False)
 """
-"""What `python -m pipeline KIND NAME` imports and plans before it opens its inputs, its command line left out.
+"""What `python -m pipeline KIND NAME --expect DIGEST`, as the rules call it, imports and plans before it opens inputs.
 
-It plans the paper that the name begins with (all papers where it begins with none, as for `data`), imports everything
+It plans the paper that the name begins with (no paper for `data`, all where it begins with none), imports everything
 that the step names, builds an optimiser for a training, for which torch imports more, and ends. It checks no input,
 makes no scratch folder and writes no record.
 """
@@ -123,7 +122,7 @@ def start_up(plan: Plan, *, repeats: int, only: tuple[str, ...] = ()) -> Iterato
         floor = IMPORTS[step.kind]
         commands = {
             "textbook": [sys.executable, "-c", floor],
-            "ours": [sys.executable, "-c", START, step.kind, plan.scale, step.id],
+            "ours": [sys.executable, "-c", START, step.kind, plan.scale, step.id, step.digest],
         }
         note = f"process from start to end, no work done; floor: python -c '{floor}'"
         result = paired_processes(commands, repeats=repeats, warmup=0 if only else 1)
@@ -220,14 +219,15 @@ def hashing(*, megabytes: int, repeats: int) -> Iterator[Row]:
 
 def tiny(scale: str, *, repeats: int) -> Iterator[Row]:
     """Yield rows for a step whose work is next to nothing: as a process, and within one."""
+    digest = Plan(Config(scale=scale)).step("data", "digits").digest
     with tempfile.TemporaryDirectory() as where:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         commands = {
             "textbook": [sys.executable, "-c", IMPORTS["data"]],
-            "ours": [sys.executable, "-m", "pipeline", "data", "digits", "--scale", scale],
+            "ours": [sys.executable, "-m", "pipeline", "data", "digits", "--scale", scale, "--expect", digest],
         }
         alone = paired_processes(commands, repeats=repeats, folder=Path(where), environment=environment)
-        note = f"decodes the digits, with its record, planned with every paper; floor: python -c '{IMPORTS['data']}'"
+        note = f"decodes the digits, with its record, as its rule calls it; floor: python -c '{IMPORTS['data']}'"
         yield alone.row("time per tiny job", "a process", bar=BAR, note=note)
         yield _within(Path(where), repeats=repeats)
 

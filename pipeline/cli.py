@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import contextlib
 import gc
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pipeline.errors import RobustftError
@@ -31,10 +32,21 @@ def _paper_of(name: str) -> list[str]:
     return [paper] if (ROOT / "config" / "papers" / f"{paper}.yaml").is_file() else []
 
 
-def _plan(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
-    from pipeline.plan import Plan
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep Python's collector out of planning: it would go through the plan time and again, and find nothing."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
-    return Plan(_config(arguments))
+
+def _plan(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
+    with _uncollected():
+        from pipeline.plan import Plan
+
+        return Plan(_config(arguments))
 
 
 def _speaker(log: str | None, key: str) -> Callable[[str], None]:
@@ -53,10 +65,24 @@ def _speaker(log: str | None, key: str) -> Callable[[str], None]:
     return say
 
 
+def _asked(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
+    """Return the step that is asked for, without planning papers for what only lists of data and weights decide.
+
+    Whoever names a digest has planned the papers, and the step is refused if its own is another one.
+    """
+    with _uncollected():
+        from pipeline.config import Config
+        from pipeline.plan import CATALOGUED, Plan
+
+        if arguments.expect and arguments.command in CATALOGUED:
+            return Plan(Config(scale=arguments.scale, papers="none")).catalogued(arguments.command, arguments.id)
+        return _plan(arguments).step(arguments.command, arguments.id)
+
+
 def _step(arguments: argparse.Namespace) -> int:
     from pipeline.provenance.run import run_step, starter_of, write_failure
 
-    step = _plan(arguments).step(arguments.command, arguments.id)
+    step = _asked(arguments)
     rank = starter_of(step).rank
     say = _speaker(None, f"{step.id}, start {rank}") if rank else _speaker(arguments.log, step.id)
     try:

@@ -147,7 +147,11 @@ def merged(base: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
 
 
 class Config:
-    """All of `config/` for one scale, read once and checked."""
+    """All of `config/` for one scale, each file read once and checked.
+
+    With "none" for `papers` nothing is planned for any paper, and what lists data, weights and attacks is read when it
+    is first asked for.
+    """
 
     def __init__(self, *, scale: str | None = None, papers: Any = None, folder: Path = ROOT / "config") -> None:
         self.folder = folder
@@ -155,22 +159,65 @@ class Config:
         self.scale_name: str = scale or defaults["scale"]
         self.scale = load_document(folder / "scales" / f"{self.scale_name}.yaml", "scale").values
         self.levers: dict[str, bool] = {**defaults["levers"], **self.scale.get("levers", {})}
-        catalogue = load_document(folder / "datasets.yaml", "datasets").values
-        self.sources: dict[str, Any] = catalogue["sources"]
-        self.datasets: dict[str, Any] = catalogue["datasets"]
-        elsewhere = folder / "weights.yaml"
-        weights = load_document(elsewhere, "weights").values if elsewhere.exists() else {"weights": {}}
-        self.weights: dict[str, Any] = weights["weights"]
-        self.files: dict[str, Any] = {**catalogue.get("files", {}), **weights.get("files", {})}
-        twice = sorted(set(catalogue.get("files", {})) & set(weights.get("files", {})))
-        if twice:
-            raise ConfigError(f"the file '{twice[0]}' is given twice", where=elsewhere, next_step="rename one")
-        self.attacks: dict[str, Any] = load_document(folder / "attacks.yaml", "attacks").values["attacks"]
-        self.backbones: dict[str, Any] = load_document(folder / "backbones.yaml", "backbones").values["backbones"]
-        self.images: dict[str, Any] = load_document(folder / "images.yaml", "images").values["images"]
-        self.baselines: dict[str, Any] = load_document(folder / "methods.yaml", "methods").values["methods"]
-        self.papers = {name: self._paper(name) for name in self._paper_names(papers or defaults["papers"])}
+        names = [] if papers == "none" else self._paper_names(papers or defaults["papers"])
+        if papers != "none":
+            _ = self.files, self.attacks, self.backbones, self.images
+        self.papers = {name: self._paper(name) for name in names}
         self.claims = {name: self._claims(name) for name in self.papers}
+
+    @functools.cached_property
+    def _catalogue(self) -> dict[str, Any]:
+        return load_document(self.folder / "datasets.yaml", "datasets").values
+
+    @functools.cached_property
+    def _weights(self) -> dict[str, Any]:
+        path = self.folder / "weights.yaml"
+        return load_document(path, "weights").values if path.exists() else {"weights": {}}
+
+    @property
+    def sources(self) -> dict[str, Any]:
+        """Where data sets come from."""
+        return self._catalogue["sources"]  # type: ignore[no-any-return]
+
+    @property
+    def datasets(self) -> dict[str, Any]:
+        """The data sets, views of sources."""
+        return self._catalogue["datasets"]  # type: ignore[no-any-return]
+
+    @property
+    def weights(self) -> dict[str, Any]:
+        """Published weights."""
+        return self._weights["weights"]  # type: ignore[no-any-return]
+
+    @functools.cached_property
+    def files(self) -> dict[str, Any]:
+        """The files from elsewhere that data and weights are made of."""
+        data, weights = self._catalogue.get("files", {}), self._weights.get("files", {})
+        if twice := sorted(set(data) & set(weights)):
+            where = self.folder / "weights.yaml"
+            raise ConfigError(f"the file '{twice[0]}' is given twice", where=where, next_step="rename one")
+        return {**data, **weights}
+
+    @functools.cached_property
+    def attacks(self) -> dict[str, Any]:
+        """The attacks by name."""
+        return load_document(self.folder / "attacks.yaml", "attacks").values["attacks"]  # type: ignore[no-any-return]
+
+    @functools.cached_property
+    def backbones(self) -> dict[str, Any]:
+        """The architectures by name."""
+        document = load_document(self.folder / "backbones.yaml", "backbones")
+        return document.values["backbones"]  # type: ignore[no-any-return]
+
+    @functools.cached_property
+    def images(self) -> dict[str, Any]:
+        """The container images by role."""
+        return load_document(self.folder / "images.yaml", "images").values["images"]  # type: ignore[no-any-return]
+
+    @functools.cached_property
+    def baselines(self) -> dict[str, Any]:
+        """The methods that every paper may use."""
+        return load_document(self.folder / "methods.yaml", "methods").values["methods"]  # type: ignore[no-any-return]
 
     def _paper_names(self, wanted: Any) -> list[str]:
         present = sorted(path.stem for path in (self.folder / "papers").glob("*.yaml"))

@@ -35,6 +35,9 @@ BUILT = ("implementation", "parameters", "normalisation", "head")
 IDENTITY = ("name", "bytes", "md5", "sha256", "sha256_prefix")
 """What of a file's entry says which bytes it holds; where they come from changes nothing of them."""
 
+CATALOGUED = ("download", "weights", "data")
+"""Kinds of steps that follow from the lists of files, weights and data sets alone."""
+
 PROSE = ("terms", "note", "source")
 """What an entry says to people only."""
 
@@ -95,7 +98,7 @@ class Plan:
         self.evaluations: list[Evaluation] = []
         self._producers: dict[str, Step] = {}
         self._owners: dict[str, str] = {}
-        checks = [entry.get("checks", {}) for entry in config.attacks.values()]
+        checks = [entry.get("checks", {}) for entry in config.attacks.values()] if config.papers else []
         for name in [
             n for c in checks for n in (*c.get("not_weaker_than", []), *[c[k] for k in ("gap_to",) if k in c])
         ]:
@@ -120,6 +123,11 @@ class Plan:
             ids = [step.id for step in self.of_kind(kind)]
             raise RobustftError(f"the plan of scale '{self.scale}' has no {kind} '{id}'", next_step=nearest(id, ids))
         return found
+
+    def catalogued(self, kind: str, id: str) -> Step:
+        """Return a step of `CATALOGUED` kind, which is the same whatever papers need it; it may be planned by none."""
+        make = {"download": self._download, "weights": self._weights, "data": self._source}
+        return make[kind](id)
 
     def of_kind(self, kind: str) -> list[Step]:
         """Return the steps of one kind, in plan order."""
@@ -182,11 +190,13 @@ class Plan:
     def _data(self, dataset: str) -> Step:
         """Return the step that decodes a data set's source, planning it when it is first needed."""
         where = self.config.folder / "datasets.yaml"
-        source = lookup(self.config.datasets, dataset, kind="data set", where=where)["source"]
+        return self._source(lookup(self.config.datasets, dataset, kind="data set", where=where)["source"])
+
+    def _source(self, source: str) -> Step:
         if f"data:{source}" in self.steps:
             return self.steps[f"data:{source}"]
         views = {name: view for name, view in self.config.datasets.items() if view["source"] == source}
-        details = self.config.sources[source]
+        details = lookup(self.config.sources, source, kind="source", where=self.config.folder / "datasets.yaml")
         told = {key: value for key, value in details.items() if key not in PROSE}
         spec = {"source": {"name": source, **told}, "datasets": views}
         clean = details.get("corrupted_from")

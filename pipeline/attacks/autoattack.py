@@ -36,6 +36,12 @@ ROOM = {"cpu": 1 << 14, "cuda": 1 << 20}
 256 grey images of 8 x 8 pixels or 5 of CIFAR; measured with small residual networks on one core.
 """
 
+ROOM_OF_FAB = {"cpu": 1 << 17, "cuda": 1 << 20}
+"""The same for FAB, where hardly a row is wasted: it draws nothing, so a break closes the rows of its own image alone.
+
+42 images of CIFAR, of which a row of a small residual network takes a fifth less time than of 11.
+"""
+
 
 def attacks_for(classes: int) -> tuple[str, ...]:
     """Return the ensemble's attacks on so many classes: below four without APGD-T, whose loss compares four logits.
@@ -169,14 +175,14 @@ class AutoAttackShard:
         attack.seed = self._seed
         if not self._settled_images:
             return attack.perturb(x.clone(), y.clone())  # type: ignore[no-any-return]
-        room = self._network.room(x)
+        room, wider = (numbers.get(x.device.type, numbers["cuda"]) // x[0].numel() for numbers in (ROOM, ROOM_OF_FAB))
         clean = self._network(x)
         # As the package: two logits that tie up to rounding may be the other way round in the network under attack.
         right = (clean.max(1)[1] == y).nonzero().squeeze(1)
         runs: dict[str, Callable[..., Tensor]] = {
             "apgd-ce": partial(apgd, network=self._network),
             "apgd-t": partial(targeted_apgd, network=self._network, clean=clean[right], room=room),
-            "fab-t": partial(targeted_fab, network=self._network, clean=clean[right], room=room),
+            "fab-t": partial(targeted_fab, network=self._network, clean=clean[right], room=wider),
             "square": partial(square, room=room),
         }
         x_adv = x.clone()

@@ -23,6 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipeline.attacks.hyperplane import projection_linf
+
 SIZES = 32
 """Sizes of batches among those for which calls count."""
 
@@ -213,7 +215,7 @@ def targeted_fab(attack: Any, network: OpenRows, x: Tensor, y: Tensor, *, clean:
         now = ranks[done : done + max(1, room // len(left)), left]
         run = Run(x[left], y[left], len(now), counts=within_eps, closes=_other_targets, clean=clean[left])
         attack.get_diff_logits_grads_batch_targeted = _differences(network, now.flatten())
-        with network.during(run):
+        with network.during(run), _projecting():
             attack.attack_single_run(run.x_rows, run.y_rows, is_targeted=True)
         x_adv[left] = run.adversarial(run.broken)
         left, done = left[~run.broken.any(0)], done + len(now)
@@ -248,6 +250,18 @@ def _differences(network: OpenRows, targets: Tensor) -> Callable[[Tensor, Tensor
         return difference.detach().unsqueeze(1), gradient.unsqueeze(1)
 
     return differences
+
+
+@contextlib.contextmanager
+def _projecting() -> Iterator[None]:
+    """Let the package's FAB project without its sort, a third of its time on a network of a millisecond an image."""
+    from pyautoattack import fab_base
+
+    theirs, fab_base.projection_linf = fab_base.projection_linf, projection_linf
+    try:
+        yield
+    finally:
+        fab_base.projection_linf = theirs
 
 
 def _always(x: Tensor, _: Tensor) -> Tensor:
