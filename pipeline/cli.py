@@ -51,18 +51,36 @@ def _plan(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
 
 def _speaker(log: str | None, key: str) -> Callable[[str], None]:
     """Return a function that says a line on standard error and, with the time, in the step's log."""
-    stream = None
+    streams = []
     if log:
         Path(log).parent.mkdir(parents=True, exist_ok=True)
-        stream = open(log, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 (lives as long as the process)
+        streams.append(open(log, "a", encoding="utf-8", buffering=1))  # noqa: SIM115 (lives as long as the process)
 
     def say(text: str) -> None:
         for line in text.splitlines():
             print(f"[{key}] {line}", file=sys.stderr, flush=True)
-            if stream:
-                print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}", file=stream)
+            for stream in tuple(streams):
+                try:
+                    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}", file=stream)
+                except OSError as error:  # a full disk: the work itself will say so if it needs the room
+                    streams.remove(stream)
+                    print(f"[{key}] the log {log} is written no further: {error}", file=sys.stderr, flush=True)
 
     return say
+
+
+def _answer(error: Exception, say: Callable[[str], None]) -> int:
+    """Say what went wrong and return the exit status: 2 for what the user can mend, else 1 after a traceback."""
+    from pipeline.files import storage_error
+
+    known = error if isinstance(error, RobustftError) else storage_error(error)
+    if known is not None:
+        say(f"error: {known}")
+        return 2
+    import traceback
+
+    say("".join(traceback.format_exception(error)))
+    return 1
 
 
 def _asked(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
@@ -87,16 +105,11 @@ def _step(arguments: argparse.Namespace) -> int:
     say = _speaker(None, f"{step.id}, start {rank}") if rank else _speaker(arguments.log, step.id)
     try:
         run_step(step, expect=arguments.expect, say=say)
-    except RobustftError as error:
-        say(f"error: {error}")
-        write_failure(step, error)
-        return 2
-    except Exception as error:  # noqa: BLE001 (whatever it is, it is said, kept and answered with status 1)
-        import traceback
-
-        say(traceback.format_exc())
-        say(f"the step failed; what is known about it is in {write_failure(step, error)}")
-        return 1
+    except Exception as error:  # noqa: BLE001 (whatever it is, it is said, kept and answered)
+        status, kept = _answer(error, say), write_failure(step, error)
+        if status == 1 and kept:
+            say(f"the step failed; what is known about it is in {kept}")
+        return status
     return 0
 
 
@@ -107,14 +120,8 @@ def _bundle(arguments: argparse.Namespace) -> int:
     say = _speaker(arguments.log, bundle.name)
     try:
         run_bundle(bundle, expect=arguments.expect, say=say)
-    except RobustftError as error:
-        say(f"error: {error}")
-        return 2
-    except Exception:  # noqa: BLE001 (whatever it is, it is said, kept and answered with status 1)
-        import traceback
-
-        say(traceback.format_exc())
-        return 1
+    except Exception as error:  # noqa: BLE001 (whatever it is, it is said and answered)
+        return _answer(error, say)
     return 0
 
 
@@ -388,3 +395,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        from pipeline.files import storage_error
+
+        if (known := storage_error(error)) is None:
+            raise
+        print(f"error: {known}", file=sys.stderr)
+        return 2

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -49,19 +50,57 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
+_STORAGE = {
+    errno.ENOSPC: ("the disk is full", "free some space and run the same command again; finished work is kept"),
+    errno.EDQUOT: (
+        "the disk quota is used up",
+        "free some space and run the same command again; finished work is kept",
+    ),
+    errno.EFBIG: ("a file would be larger than is allowed here", "raise the limit (ulimit -f) or use another disk"),
+    errno.EROFS: ("the disk is read-only", "make it writable, or run in a folder of another disk"),
+    errno.EACCES: ("permission is denied", "give this user the right to the file and its folder"),
+    errno.EPERM: ("the file or its folder may not be changed", "give this user the right to the file and its folder"),
+}
+_NUMBER = re.compile(r"(?:os error|errno)[ =:]*(\d+)", re.IGNORECASE)
+"""How libraries that do not raise OSError (safetensors, Arrow, HDF5) quote the number of the system's error."""
+
+
+def storage_error(error: BaseException, *, doing: str = "", where: object = None) -> RobustftError | None:
+    """Return the message for a disk that is full or read-only or a folder that is closed, None for another error."""
+    if isinstance(error, RobustftError):
+        return None
+    quoted = _NUMBER.search(str(error))
+    number = error.errno if isinstance(error, OSError) else int(quoted[1]) if quoted else None
+    if number not in _STORAGE:
+        return None
+    what, next_step = _STORAGE[number]
+    place = where or getattr(error, "filename", None)
+    return RobustftError(f"{what}{doing}", where=place, observed=error, next_step=next_step)
+
+
+def remove_parts(path: str | Path) -> None:
+    """Remove what killed writers of `path` left. Only for one who knows that nobody else writes it now."""
+    path = Path(path)
+    if path.parent.is_dir():
+        for part in path.parent.iterdir():
+            if part.name.startswith(f".{path.name}.") and part.name.endswith(".part"):
+                part.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path`, on failure it is removed.
 
     The data reach the disk before the name does, so a reader (or a machine that lost power) sees the old
-    file or the new one, never a part. A full disk is reported with the folder and what to do.
+    file or the new one, never a part. A disk that is full or read-only is reported with the folder and what to do,
+    whatever the library that wrote raises.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    part = Path(name)
+    path, part = Path(path), None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.close(handle)
+        part = Path(name)
         yield part
         with open(part, "rb+") as stream:
             os.fsync(stream.fileno())
@@ -70,17 +109,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.umask(umask)
         part.chmod(0o666 & ~umask)
         part.replace(path)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise RobustftError(
-                f"the disk is full while writing {path.name}",
-                where=path.parent,
-                observed=error.strerror,
-                next_step="free some space and run the same command again; finished work is kept",
-            ) from error
-        raise
+    except Exception as error:
+        problem = storage_error(error, doing=f" while writing {path.name}", where=path.parent)
+        if problem is None:
+            raise
+        raise problem from error
     finally:
-        part.unlink(missing_ok=True)
+        if part is not None:
+            part.unlink(missing_ok=True)
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:

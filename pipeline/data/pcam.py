@@ -17,6 +17,7 @@ import PIL.Image
 from pipeline.data.decoded import Decoded, Image
 from pipeline.data.pictures import fit
 from pipeline.errors import IntegrityError, RobustftError
+from pipeline.files import storage_error
 
 
 def load(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
@@ -57,6 +58,8 @@ def _dataset(path: Path, name: str) -> Iterator[Any]:
                 shutil.copyfileobj(packed, plain, 1 << 20)
             file = h5py.File(plain, "r")
         except (OSError, EOFError) as error:
+            if problem := storage_error(error, doing=f" while unpacking {path.name}", where=tempfile.gettempdir()):
+                raise problem from error
             raise IntegrityError("a compressed HDF5 file cannot be opened", where=path, observed=error) from error
         with file:
             if name not in file:

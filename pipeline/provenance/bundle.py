@@ -9,8 +9,9 @@ from pathlib import Path
 
 from pipeline.errors import RobustftError
 from pipeline.files import digest_of, sha256_file
+from pipeline.provenance.lock import SCRATCH, held
 from pipeline.provenance.record import Record, read_record
-from pipeline.provenance.run import SCRATCH, run_step, scratch_folder, vouched_input, write_failure
+from pipeline.provenance.run import run_step, scratch_folder, vouched_input, write_failure
 from pipeline.sources import source_hashes
 from pipeline.steps import Bundle, Step
 
@@ -29,6 +30,11 @@ def run_bundle(bundle: Bundle, *, expect: Sequence[str] | None = None, say: Call
             observed=f"{len(bundle.steps)} steps",
             next_step="start snakemake again, so that it plans with the configuration as it is now",
         )
+    with held(bundle.steps[0].record + " and its bundle", what=f"the bundle {bundle.name}"):
+        _run_in_turn(bundle, digests, say=say)
+
+
+def _run_in_turn(bundle: Bundle, digests: Sequence[str], *, say: Callable[[str], None]) -> None:
     folder = Path(SCRATCH) / f"bundle-{digest_of([step.digest for step in bundle.steps])[:16]}"
     for number, (step, digest) in enumerate(zip(bundle.steps, digests, strict=True), start=1):
         kept = folder / scratch_folder(step).name

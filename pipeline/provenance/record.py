@@ -15,6 +15,13 @@ from pipeline.files import digest_of, read_hashed_json, sha256_file
 
 SCHEMA = "robustft-record-1"
 PARTS = {"schema", "step", "inputs", "outputs", "source", "environment", "circumstances"}
+ENTRY = {"path", "sha256", "bytes"}
+INNER = {
+    "step": {"kind", "id", "spec", "spec_sha256"},
+    "source": {"files", "sha256"},
+    "circumstances": {"vouchers", "seconds", "attempt", "started", "ended"},
+}
+"""The keys that every entry of a file, and that these parts have; other keys depend on the step."""
 
 
 def file_entry(path: str | Path, *, shown: str | None = None) -> dict[str, Any]:
@@ -38,6 +45,18 @@ class Record:
         return next((entry for entry in self.values["outputs"].values() if entry["path"] == path), None)
 
 
+def _misshapen(values: dict[str, Any]) -> str | None:
+    """Return the first part whose inner shape is not what a step writes: JSON that is only nearly a record."""
+    for part in sorted(PARTS - {"schema"}):
+        if not isinstance(values[part], dict):
+            return part
+    for part in ("inputs", "outputs"):
+        if any(not isinstance(entry, dict) or set(entry) != ENTRY for entry in values[part].values()):
+            return part
+    lacking = {part: keys - set(values[part]) for part, keys in INNER.items()}
+    return next((part for part, keys in lacking.items() if keys), None)
+
+
 def problem_with(values: Any) -> str | None:
     """Say what makes a JSON value no valid record, or None if it is one."""
     if not isinstance(values, dict):
@@ -46,6 +65,9 @@ def problem_with(values: Any) -> str | None:
         return f"its schema is {values.get('schema')!r}, not '{SCHEMA}'"
     if set(values) != PARTS:
         return f"its parts are {sorted(values)}, not {sorted(PARTS)}"
+    misshapen = _misshapen(values)
+    if misshapen:
+        return f"its part '{misshapen}' does not have the entries that a step writes"
     if values["step"].get("spec_sha256") != digest_of(values["step"].get("spec")):
         return "its specification does not have the hash written beside it"
     if values["source"].get("sha256") != digest_of(values["source"].get("files")):

@@ -15,15 +15,13 @@ from typing import Any
 
 from pipeline.context import Context
 from pipeline.errors import IntegrityError, RobustftError
-from pipeline.files import digest_of, read_json, write_json
+from pipeline.files import digest_of, read_json, remove_parts, write_json
 from pipeline.provenance.environment import circumstances, environment, forget_peak
+from pipeline.provenance.lock import SCRATCH, held
 from pipeline.provenance.record import SCHEMA, file_entry, read_record
 from pipeline.sources import module_of, source_hashes
 from pipeline.starter import Starter
 from pipeline.steps import Step
-
-SCRATCH = "scratch"
-"""Resume state and attempts of unfinished steps; Snakemake does not know it and so never deletes it."""
 
 
 def _now() -> str:
@@ -56,6 +54,15 @@ def vouched_input(role: str, path: str, record_path: str) -> tuple[dict[str, Any
             next_step=f"delete {path} and run snakemake; it will be made again",
         )
     return entry, {"record": record_path, "sha256": record.sha256}
+
+
+def _kept(path: Path) -> dict[str, Any]:
+    """Return what an earlier attempt noted. A damaged note must not stop the work that it is about: it is {}."""
+    try:
+        found = read_json(path)
+    except RobustftError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _attempt(scratch: Path) -> int:
@@ -111,7 +118,7 @@ def run_step(step: Step, *, expect: str | None = None, say: Callable[[str], None
 
     `expect` is the digest that Snakemake planned; a different one means that the configuration was edited while the
     workflow ran, and nothing is run. A step that fails or is killed keeps its scratch folder, so running it again
-    resumes; one that ends well removes it.
+    resumes; one that ends well removes it. A step that another process is running is not run.
     """
     if expect is not None and expect != step.digest:
         raise RobustftError(
@@ -120,7 +127,15 @@ def run_step(step: Step, *, expect: str | None = None, say: Callable[[str], None
             observed=step.digest,
             next_step="start snakemake again, so that it plans with the configuration as it is now",
         )
-    starter, scratch = starter_of(step), scratch_folder(step)
+    starter = starter_of(step)
+    if starter.rank:  # the first start holds the lock
+        return _run(step, starter, say=say)
+    with held(step.record, what=step.key):
+        return _run(step, starter, say=say)
+
+
+def _run(step: Step, starter: Starter, *, say: Callable[[str], None]) -> Path:
+    scratch = scratch_folder(step)
     scratch.mkdir(parents=True, exist_ok=True)
     _check_space(scratch)
     attempt = _attempt(scratch) if starter.rank == 0 else 1
@@ -140,8 +155,8 @@ def run_step(step: Step, *, expect: str | None = None, say: Callable[[str], None
         say=say,
         starter=starter,
     )
-    for output in context.outputs.values():
-        output.parent.mkdir(parents=True, exist_ok=True)
+    if starter.rank == 0:
+        _make_room(step, scratch)
     work_of(step)(step.spec, context)
     if starter.rank:
         return Path(step.record)
@@ -157,7 +172,7 @@ def run_step(step: Step, *, expect: str | None = None, say: Callable[[str], None
             **circumstances(),
             **context.facts,
             "attempt": attempt,
-            "failed_attempts": [read_json(path) for path in sorted(scratch.glob("failed-*.json"))],
+            "failed_attempts": [_kept(path) for path in sorted(scratch.glob("failed-*.json"))],
             "started": started,
             "ended": _now(),
             "seconds": round(time.monotonic() - clock, 3),
@@ -170,17 +185,30 @@ def run_step(step: Step, *, expect: str | None = None, say: Callable[[str], None
     return Path(step.record)
 
 
-def write_failure(step: Step, error: BaseException) -> Path:
-    """Keep what is known about a failed attempt beside its resume state, and return the file's path."""
+def _make_room(step: Step, scratch: Path) -> None:
+    """Make the folders that a step writes to, and remove what writers that were killed have left there."""
+    for written in (*step.outputs.values(), step.record):
+        Path(written).parent.mkdir(parents=True, exist_ok=True)
+        remove_parts(written)
+    for part in scratch.glob(".*.part"):
+        part.unlink()
+
+
+def write_failure(step: Step, error: BaseException) -> Path | None:
+    """Keep what is known about a failed attempt beside its resume state, and return the file's path.
+
+    None if it cannot be written: the failure itself, a full disk perhaps, is what the user must see.
+    """
     path = scratch_folder(step) / f"failed-{os.getpid()}.json"
-    write_json(
-        path,
-        {
-            "step": step.key,
-            "digest": step.digest,
-            "ended": _now(),
-            "error": f"{type(error).__name__}: {error}",
-            "circumstances": circumstances(),
-        },
-    )
+    about = {
+        "step": step.key,
+        "digest": step.digest,
+        "ended": _now(),
+        "error": f"{type(error).__name__}: {error}",
+        "circumstances": circumstances(),
+    }
+    try:
+        write_json(path, about)
+    except (RobustftError, OSError):
+        return None
     return path
