@@ -10,7 +10,7 @@ from pipeline.config import Config
 from pipeline.errors import IntegrityError, RobustftError
 from pipeline.files import digest_of, sha256_file
 from pipeline.plan import Plan
-from pipeline.provenance.environment import environment, locked_versions, observed_image
+from pipeline.provenance.environment import environment, locked_versions
 from pipeline.provenance.record import problem_with, read_record
 from pipeline.provenance.run import run_step, scratch_folder, write_failure
 
@@ -94,16 +94,6 @@ def test_a_record_that_contradicts_itself_is_named(step, edit, problem):
     values = json.loads(path.read_text())
     edit(values)
     assert problem in problem_with(values)
-
-
-def test_outside_an_image_the_record_says_none(tmp_path, monkeypatch):
-    import pipeline.provenance.environment as module
-
-    monkeypatch.setattr(module, "IDENTITY_FILE", tmp_path / "absent")
-    assert environment()["image"] is None
-    (tmp_path / "identity").write_text('{"name": "robustft-train"}')
-    monkeypatch.setattr(module, "IDENTITY_FILE", tmp_path / "identity")
-    assert observed_image() == {"name": "robustft-train"}
 
 
 def test_a_package_that_is_not_as_locked_is_named(tmp_path, monkeypatch):
