@@ -220,9 +220,7 @@ class _Card:
                 source = config.sources[step.id]
                 lines.append(f"- Data {step.id}: {source.get('licence', 'not on record')}.")
             elif step.kind == "weights":
-                file = step.spec["weights"].get("file")
-                licence = config.files[file].get("licence", "not on record") if file else "not on record"
-                lines.append(f"- Weights {step.id}: {licence}.")
+                lines.append(f"- Weights {step.id}: {config.weights[step.id].get('licence', 'not on record')}.")
         return [*lines, ""]
 
     def _citation(self) -> list[str]:

@@ -95,7 +95,7 @@ def _data(step: Step, chain: Chain) -> Facts:
 def _weights(step: Step, chain: Chain) -> Facts:
     about = chain.plan.config.weights[step.id]
     made = [(f"Origin {place}", text) for place, text in enumerate(origin_texts(step, chain), start=1)]
-    return [("Weights", about["title"]), *made]
+    return [("Weights", about["title"]), ("Licence", about.get("licence", "not on record")), *made]
 
 
 def _download(step: Step, chain: Chain) -> Facts:
