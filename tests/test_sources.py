@@ -12,7 +12,7 @@ from pipeline.plan import Plan
 from pipeline.sources import closure, source_files
 
 ROOT = Path(__file__).resolve().parents[1]
-FOUNDATION = {"pipeline.errors", "pipeline.files", "pipeline.context", "pipeline.levers", "pipeline"}
+FOUNDATION = {f"pipeline.{name}" for name in ("errors", "files", "context", "levers", "starter")} | {"pipeline"}
 LAYERS = {
     "data": set(),
     "models": set(),

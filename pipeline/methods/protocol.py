@@ -89,7 +89,10 @@ class Method(Protocol):
         return
 
     def perturb(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
-        """Return the adversarial images that the loss sees, shaped as x; the model's modes are left as they were."""
+        """Return the adversarial images that the loss sees, shaped as x; the model's modes are left as they were.
+
+        Images are attacked one by one, none looking at another: several processes share them (`models/shares.py`).
+        """
 
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
         """Return the loss on clean images x, adversarial images x_adv (n, C, H, W) and labels y (n,)."""

@@ -42,14 +42,10 @@ def trained(folder: Path, names: Sequence[str], *, size: int, batch: int) -> dic
     }
 
 
-TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
-"""Of weights and statistics after two steps, absolute; of the values of a history, relative to those above one."""
-
-
 def assert_as_alone(case: str, found: Found, *, size: int) -> None:
     """Every process of a group has what one process has, and all of them the same bits."""
     (alone, row), *group_found = found["rank0of1"], *(found[f"rank{rank}of{size}"] for rank in range(size))
-    tolerance = TOLERANCE[group.CASES[case].dtype]
+    tolerance = group.CASES[case].tolerance
     for weights, history in group_found:
         for name, value in alone.items():
             torch.testing.assert_close(weights[name], value, rtol=0, atol=tolerance, msg=name)
