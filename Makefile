@@ -67,8 +67,8 @@ test: lint types  ## everything: lint, types, and all tests
 test-hpc: $(INSTALLED)  ## real containers, Slurm, browser and kills; needs root, Debian's packages and about an hour (ONLY=PATH: a part)
 	$(BIN)/pytest -m hpc -v $(or $(ONLY),tests)
 
-bench: $(INSTALLED)  ## our speed beside the textbook's, in one table (QUICK=1: under three minutes); stored in benchmarks/results/
-	$(BIN)/python -m benchmarks.table $(if $(QUICK),--quick)
+bench: $(INSTALLED)  ## our speed beside the textbook's, in one table (QUICK=1: under three minutes; RESUME=1: go on); stored in benchmarks/results/
+	$(BIN)/python -m benchmarks.table $(if $(QUICK),--quick) $(if $(RESUME),--resume)
 
 bench-passes: $(INSTALLED)  ## measure this machine for `robustft plan` (DEVICE=cpu or cuda); stored in benchmarks/passes/
 	$(BIN)/python benchmarks/passes.py --device $(or $(DEVICE),cpu)

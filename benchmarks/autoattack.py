@@ -2,12 +2,14 @@
 
     python -m benchmarks.autoattack            # every case on one CPU thread; stored
     python -m benchmarks.autoattack --quick    # two small cases; not stored
+    python -m benchmarks.autoattack --only cifar
 
 The driver attacks the model as users load it: in evaluation mode, batch norm as it is, all weights requiring
-gradients. Ours is `AutoAttackShard` on the same model frozen, with every lever; one row times the whole `attack` step
-instead, which reads checkpoint and data file, checks the perturbations and writes the ledger. Both get the same images,
-seed and queries. The outcomes (still right or not) must be equal for all images, or nothing is reported. Networks
-are trained adversarially for a moment on scikit-learn's digits first, so that some images hold.
+gradients. Ours is `AutoAttackShard` on the same model frozen, with every lever, its weights laid out as the step lays
+them out; one row times the whole `attack` step instead, which reads checkpoint and data file, checks the perturbations
+and writes the ledger. Both get the same images, seed and queries. The outcomes (still right or not) must be equal for
+all images, or nothing is reported. Networks are trained adversarially for a moment on scikit-learn's digits first, so
+that some images hold.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import multiprocessing
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -96,14 +98,21 @@ CASES = (
 )
 
 
-def rows(*, quick: bool) -> list[Row]:
-    """Measure and return the rows."""
+def rows(*, quick: bool, only: str = "") -> list[Row]:
+    """Measure and return the rows; `only` those whose name has this in it."""
     torch.set_num_threads(1)
-    repeats = 1 if quick else 3
-    found = [against_the_driver(case, repeats=repeats) for case in (QUICK if quick else CASES)]
-    found.append(whole_step(QUICK[0], repeats=repeats))
-    processes = QUICK[-1] if quick else LARGE
-    return [*found, two_processes(processes, repeats=repeats, bar=None if quick else BAR_PROCESSES)]
+    repeats, pair = 1 if quick else 3, QUICK[-1] if quick else LARGE
+    bar = None if quick else BAR_PROCESSES
+    parts: dict[str, Callable[[], Row]] = {
+        **{_shard(case): partial(against_the_driver, case, repeats=repeats) for case in (QUICK if quick else CASES)},
+        f"the attack step: {QUICK[0].name}": partial(whole_step, QUICK[0], repeats=repeats),
+        f"two processes against one: {pair.name}": partial(two_processes, pair, repeats=repeats, bar=bar),
+    }
+    return [measure() for name, measure in parts.items() if only in name]
+
+
+def _shard(case: Case) -> str:
+    return f"a shard: {case.name}"
 
 
 def against_the_driver(case: Case, *, repeats: int) -> Row:
@@ -111,7 +120,7 @@ def against_the_driver(case: Case, *, repeats: int) -> Row:
     x, y = digits(case, train=False)
     theirs, ours = trained(case), trained(case).requires_grad_(False)
     sides = {"textbook": partial(by_the_driver, case, theirs, x, y), "ours": partial(by_us, case, ours, x, y)}
-    return compared(sides, f"a shard: {case.name}", repeats=repeats)
+    return compared(sides, _shard(case), repeats=repeats)
 
 
 def whole_step(case: Case, *, repeats: int) -> Row:
@@ -295,9 +304,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, and store unless it is quick."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="smaller; nothing is stored")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only rows whose name has it; nothing is stored")
     parsed = parser.parse_args(arguments)
-    found = rows(quick=parsed.quick)
-    if not parsed.quick:
+    found = rows(quick=parsed.quick, only=parsed.only)
+    if not parsed.quick and not parsed.only:
         write_rows(ROOT / "benchmarks" / "results" / "autoattack.json", found, topic="autoattack")
     for row in found:
         ratio = "" if row.ratio is None else f"{row.ratio.median:.2f}"

@@ -1,6 +1,7 @@
 """What the DAG costs besides its work: starting a step, planning, a second run, hashing, the audit.
 
-    python -m benchmarks.rows dag FILE [--quick]
+    python -m benchmarks.rows dag FILE [--quick]        # everything; stored in FILE
+    python -m benchmarks.dag --only "tiny job"          # a part; printed
 
 In the place of a textbook stands the floor: the least that the same job can take with these libraries. A row's note
 names it. The bar is half of it, which is the floor times two. Of benchmarks/dag/walls.json {demo_s, demo_second_s,
@@ -9,6 +10,7 @@ test_s: seconds, machine, commit: text}, if it is there, each time is a row agai
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import sys
@@ -307,16 +309,35 @@ def walls(path: Path = WALLS) -> Iterator[Row]:
         yield Row("whole runs", name, "s", limit, took, ratio, 1.0, note)
 
 
-def rows(*, quick: bool) -> list[Row]:
-    """Measure everything; `quick` takes the smallest scale and few repeats."""
+def rows(*, quick: bool, only: str = "") -> list[Row]:
+    """Measure everything, or `only` the part whose name has this in it; `quick` takes the smallest scale once."""
     small, large = "smoke", "smoke" if quick else "paper"
     plan = Plan(Config(scale=small if quick else "demo"))
-    return [
-        *start_up(plan, repeats=1 if quick else 7, only=("train, ResNet", "train, ViT", "table") if quick else ()),
-        *dry_run(large, repeats=1 if quick else 3),
-        *no_op(plan.scale, repeats=1 if quick else 5),
-        *hashing(megabytes=16 if quick else 256, repeats=3 if quick else 9),
-        *tiny(plan.scale, repeats=1 if quick else 7),
-        *auditing("demo", repeats=1 if quick else 3),
-        *walls(),
-    ]
+    kinds = ("train, ResNet", "train, ViT", "table") if quick else ()
+    parts: dict[str, Iterator[Row]] = {
+        "start-up": start_up(plan, repeats=1 if quick else 5, only=kinds),
+        "dry run": dry_run(large, repeats=1 if quick else 3),
+        "no-op run": no_op(plan.scale, repeats=1 if quick else 5),
+        "hashing": hashing(megabytes=16 if quick else 256, repeats=3 if quick else 9),
+        "tiny job": tiny(plan.scale, repeats=1 if quick else 7),
+        "audit": auditing("demo", repeats=1 if quick else 3),
+        "whole runs": walls(),
+    }
+    return [row for name, part in parts.items() if only in name for row in part]
+
+
+def main() -> None:
+    """Measure and print; nothing is stored."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="smaller and rougher")
+    parser.add_argument(
+        "--only", default="", metavar="PART", help="start-up, dry run, no-op run, hashing, tiny job, ..."
+    )
+    parsed = parser.parse_args()
+    from benchmarks.table import printed  # it names this module
+
+    sys.stdout.write(f"{printed(rows(quick=parsed.quick, only=parsed.only))}\n")
+
+
+if __name__ == "__main__":
+    main()

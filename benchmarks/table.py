@@ -4,6 +4,7 @@
     python -m benchmarks.table --quick                        # smaller, a minute each; nothing is stored
     python -m benchmarks.table --stored                       # print what is stored, measure nothing
     python -m benchmarks.table --topics training_step dag
+    python -m benchmarks.table --resume                       # only topics that are not stored of this commit
 
 A topic is a module of benchmarks/ with `rows(*, quick: bool) -> list[Row]`. Its rows go to
 benchmarks/results/TOPIC.json and the whole table, with the notes in full, to benchmarks/results/table.md. A topic that
@@ -22,11 +23,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rows import Row, Spread, read_rows
+from benchmarks.rows import Row, Spread, machine, read_rows
 from pipeline.errors import RobustftError
 from pipeline.files import ROOT, write_text
 
-TOPICS = {"training_step": 20, "autoattack": 6, "dag": 4, "memory": 5}
+TOPICS = {"training_step": 13, "autoattack": 4, "dag": 4, "memory": 4}
 """About how many minutes each takes on one core."""
 RESULTS = ROOT / "benchmarks" / "results"
 HEAD = ("group", "case", "textbook", "ours", "ratio", "predicted", "bar", "met")
@@ -140,14 +141,26 @@ def collect(
     return found, failures
 
 
-def table(topics: Sequence[str], *, quick: bool, stored: bool, folder: Path = RESULTS) -> int:
-    """Measure or read the topics, print the table, store what was measured in full; return the exit status."""
+def finished(path: Path) -> bool:
+    """Tell whether a topic's rows are stored in full, of this commit, on this machine and with these versions."""
+    if not path.is_file():
+        return False
+    then, now = read_rows(path)[0], machine()
+    alike = all(then[key] == now[key] for key in ("hardware", "versions"))
+    return alike and not then["quick"] and then["git"]["commit"] == now["git"]["commit"]
+
+
+def table(topics: Sequence[str], *, quick: bool, stored: bool, resume: bool = False, folder: Path = RESULTS) -> int:
+    """Measure or read the topics, print the table, store what was measured in full; return the exit status.
+
+    With `resume` those that are `finished` are read: an interrupted call goes on with the topic that it was at.
+    """
     with tempfile.TemporaryDirectory() as rough:
         place = Path(rough) if quick else folder
 
         def measure(topic: str) -> Found:
             path = place / f"{topic}.json"
-            if not stored:
+            if not stored and not (resume and not quick and finished(path)):
                 measured(topic, path, quick=quick)
             return read_rows(path)
 
@@ -170,8 +183,10 @@ def main() -> None:
     parser.add_argument("--topics", nargs="+", choices=TOPICS, default=list(TOPICS), help="default: all")
     parser.add_argument("--quick", action="store_true", help="smaller and rougher; nothing is stored")
     parser.add_argument("--stored", action="store_true", help="print the stored rows, measure nothing")
+    parser.add_argument("--resume", action="store_true", help="keep topics that are stored of this commit")
     arguments = parser.parse_args()
-    sys.exit(table(arguments.topics, quick=arguments.quick, stored=arguments.stored))
+    how = {"quick": arguments.quick, "stored": arguments.stored, "resume": arguments.resume}
+    sys.exit(table(arguments.topics, **how))
 
 
 if __name__ == "__main__":

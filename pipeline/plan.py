@@ -234,8 +234,9 @@ class Plan:
         """Return the step that makes a checkpoint of published weights, planning it when it is first needed."""
         if f"weights:{name}" in self.steps:
             return self.steps[f"weights:{name}"]
-        entry = {key: value for key, value in self.config.weights[name].items() if key not in (*PROSE, "title")}
         where = self.config.folder / "weights.yaml"
+        published = lookup(self.config.weights, name, kind="weights", where=where)
+        entry = {key: value for key, value in published.items() if key not in (*PROSE, "title")}
         backbone = lookup(self.config.backbones, entry["backbone"], kind="backbone", where=where)
         spec = {
             "backbone": {"name": entry.pop("backbone"), **{key: backbone[key] for key in BUILT if key in backbone}},

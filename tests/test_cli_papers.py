@@ -1,8 +1,13 @@
 """One step needs the plan of one paper: the others are not even read."""
 
+import gc
+
 import pytest
 
-from pipeline.cli import _plan, parser
+from pipeline.cli import _asked, _plan, main, parser
+from pipeline.config import Config
+from pipeline.errors import ConfigError
+from pipeline.plan import CATALOGUED, Plan
 
 
 @pytest.mark.parametrize(
@@ -31,3 +36,38 @@ def test_a_step_has_the_same_digest_and_inputs_whether_or_not_other_papers_are_p
         step = next(step for step in everything.of_kind(kind) if step.id.split("/")[0] == "twins")
         alone = _plan(parser().parse_args([kind, step.id, "--scale", "demo"])).step(kind, step.id)
         assert (alone.digest, alone.inputs, alone.upstream) == (step.digest, step.inputs, step.upstream)
+
+
+@pytest.mark.parametrize("scale", ["demo", "paper"])
+def test_data_and_weights_are_the_same_steps_whether_or_not_any_paper_is_planned(scale):
+    everything, nothing = Plan(Config(scale=scale)), Plan(Config(scale=scale, papers="none"))
+    asked = [step for step in everything.steps.values() if step.kind in CATALOGUED]
+    assert asked
+    assert [nothing.catalogued(step.kind, step.id) for step in asked] == asked
+
+
+def test_a_job_of_data_that_was_planned_reads_no_paper_and_no_attack(monkeypatch):
+    digest = Plan(Config(scale="demo", papers="none")).catalogued("data", "digits").digest
+    monkeypatch.setattr(Config, "_paper", None)
+    monkeypatch.setattr(Config, "attacks", None)
+    arguments = parser().parse_args(["data", "digits", "--scale", "demo", "--expect", digest])
+    assert _asked(arguments).digest == digest
+
+
+def test_what_was_planned_otherwise_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "digits", "--scale", "demo", "--expect", "0" * 64]) == 2
+    assert "changed after it was planned" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("kind", CATALOGUED)
+def test_a_name_that_no_list_has_is_told(kind):
+    arguments = parser().parse_args([kind, "nonsense", "--scale", "demo", "--expect", "0" * 64])
+    with pytest.raises(ConfigError, match="nonsense"):
+        _asked(arguments)
+
+
+def test_the_collector_is_on_again_after_planning():
+    _plan(parser().parse_args(["table", "twins/main", "--scale", "demo"]))
+    assert gc.isenabled()

@@ -42,10 +42,17 @@ def test_two_processes_hold_no_bar_in_a_quick_run(monkeypatch):
     assert case.images > autoattack.QUICK[0].images
 
 
-@pytest.mark.parametrize("quick", [True, False])
-def test_only_a_whole_run_is_stored(monkeypatch, quick):
+def test_one_row_alone_is_measured_by_a_part_of_its_name(monkeypatch):
+    seen = []
+    monkeypatch.setattr(autoattack, "against_the_driver", lambda case, **_: seen.append(case.backbone))
+    autoattack.rows(quick=False, only="a shard: resnet10v2")
+    assert seen == ["resnet10v2_cifar"]
+
+
+@pytest.mark.parametrize("arguments", [["--quick"], ["--only", "cifar"], []])
+def test_only_a_whole_run_is_stored(monkeypatch, arguments):
     stored = []
-    monkeypatch.setattr(autoattack, "rows", lambda *, quick: [])
+    monkeypatch.setattr(autoattack, "rows", lambda **_: [])
     monkeypatch.setattr(autoattack, "write_rows", lambda path, *_, **__: stored.append(path.name))
-    autoattack.main(["--quick"] if quick else [])
-    assert stored == ([] if quick else ["autoattack.json"])
+    autoattack.main(arguments)
+    assert stored == ([] if arguments else ["autoattack.json"])

@@ -7,6 +7,7 @@ import pytest
 from benchmarks import table
 from benchmarks.rows import Row, Spread, machine, write_rows
 from pipeline.errors import RobustftError
+from pipeline.files import read_json, write_json
 
 
 def row(name: str = "case", ratio: float = 2.0, bar: float | None = 1.5, note: str = "note") -> Row:
@@ -112,3 +113,27 @@ def test_a_topic_runs_in_a_process_of_its_own_and_its_failure_is_an_error(tmp_pa
     with pytest.raises(RobustftError, match="status 1"):
         table.measured("no_such_topic", tmp_path / "x.json", quick=True)
     assert "no_such_topic" in capfd.readouterr().err
+
+
+def test_an_interrupted_call_goes_on_with_the_topics_that_are_not_stored(measuring, tmp_path):
+    asked = []
+
+    def rows_of(topic):
+        asked.append(topic)
+        return [row(topic)]
+
+    measuring(rows_of)
+    table.table(["dag"], quick=False, stored=False, folder=tmp_path)
+    table.table(["dag", "memory"], quick=False, stored=False, resume=True, folder=tmp_path)
+    assert asked == ["dag", "memory"]
+    table.table(["dag"], quick=False, stored=False, folder=tmp_path)
+    assert asked == ["dag", "memory", "dag"]
+
+
+@pytest.mark.parametrize("change", [{"quick": True}, {"hardware": {}}, {"git": {"commit": "0" * 40, "clean": True}}])
+def test_what_was_measured_roughly_elsewhere_or_of_another_commit_is_measured_again(change, tmp_path):
+    path = tmp_path / "dag.json"
+    write_rows(path, [row()], topic="dag")
+    assert table.finished(path)
+    write_json(path, {**read_json(path), **change})
+    assert not table.finished(path)
