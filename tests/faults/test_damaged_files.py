@@ -1,4 +1,4 @@
-"""Files that are cut off, empty, one bit off or a web page: named with what to do, never a traceback, then as before."""
+"""Files cut off, empty, one bit off or a web page: named with what to do, never a traceback, then as before."""
 
 import contextlib
 import json
