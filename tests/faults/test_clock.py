@@ -1,4 +1,4 @@
-"""A clock that was set back, or a file server whose clock runs ahead: nothing is run for ever, nothing is passed over."""
+"""A clock set back, or a file server whose clock runs ahead: nothing runs for ever, nothing is passed over."""
 
 import json
 import os
