@@ -19,6 +19,7 @@ ENTRY = {"path", "sha256", "bytes"}
 INNER = {
     "step": {"kind", "id", "spec", "spec_sha256"},
     "source": {"files", "sha256"},
+    "environment": {"git", "image", "lock", "packages", "python"},
     "circumstances": {"vouchers", "seconds", "attempt", "started", "ended"},
 }
 """The keys that every entry of a file, and that these parts have; other keys depend on the step."""

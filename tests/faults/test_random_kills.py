@@ -1,0 +1,100 @@
+"""SIGKILL at random moments of the whole workflow: what was finished stays, and it ends with the undisturbed bytes.
+
+Each seed is one kill at a moment drawn over the whole expected duration. Several kills hit one checkout after
+another, so that one run is killed at its start, in its middle and near its end; each but the first hits a workflow that
+has been killed before.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_dag import outputs
+
+FOLDERS, KILLS_IN_EACH = 6, 5
+JOB_KILLS = 6
+
+
+def leftovers(folder):
+    """Return what no workflow that has ended well may leave: parts of files, resume state, locks."""
+    return [*folder.glob("results/**/.*.part"), *folder.glob("scratch/*")]
+
+
+def ends_undisturbed(made, undisturbed):
+    whole, _ = undisturbed
+    assert outputs(made.folder) == outputs(whole.folder)
+    assert leftovers(made.folder) == []
+    audit = subprocess.run(
+        [*made.command[:2], "pipeline", "audit", "--scale", "smoke"], cwd=made.folder, capture_output=True, text=True
+    )
+    assert audit.returncode == 0, audit.stdout
+
+
+@pytest.mark.hpc
+@pytest.mark.parametrize("number", range(FOLDERS))
+def test_workflow_killed_at_random_moments_loses_nothing(number, workflow, undisturbed, faults, tmp_path):
+    made, (_, seconds) = workflow(tmp_path / "killed"), undisturbed
+    kills = 0
+    with faults.tried(KILLS_IN_EACH):
+        seed = number * KILLS_IN_EACH
+        while kills < KILLS_IN_EACH:
+            # The runs before have done a part of the work: a later kill is drawn over what is left.
+            moment = random.Random(seed).uniform(1, max(4, seconds / KILLS_IN_EACH * 1.5))
+            process = made.start()
+            try:
+                process.wait(moment)
+            except subprocess.TimeoutExpired:
+                made.kill_all(process)
+                kills, seed = kills + 1, seed + 1
+                subprocess.run([*made.command, "--unlock"], cwd=made.folder, capture_output=True, check=True)
+                continue
+            # It was faster than the draw. The kills that are owed hit it again, figures and one run taken away.
+            assert process.returncode == 0, (made.folder / "snakemake.out").read_text()[-4000:]
+            for path in [
+                *made.folder.glob("results/smoke/twins/figures/*"),
+                *made.folder.glob("results/smoke/twins/main/*/at/**/*.safetensors"),
+            ]:
+                path.unlink()
+        before = made.work_done()
+        made.finish()
+        assert made.work_done() >= before or not leftovers(made.folder)
+        ends_undisturbed(made, undisturbed)
+
+
+def jobs_of(snakemake_pid):
+    """Return the processes of steps below a Snakemake, by their command line (Linux)."""
+    found = subprocess.run(["pgrep", "-g", str(snakemake_pid), "-f", "m pipeline"], capture_output=True, text=True)
+    python = []
+    for pid in map(int, found.stdout.split()):
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if words[1:3] == [b"-m", b"pipeline"]:
+            python.append(pid)
+    return python
+
+
+@pytest.mark.hpc
+def test_jobs_killed_alone_are_tried_again_by_snakemake(workflow, undisturbed, faults, tmp_path):
+    made, draws, killed = workflow(tmp_path / "jobs"), random.Random(0), 0
+    with faults.tried(JOB_KILLS):
+        process = made.start()
+        while process.poll() is None and killed < JOB_KILLS:
+            time.sleep(draws.uniform(2.0, 5.0))
+            for pid in jobs_of(process.pid)[:1]:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+                killed += 1
+        status = process.wait(600)
+        assert killed == JOB_KILLS, "the workflow ended before it could be hurt"
+        if status:  # one job met three kills: Snakemake gave it up, as it says, and the next call goes on
+            made.finish(unlock=False)
+        ends_undisturbed(made, undisturbed)
