@@ -34,6 +34,7 @@ PLAN = Plan(Config(scale=config["scale"], papers=config["papers"]))
 
 
 include: "pipeline/rules/common.smk"
+include: "pipeline/rules/nodes.smk"
 include: "pipeline/rules/download.smk"
 include: "pipeline/rules/data.smk"
 include: "pipeline/rules/weights.smk"

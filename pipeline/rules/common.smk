@@ -4,7 +4,6 @@ import os
 import shlex
 import sys
 
-from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
 from pipeline.provenance.container import missing_images
@@ -128,16 +127,5 @@ RETRIES = 0 if workflow.remote_exec else 2
 GPUS = 1 if PLAN.config.scale["device"] == "cuda" else 0
 THREADS = PLAN.config.scale["threads"]
 PROCESSES = PLAN.config.scale["processes"]
-NODES = PLAN.config.scale.get("nodes", 1)
-if NODES > 1 and IN_CONTAINER:
-    raise WorkflowError(
-        "a training on several nodes is started by srun, which an image has not: run this scale without containers"
-    )
-
-# A training on several nodes is one command for each, which starts that node's processes.
-START, SPREAD = "", {}
-if NODES > 1:
-    START = f"srun --nodes {NODES} --ntasks {NODES} --cpus-per-task {THREADS * PROCESSES // NODES} --kill-on-bad-exit=1 "
-    SPREAD = {"nodes": NODES, "tasks": NODES, "tasks_per_gpu": 0, "mpi": "srun"}
 RUN = "{paper}/{experiment}/{dataset}/{method}/seed{seed}"
 PART = f"{RUN}/{{evaluation}}.{{part}}"
