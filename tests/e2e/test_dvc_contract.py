@@ -1,4 +1,4 @@
-"""Snakemake and DVC in one repository, by the real programs: what is stored elsewhere comes back and is not made again."""
+"""Snakemake and DVC in one repository, by the real programs: what is stored comes back and is not made again."""
 
 import os
 import re
@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from pipeline.config import Config
+from pipeline.plan import Plan
 
 from .test_dag import bundles, outputs
 
@@ -51,10 +54,19 @@ def started(said: str) -> set[str]:
     return set(re.findall(r"\] (\w+):\S+ starts", said))
 
 
+def files_of_plan(scale: str, *papers: str) -> set[str]:
+    """Return every output and record of a scale's plan."""
+    steps = Plan(Config(scale=scale, papers=list(papers) or None)).steps.values()
+    return {path for step in steps for path in (*step.outputs.values(), step.record)}
+
+
 def at_smoke(dvc_file: Path) -> None:
     """Let the stage be of scale smoke and of TWINS, by its own words."""
     text = re.sub(r"\bdemo\b", "smoke", dvc_file.read_text())
     values = yaml.safe_load(text)
+    stage = values["stages"]["smoke"]
+    made = files_of_plan("smoke", "twins") | {"results/smoke"}
+    stage["outs"] = [out for out in stage["outs"] if made & out.keys()]
     values["metrics"] = [path for path in values["metrics"] if "/twins/" in path]
     values["plots"] = [plot for plot in values["plots"] if "/twins/" in str(plot)]
     dvc_file.write_text(yaml.safe_dump(values, sort_keys=False))
@@ -132,6 +144,9 @@ def test_the_contract_of_snakemake_and_dvc(tools, tmp_path):
     difference = there.dvc("metrics", "diff")
     assert "main.digits_5to9.trades." in difference
     assert "main.digits_5to9.at." not in difference
+    there.dvc("plots", "diff", "--out", "difference")
+    shown = {path.name.split("_", 1)[0] for path in (there.folder / "difference" / "static").glob("*diagnostics.svg")}
+    assert shown == {"HEAD", "workspace"}
 
     # One byte of a measurement: found, and not published.
     ledger = next((there.folder / "results" / "smoke" / "twins").glob("main/*/at/seed0/*.ledger.parquet"))
@@ -172,14 +187,16 @@ def test_nothing_is_published_from_a_folder_that_git_does_not_know(copy_of_finis
     assert "git does not know this folder" in done.stderr
 
 
-def test_every_metric_and_plot_of_dvc_is_a_file_of_the_plan():
-    from pipeline.config import Config
-    from pipeline.plan import Plan
-
+def test_dvc_shows_and_keeps_files_of_the_plan_and_all_of_them():
+    """Data of another scale lie in the same folder; what DVC does not name, it does not send."""
     values = yaml.safe_load((Path(__file__).parents[2] / "dvc.yaml").read_text())
-    made = {path for step in Plan(Config(scale="demo")).steps.values() for path in step.outputs.values()}
+    made = files_of_plan("demo")
     curves = [path for plot in values["plots"] if isinstance(plot, dict) for p in plot.values() for path in p["y"]]
     images = [plot for plot in values["plots"] if isinstance(plot, str)]
     assert curves
-    assert images
     assert [path for path in (*values["metrics"], *images, *curves) if path not in made] == []
+    assert set(images) == {path for path in made if re.search(r"/figures/\w+\.svg$", path)}
+    assert set(values["metrics"]) == {path for path in made if path.endswith("/metrics.json")}
+    outs = {path: out[path] for out in values["stages"]["demo"]["outs"] for path in out}
+    assert all(out == {"persist": True} for out in outs.values()), "DVC must not delete what Snakemake may keep"
+    assert outs.keys() - {"results/demo"} == {path for path in made if not path.startswith("results/demo/")}
