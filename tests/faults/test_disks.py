@@ -155,10 +155,11 @@ def mounted(folder: Path, *options: str):
 def filled(folder: Path, *, left: int):
     """Fill the file system of a folder up to `left` bytes."""
     filler = folder / "filler"
-    os.sync()
-    room = shutil.disk_usage(folder).free - left
     with open(filler, "wb") as stream:
-        os.posix_fallocate(stream.fileno(), 0, room)
+        for _ in range(100):  # a step that writes at the same moment may take the room that was just counted
+            with contextlib.suppress(OSError):
+                os.posix_fallocate(stream.fileno(), 0, max(1, shutil.disk_usage(folder).free - left))
+                break
     try:
         yield
     finally:
