@@ -1,4 +1,4 @@
-"""Snakemake and DVC in one repository, by the real programs: what is stored elsewhere comes back and is not made again."""
+"""Snakemake and DVC in one repository, with the real programs: what comes back is not made again."""
 
 import os
 import re
