@@ -134,3 +134,9 @@ def processes_of(job: str) -> list[int]:
         elif f"SLURM_JOB_ID={job}".encode() in inherited:
             others.append(int(entry.name))
     return keepers + others
+
+
+def node(state: str) -> None:
+    """Set the state of this machine's node (needs root)."""
+    name = os.uname().nodename.split(".")[0]
+    subprocess.run(["scontrol", "update", f"nodename={name}", f"state={state}", "reason=test"], check=True)

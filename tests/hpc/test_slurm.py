@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,26 @@ def outputs(folder: Path) -> dict[str, bytes]:
     }
 
 
+def frozen(folder: Path) -> Path:
+    """Commit a checkout and return its frozen copy."""
+    slurm.commit(folder)
+    said = robustft(folder, "freeze")
+    assert said.returncode == 0, said.stderr
+    (clone,) = folder.glob("frozen/*")
+    return clone
+
+
+def audited(folder: Path, checkout: Path) -> subprocess.CompletedProcess[str]:
+    """Audit a folder's results with the package, configuration and source of a checkout."""
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "pipeline", "audit", "--scale", "smoke"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(checkout)},
+        capture_output=True,
+        text=True,
+    )
+
+
 def make_trainings_fail(folder: Path) -> None:
     step = folder / "pipeline" / "train" / "step.py"
     text = step.read_text()
@@ -53,10 +74,7 @@ def make_trainings_fail(folder: Path) -> None:
 def frozen_run(tmp_path_factory) -> slurm.Run:
     """TWINS at scale smoke as Slurm jobs, from a frozen checkout; the first one was broken while jobs ran."""
     folder = copy_checkout(tmp_path_factory.mktemp("frozen") / "checkout")
-    slurm.commit(folder)
-    said = robustft(folder, "freeze")
-    assert said.returncode == 0, said.stderr
-    (clone,) = folder.glob("frozen/*")
+    clone = frozen(folder)
     run = slurm.start(folder, *slurm.OUTSIDE, checkout=f"frozen/{clone.name}")
     slurm.wait_until(lambda: run.calls, "the first submission")
     make_trainings_fail(folder)
@@ -99,14 +117,7 @@ def test_records_name_the_frozen_commit_and_only_its_audit_passes(frozen_run):
     states = [json.loads(path.read_text())["environment"]["git"] for path in folder.rglob("results/**/*.record.json")]
     assert len(states) == 37
     assert all(state["commit"].startswith(clone.name) and state["clean"] is True for state in states)
-    audit = ["python", "-P", "-m", "pipeline", "audit", "--scale", "smoke"]
-    path = f"{Path(subprocess.sys.executable).parent}:{os.environ['PATH']}"
-
-    def audited(package: Path) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PATH": path, "PYTHONPATH": str(package)}
-        return subprocess.run(audit, cwd=folder, env=environment, capture_output=True, text=True)
-
-    from_frozen, from_edited = audited(clone), audited(folder)
+    from_frozen, from_edited = audited(folder, clone), audited(folder, folder)
     assert from_frozen.returncode == 0, from_frozen.stdout
     assert "PASS: every number leads back to data and source" in from_frozen.stdout
     assert "tree that was not clean" not in from_frozen.stdout
@@ -139,7 +150,7 @@ def longer(folder: Path) -> Path:
     scale = folder / "config" / "scales" / "smoke.yaml"
     text = scale.read_text()
     assert text.count("    recipe: &resnet\n      epochs: 2\n") == 1
-    scale.write_text(text.replace("    recipe: &resnet\n      epochs: 2\n", "    recipe: &resnet\n      epochs: 80\n"))
+    scale.write_text(text.replace("    recipe: &resnet\n      epochs: 2\n", "    recipe: &resnet\n      epochs: 24\n"))
     return folder
 
 
@@ -173,11 +184,17 @@ def test_a_job_cancelled_while_it_trains_is_submitted_again_and_resumes(undistur
 
 
 def daemon_of_this_node() -> int | None:
-    """Return the process of the slurmd here, if this machine is all of the cluster and the daemon may be restarted."""
+    """Return the process of the slurmd here, if this machine is all of an idle cluster and we may restart it."""
     nodes = subprocess.run(["sinfo", "--noheader", "--Node", "--format=%N"], capture_output=True, text=True).stdout
+    jobs = subprocess.run(["squeue", "--noheader"], capture_output=True, text=True).stdout
     settings = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True).stdout
     pidfile = Path(re.search(r"SlurmdPidFile\s*=\s*(\S+)", settings)[1])
-    if os.geteuid() or set(nodes.split()) != {os.uname().nodename.split(".")[0]} or not pidfile.exists():
+    if (
+        jobs.strip()
+        or os.geteuid()
+        or set(nodes.split()) != {os.uname().nodename.split(".")[0]}
+        or not pidfile.exists()
+    ):
         return None
     return int(pidfile.read_text())
 
@@ -185,14 +202,17 @@ def daemon_of_this_node() -> int | None:
 def test_a_node_that_restarts_while_a_job_trains_gets_the_job_again(undisturbed, tmp_path):
     daemon = daemon_of_this_node()
     if daemon is None:
-        pytest.skip("needs root, and a cluster that is this machine alone: it kills and restarts slurmd")
+        pytest.skip("needs root, and a cluster that is this machine alone and idle: it kills and restarts slurmd")
     run = slurm.start(longer(copy_checkout(tmp_path / "w")), *slurm.OUTSIDE, "--", PRETRAINED)
     run.wait_for_file("scratch/*/training.state")
     job = run.calls[-1]["id"]
     victims = [daemon, *slurm.processes_of(job)]
     for process in victims:
         os.kill(process, signal.SIGKILL)
+    # What the controller does by itself once a node has not answered for a while, and what an administrator does then.
+    slurm.node("down")
     subprocess.run(["slurmd"], check=True)
+    slurm.node("resume")
     said = run.ended_well()
     print(f"killed slurmd and {len(victims) - 1} processes of job {job}")
     assert len(victims) >= 4, "the daemon, its keeper of the job, Snakemake and the step"
@@ -215,24 +235,25 @@ def images() -> dict[str, Path]:
     return found
 
 
-def test_the_dag_as_slurm_jobs_in_apptainer(finished, tmp_path):  # noqa: F811
+def test_the_dag_as_slurm_jobs_in_apptainer(finished, tmp_path, monkeypatch):  # noqa: F811
     if shutil.which("apptainer") is None:
         pytest.skip("needs Apptainer on the PATH")
     if "docker/train/robustft-train.sif" not in images():
         pytest.skip("needs docker/train/robustft-train.sif (`make images`), or ROBUSTFT_SIF_FOLDER")
     folder = copy_checkout(tmp_path / "w")
-    slurm.commit(folder)
+    clone = frozen(folder)
     for path, source in images().items():
-        (folder / path).parent.mkdir(parents=True)
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).symlink_to(source)
-    run = slurm.start(folder, f"--apptainer-args=--no-privs --cleanenv --bind {folder}")
+    monkeypatch.setenv("APPTAINER_NO_PRIVS", "1")  # as root Apptainer may lack the right to keep root's
+    run = slurm.start(folder, checkout=str(clone.relative_to(folder)))
     run.ended_well()
     records = [json.loads(path.read_text()) for path in folder.rglob("results/**/*.record.json")]
     inside = [record for record in records if record["environment"]["image"] is not None]
     print(f"{len(inside)} of {len(records)} steps saw the image's identity; {len(run.calls)} submissions")
     assert len(records) == 37
     assert inside == records
-    audit = robustft(folder, "audit", "--scale", "smoke")
+    audit = audited(folder, clone)
     print(audit.stdout)
     assert audit.returncode == 0, audit.stdout
     assert "ran outside every image" not in audit.stdout
