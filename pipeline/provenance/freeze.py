@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.errors import RobustftError
 from pipeline.files import ROOT
 
-PARTS = ("Snakefile", "config", "pipeline", "profiles", "envs")
+PARTS = ("Snakefile", "config", "pipeline", "profiles", "envs", "docker")
 """What a run reads of a checkout; an untracked file there would be missing from the frozen one."""
 
 
