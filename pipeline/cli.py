@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from pipeline.errors import RobustftError
+from pipeline.errors import BusyError, RobustftError
 
 
 def _config(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
@@ -106,7 +106,9 @@ def _step(arguments: argparse.Namespace) -> int:
     try:
         run_step(step, expect=arguments.expect, say=say)
     except Exception as error:  # noqa: BLE001 (whatever it is, it is said, kept and answered)
-        status, kept = _answer(error, say), write_failure(step, error)
+        status = _answer(error, say)
+        # Who was refused leaves nothing in the folder of the process that is at it.
+        kept = None if isinstance(error, BusyError) else write_failure(step, error)
         if status == 1 and kept:
             say(f"the step failed; what is known about it is in {kept}")
         return status

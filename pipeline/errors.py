@@ -39,6 +39,10 @@ class IntegrityError(RobustftError):
     """A file is not what the record of the step that made it says it is."""
 
 
+class BusyError(RobustftError):
+    """Another process is at the same work; nothing of it was touched."""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return "did you mean 'X'?" for the valid name closest to `name`, else the list of valid names."""
     options = sorted(valid)

@@ -40,6 +40,12 @@ def publish(plan: Plan, *, say: Callable[[str], None] = print) -> Path:
             observed=Path.cwd(),
             next_step=f"cd {ROOT}, {AGAIN}",
         )
+    if not _git("rev-parse", "--verify", "--quiet", "HEAD"):
+        raise RobustftError(
+            "nothing is published from a folder of which git has no commit",
+            where=ROOT,
+            next_step=f"clone the project with git, run snakemake in the clone, {AGAIN}",
+        )
     name, stage = _stage(plan)
     _clean_tree(stage["deps"])
     remote = _remote()
@@ -73,8 +79,6 @@ def _clean_tree(sources: list[str]) -> None:
     edited = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)dvc.lock").splitlines()
     new = _git("ls-files", "--others", "--exclude-standard", "--", *sources).splitlines()
     changed = [*edited, *(f"{path} (git does not have it)" for path in new)]
-    if not _git("rev-parse", "--verify", "--quiet", "HEAD"):
-        changed = ["git does not know this folder, or has no commit of it"]
     if changed:
         raise RobustftError(
             "nothing is published from a tree that is not clean",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pipeline.errors import RobustftError
+from pipeline.errors import BusyError
 from pipeline.files import digest_of
 
 SCRATCH = "scratch"
@@ -20,7 +20,7 @@ SCRATCH = "scratch"
 
 @contextlib.contextmanager
 def held(name: str, *, what: str) -> Iterator[None]:
-    """Hold the lock `name` of this checkout's results, or raise RobustftError that says which process holds it.
+    """Hold the lock `name` of this checkout's results, or raise BusyError that says which process holds it.
 
     The operating system drops the lock of a process that dies, so a crash never blocks a step.
     """
@@ -30,7 +30,7 @@ def held(name: str, *, what: str) -> Iterator[None]:
     try:
         lock.acquire(blocking=False)
     except Timeout as error:
-        raise RobustftError(
+        raise BusyError(
             f"{what} is being run by another process",
             where=path,
             observed=_holder(path),

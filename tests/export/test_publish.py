@@ -66,6 +66,7 @@ def make_results(*, clean: bool = True) -> None:
     environment = {
         "git": {"commit": git("rev-parse", "HEAD"), "clean": clean},
         "lock": {"path": LOCK, "sha256": sha256_file(LOCK)},
+        **{"image": None, "packages": {}, "python": "3"},
     }
     source = {SOURCE: sha256_file(SOURCE)}
     for step in PLAN.steps.values():
@@ -74,12 +75,12 @@ def make_results(*, clean: bool = True) -> None:
             Path(path).write_text(step.kind)
         record = {
             "schema": SCHEMA,
-            "step": {"spec": {}, "spec_sha256": digest_of({})},
+            "step": {"kind": step.kind, "id": "made", "spec": {}, "spec_sha256": digest_of({})},
             "inputs": {},
             "outputs": {},
             "source": {"files": source, "sha256": digest_of(source)},
             "environment": environment,
-            "circumstances": {},
+            "circumstances": {"vouchers": {}, "seconds": 1, "attempt": 1, "started": "then", "ended": "now"},
         }
         write_json(step.record, record)
 

@@ -109,7 +109,7 @@ class Workflow:
 
     def work_done(self) -> int:
         """How many records, pieces and states there are: progress of whatever kind."""
-        kinds = ("results/**/*.record.json", "scratch/*/*.piece", "scratch/*/*.state", "scratch/*/attempts.json")
+        kinds = ("results/**/*.record.json", "scratch/*/*.piece", "scratch/*/*.state", "scratch/*/attempts")
         return sum(len(list(self.folder.glob(kind))) for kind in kinds)
 
 

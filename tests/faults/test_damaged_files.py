@@ -101,7 +101,7 @@ def test_a_bit_flipped_anywhere_in_a_record_is_never_a_traceback(folder, faults,
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("name", ["attempts.json", "failed-1.json"])
+@pytest.mark.parametrize("name", ["attempts", "failed-1.json"])
 def test_a_damaged_note_of_an_attempt_does_not_stop_the_work(tmp_path, monkeypatch, faults, name, damage):
     """It once ended a step at its very end, when its record was written, and each further attempt as well."""
     monkeypatch.chdir(tmp_path)

@@ -167,7 +167,7 @@ def filled(folder: Path, *, left: int):
 
 
 MOMENTS = [
-    *((("train", "pretraining/digits_at"), "scratch/*/attempts.json", left) for left in (4096, 65536, 1 << 20)),
+    *((("train", "pretraining/digits_at"), "scratch/*/attempts", left) for left in (4096, 65536, 1 << 20)),
     *((("train", RUN), "scratch/*/training.state", left) for left in (0, 16384)),
     *((("attack", f"{RUN}/robustness.1of1"), "scratch/*/*.piece", left) for left in (0, 4096)),
 ]

@@ -1,5 +1,6 @@
 """Two processes for one step: the second is told who is at it, and the first ends as if it had been alone."""
 
+import json
 import os
 import signal
 import subprocess
@@ -34,7 +35,7 @@ def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
         text=True,
     )
     deadline = time.monotonic() + 120
-    while not list(folder.glob("scratch/*/attempts.json")):
+    while not list(folder.glob("scratch/*/attempts")):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -55,6 +56,8 @@ def test_the_second_process_of_one_step_is_told_who_is_at_it(small_run, before_t
         assert first.returncode == 0, said
         name = f"results/smoke/{RUN}/checkpoint.safetensors"
         assert (before_training / name).read_bytes() == (small_run / name).read_bytes()
+        record = json.loads((before_training / f"results/smoke/{RUN}/checkpoint.record.json").read_text())
+        assert record["circumstances"]["failed_attempts"] == [], "who was refused is no failed attempt of the first"
         assert list((before_training / "scratch").iterdir()) == []
 
 
