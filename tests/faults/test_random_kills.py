@@ -39,21 +39,22 @@ def ends_undisturbed(made, undisturbed):
 @pytest.mark.parametrize("number", range(FOLDERS))
 def test_workflow_killed_at_random_moments_loses_nothing(number, workflow, undisturbed, faults, tmp_path):
     made, (_, seconds) = workflow(tmp_path / "killed"), undisturbed
-    kills = 0
+    kills, too_late = 0, 0
     with faults.tried(KILLS_IN_EACH):
-        seed = number * KILLS_IN_EACH
         while kills < KILLS_IN_EACH:
             # The runs before have done a part of the work: a later kill is drawn over what is left.
-            moment = random.Random(seed).uniform(1, max(4, seconds / KILLS_IN_EACH * 1.5))
+            seed = number * KILLS_IN_EACH + kills
+            moment = random.Random(seed).uniform(1, max(4, seconds / KILLS_IN_EACH * 1.5)) / 2**too_late
             process = made.start()
             try:
                 process.wait(moment)
             except subprocess.TimeoutExpired:
                 made.kill_all(process)
-                kills, seed = kills + 1, seed + 1
+                kills, too_late = kills + 1, 0
                 subprocess.run([*made.command, "--unlock"], cwd=made.folder, capture_output=True, check=True)
                 continue
-            # It was faster than the draw. The kills that are owed hit it again, figures and one run taken away.
+            # It was faster than the draw. The kill that is owed comes sooner, figures and one run taken away.
+            too_late += 1
             assert process.returncode == 0, (made.folder / "snakemake.out").read_text()[-4000:]
             for path in [
                 *made.folder.glob("results/smoke/twins/figures/*"),
