@@ -99,6 +99,12 @@ def test_a_deleted_figure_is_drawn_again_and_nothing_else(copy_of_finished, tool
     assert set(re.findall(r"\] (\w+):\S+ starts", said)) == {"figure", "seal"}
 
 
+def test_a_deleted_checkpoint_is_made_again_although_its_ledgers_are_there(copy_of_finished, tools):
+    """Snakemake once said that nothing is to be done, and the audit that the file is missing."""
+    (copy_of_finished / "results/smoke/twins/main/digits_5to9/trades/seed0/checkpoint.safetensors").unlink()
+    assert bundles(tools["snakemake"](copy_of_finished, "--dry-run")) == {"trades"}
+
+
 def test_the_html_report_holds_table_and_figure(copy_of_finished, tools):
     report = copy_of_finished / "report.html"
     said = tools["snakemake"](copy_of_finished, "--report", str(report))
