@@ -61,9 +61,7 @@ def test_workflow_killed_at_random_moments_loses_nothing(number, workflow, undis
                 *made.folder.glob("results/smoke/twins/main/*/at/**/*.safetensors"),
             ]:
                 path.unlink()
-        before = made.work_done()
         made.finish()
-        assert made.work_done() >= before or not leftovers(made.folder)
         ends_undisturbed(made, undisturbed)
 
 
