@@ -197,9 +197,12 @@ def _make_room(step: Step, scratch: Path) -> None:
 def write_failure(step: Step, error: BaseException) -> Path | None:
     """Keep what is known about a failed attempt beside its resume state, and return the file's path.
 
-    None if it cannot be written: the failure itself, a full disk perhaps, is what the user must see.
+    None if it cannot be written: the failure itself, a full disk perhaps, is what the user must see. None too if the
+    step was refused before it began: that is no attempt.
     """
     path = scratch_folder(step) / f"failed-{os.getpid()}.json"
+    if not path.parent.exists():
+        return None
     about = {
         "step": step.key,
         "digest": step.digest,

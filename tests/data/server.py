@@ -92,11 +92,12 @@ class Server:
             request.send_header("ETag", answer.etag)
         for name, value in answer.headers.items():
             request.send_header(name, value)
-        request.end_headers()
         cut = min((n for n in (answer.stop, answer.stall) if n is not None), default=len(body))
         with contextlib.suppress(ConnectionError):
-            request.wfile.write(body[:cut])
+            # Before it is sent: who has read an answer to its end may look here at once.
             self.sent[path].append(len(body[:cut]))
+            request.end_headers()
+            request.wfile.write(body[:cut])
             if answer.stall is not None:
                 self.closing.wait()
 

@@ -136,3 +136,4 @@ def test_configuration_edited_while_the_workflow_runs_is_refused(finished, tools
     said = tools["robustft"](finished, "numbers", "twins", "--scale", "smoke", "--expect", "0" * 64)
     assert said.returncode == 2
     assert "changed after it was planned" in said.stderr
+    assert not list((finished / "scratch").iterdir()), "what was refused before it began is no attempt"

@@ -58,7 +58,10 @@ def test_the_kubernetes_pod_of_the_readme_runs_the_profile_and_holds_no_root():
 
 @pytest.fixture
 def refusing_sbatch(tmp_path) -> Path:
-    """A folder for PATH whose sbatch notes its arguments as JSON and takes no job."""
+    """A folder for PATH whose sbatch notes its arguments as JSON and takes no job; other commands say nothing.
+
+    So the test sees the same on a machine with Slurm and on one without.
+    """
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "sbatch").write_text(
@@ -66,6 +69,9 @@ def refusing_sbatch(tmp_path) -> Path:
         f"print(json.dumps(sys.argv[1:]), file=open({str(tmp_path / 'calls')!r}, 'a'))\nsys.exit('no such node')\n"
     )
     (folder / "sbatch").chmod(0o755)
+    for name in ("sacct", "sacctmgr", "scontrol", "sinfo", "squeue", "scancel"):
+        (folder / name).write_text("#!/bin/sh\n")
+        (folder / name).chmod(0o755)
     return folder
 
 
