@@ -62,10 +62,12 @@ pathlib.Path("/etc/robustft-image.json").write_text(json.dumps(identity, indent=
 PYTHON
 cat /etc/robustft-image.json
 
-# Apptainer shares /tmp between users, and Snakemake makes the checkout the home folder: a cache for each user. Docker
-# has one user in a container, and the recipe's ENV says where.
+# What Apptainer sets last. It lets the caller's locale win over the recipe's ENV. It shares /tmp between users, and
+# Snakemake makes the checkout the home folder: a cache for each user. Docker has one user in a container, and the
+# recipe's ENV says where.
 mkdir -p /.singularity.d/env
 cat >/.singularity.d/env/91-robustft.sh <<'SHELL'
+export LANG=C.UTF-8 LC_ALL=C.UTF-8
 export XDG_CACHE_HOME="/tmp/robustft-cache-$(id -u)"
 export MPLCONFIGDIR="$XDG_CACHE_HOME/matplotlib" CUDA_CACHE_PATH="$XDG_CACHE_HOME/cuda"
 SHELL

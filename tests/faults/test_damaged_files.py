@@ -14,6 +14,7 @@ from pipeline.errors import RobustftError
 from pipeline.plan import Plan
 from pipeline.provenance.record import read_record
 from pipeline.provenance.run import run_step, scratch_folder
+from tests.e2e.test_dag import outputs
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = "twins/main/digits_5to9/at/seed0"
@@ -146,3 +147,91 @@ def test_a_damaged_configuration_is_named(tmp_path, faults, damage):
             assert said is None or len(said.splitlines()) > 1, "it says where and what to do"
             assert said or damage in ("bit_flipped", "truncated"), name
         path.write_bytes(whole)
+
+
+# -- every kind of file of a finished workflow -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return Plan(Config(scale="smoke", papers=["twins"]))
+
+
+@pytest.fixture
+def whole(undisturbed, workflow, tmp_path, monkeypatch):
+    """A finished workflow of one's own, to be damaged."""
+    made = workflow(tmp_path / "whole")
+    shutil.rmtree(made.folder)
+    shutil.copytree(undisturbed[0].folder, made.folder, symlinks=True)
+    monkeypatch.chdir(made.folder)
+    return made
+
+
+def kinds(plan: Plan) -> dict[str, str]:
+    """Return a file of each kind that the workflow writes, records too, by what it is."""
+    found = {}
+    for step in plan.steps.values():
+        for role, path in (*step.outputs.items(), ("record", step.record)):
+            found.setdefault(f"{step.kind}: {role}", path)
+    return found
+
+
+@contextlib.contextmanager
+def damaged(path: Path, damage: str):
+    data = path.read_bytes()
+    path.write_bytes(DAMAGES[damage](data))
+    try:
+        yield
+    finally:
+        path.write_bytes(data)
+
+
+@pytest.mark.hpc
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_each_step_refuses_each_kind_of_input_that_is_damaged(whole, plan, faults, capfd, damage):
+    examples = {}
+    for step in plan.steps.values():
+        for path in step.inputs.values():
+            maker = plan.producer(path)
+            (role,) = (role for role, made in maker.outputs.items() if made == path)
+            examples.setdefault((step.kind, maker.kind, role), (step, path))
+    assert {maker for _, maker, _ in examples} >= {"data", "train", "attack", "numbers", "verdicts", "table", "figure"}
+    for step, path in examples.values():
+        if step.kind == "seal":
+            continue  # it reads records and no other file
+        with faults.tried(), damaged(Path(path), damage):
+            assert main([step.kind, step.id, "--scale", "smoke", "--papers", "twins"]) == 2, (step.key, path)
+            said = capfd.readouterr().err
+            assert f"delete {path} and run snakemake" in said
+            assert "Traceback" not in said
+
+
+@pytest.mark.hpc
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_the_audit_names_each_kind_of_file_that_is_damaged(whole, plan, faults, capfd, damage):
+    for kind, path in kinds(plan).items():
+        with faults.tried(), damaged(Path(path), damage):
+            assert main(["audit", "--scale", "smoke", "--papers", "twins"]) == 1, kind
+            said = capfd.readouterr()
+            assert path in said.out, kind
+            assert "Traceback" not in said.err
+    assert main(["audit", "--scale", "smoke", "--papers", "twins"]) == 0
+
+
+@pytest.mark.hpc
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_files_of_every_kind_deleted_as_told_are_made_again_with_the_same_bytes(
+    whole, plan, undisturbed, faults, capfd, damage
+):
+    paths = sorted(set(kinds(plan).values()))
+    with faults.tried(len(paths)):
+        for path in map(Path, paths):
+            path.write_bytes(DAMAGES[damage](path.read_bytes()))
+        assert main(["audit", "--scale", "smoke", "--papers", "twins"]) == 1
+        said = capfd.readouterr().out
+        for path in paths:
+            if path in said:
+                Path(path).unlink()
+        whole.finish(unlock=False)
+        assert outputs(whole.folder) == outputs(undisturbed[0].folder)
+        assert main(["audit", "--scale", "smoke", "--papers", "twins"]) == 0

@@ -48,11 +48,13 @@ def sifs() -> dict[str, Path]:
     return {role: KEPT / f"robustft-{role}.sif" for role in ("train", "report")}
 
 
-def inside(sif: Path, folder: Path, *command: str, binds: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+def inside(
+    sif: Path, folder: Path, *command: str, binds: tuple[str, ...] = (), options: tuple[str, ...] = ("--cleanenv",)
+) -> subprocess.CompletedProcess[str]:
     """Run a command in an image as Snakemake does: this folder is home and working directory."""
     bound = [part for bind in binds for part in ("--bind", bind)]
     return subprocess.run(
-        ["apptainer", "exec", "--cleanenv", "--home", str(folder), *bound, str(sif), *command],
+        ["apptainer", "exec", *options, "--home", str(folder), *bound, str(sif), *command],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -186,9 +188,13 @@ def test_an_image_holds_its_lock_and_nothing_else(sifs):
         assert not wrong
 
 
-def test_an_image_keeps_no_settings_of_the_machine_that_built_it(sifs):
+@pytest.mark.parametrize("options", [("--cleanenv",), ()])
+def test_an_image_keeps_no_settings_of_the_machine_that_built_it_or_calls_it(sifs, monkeypatch, options):
+    """The caller's LANG won over the recipe's ENV where nobody had said --cleanenv."""
+    monkeypatch.setenv("LANG", "de_DE.UTF-8")
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
     for sif in sifs.values():
-        said = inside(sif, ROOT, "bash", "-c", "cat /etc/pip.conf; locale")
+        said = inside(sif, ROOT, "bash", "-c", "cat /etc/pip.conf; locale", options=options)
         assert "index" not in said.stdout
         assert "LANG=C.UTF-8" in said.stdout
         assert "LC_ALL=C.UTF-8" in said.stdout

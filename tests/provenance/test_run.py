@@ -1,7 +1,10 @@
 """Running a step: what goes into its record, and what it refuses to build on."""
 
 import dataclasses
+import datetime
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -63,15 +66,30 @@ def test_a_digest_that_was_not_planned_runs_nothing(step):
     assert not Path(step.outputs["data"]).exists()
 
 
-def test_an_input_that_is_not_what_its_step_wrote_is_refused(step):
+@pytest.fixture
+def consumer(step):
+    """A step that reads what the other one made."""
     run_step(step, say=silent)
-    consumer = dataclasses.replace(
+    return dataclasses.replace(
         step,
         id="consumer",
         inputs={"data": step.outputs["data"]},
         upstream={"data": step.record},
         outputs={"data": "results/consumer.safetensors"},
     )
+
+
+def test_what_is_made_from_inputs_of_the_future_is_not_older_than_they_are(consumer):
+    """Snakemake deleted it at once: "Output has older modification time than input"."""
+    ahead = time.time_ns() + 3600 * 10**9
+    os.utime(consumer.upstream["data"], ns=(ahead, ahead))
+    record = run_step(consumer, say=silent)
+    assert [Path(path).stat().st_mtime_ns for path in (*consumer.outputs.values(), record)] == [ahead, ahead]
+    ended = datetime.datetime.fromisoformat(read_record(record).values["circumstances"]["ended"])
+    assert ended.timestamp() < time.time() + 60, "when it was made is in the record"
+
+
+def test_an_input_that_is_not_what_its_step_wrote_is_refused(step, consumer):
     run_step(consumer, say=silent)
     path = Path(step.outputs["data"])
     path.write_bytes(path.read_bytes()[:-1])
