@@ -28,6 +28,7 @@ from pipeline.errors import IntegrityError
 BROKEN = (
     *(pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, AssertionError),
     *(RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, NotImplementedError),
+    MemoryError,  # a length far beyond the file's
 )
 """What a file that is cut off or made up can raise while it is read."""
 
@@ -201,13 +202,17 @@ def _tensors(module: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
 
 def unreadable(path: Path, error: Exception) -> IntegrityError:
     """Return the error that says that a file could not be read, and why."""
-    lines = str(error).splitlines() or [""]
-    # torch's message goes on to advise loading the file without the check.
-    told = next((line for line in lines if "GLOBAL" in line), lines[0]).strip()
+    if isinstance(error, MemoryError):
+        observed = f"one that asks for more memory than there is, and has {path.stat().st_size} bytes"
+    else:
+        lines = str(error).splitlines() or [""]
+        # torch's message goes on to advise loading the file without the check.
+        told = next((line for line in lines if "GLOBAL" in line), lines[0]).strip()
+        observed = f"{type(error).__name__}: {told[:300]}"
     return IntegrityError(
         "the file of pre-trained weights cannot be read safely",
         where=path,
         expected="a file of tensors, whole",
-        observed=f"{type(error).__name__}: {told[:300]}",
+        observed=observed,
         next_step="get the file again from its publisher; nothing in it was run",
     )

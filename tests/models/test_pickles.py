@@ -267,3 +267,19 @@ def test_a_view_that_leaves_its_storage_is_an_integrity_error(tmp_path):
             new.writestr(name, content[:2] if name.endswith("/data/0") else content)
     with pytest.raises(IntegrityError, match="cannot be read safely"):
         read_torchscript(tmp_path / "g.pt")
+
+
+@pytest.mark.parametrize("program", [b"\x80\x04\x95" + (1 << 62).to_bytes(8, "little") + b".", None])
+def test_a_length_beyond_all_memory_is_an_integrity_error(tmp_path, monkeypatch, program):
+    """It was a traceback of MemoryError."""
+    path = tmp_path / "huge.pt"
+    if program is None:  # whatever the reader asks for
+
+        def greedy(*_, **__):
+            raise MemoryError
+
+        monkeypatch.setattr(torch, "load", greedy)
+        program = b"\x80\x04."
+    path.write_bytes(program)
+    with pytest.raises(IntegrityError, match=rf"more memory than there is, and has {len(program)} bytes"):
+        read_pickle(path, inert=True)
