@@ -180,7 +180,6 @@ def _run(step: Step, starter: Starter, *, say: Callable[[str], None]) -> Path:
         },
     }
     write_json(step.record, record)
-    _date(step)
     shutil.rmtree(scratch, ignore_errors=True)
     say(f"{step.key} done in {time.monotonic() - clock:.1f} s; record {step.record}")
     return Path(step.record)
@@ -193,20 +192,6 @@ def _make_room(step: Step, scratch: Path) -> None:
         remove_parts(written)
     for part in scratch.glob(".*.part"):
         part.unlink()
-
-
-def _date(step: Step) -> None:
-    """Give what a step made no date before its inputs'.
-
-    Where the clock of a file server or of an earlier node runs ahead, Snakemake would delete finished work for being
-    older than what it was made from. When it was made is in the record.
-    """
-    newest = max(
-        (Path(path).stat().st_mtime_ns for path in (*step.inputs.values(), *step.upstream.values())), default=0
-    )
-    for made in (*step.outputs.values(), step.record):
-        if Path(made).stat().st_mtime_ns < newest:
-            os.utime(made, ns=(newest, newest))
 
 
 def write_failure(step: Step, error: BaseException) -> Path | None:

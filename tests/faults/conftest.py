@@ -102,6 +102,11 @@ class Workflow:
         assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
         return done.stdout + done.stderr
 
+    def fails(self) -> str:
+        done = subprocess.run(self.command, cwd=self.folder, capture_output=True, text=True, timeout=900)
+        assert done.returncode != 0
+        return done.stdout + done.stderr
+
     def kill_all(self, process: subprocess.Popen[bytes]) -> None:
         """SIGKILL to Snakemake and to every process that it started, the same moment."""
         os.killpg(process.pid, signal.SIGKILL)
@@ -131,6 +136,17 @@ def undisturbed(workflow: Callable[..., Workflow], tmp_path_factory: pytest.Temp
     started = time.monotonic()
     made.finish(unlock=False)
     return made, time.monotonic() - started
+
+
+@pytest.fixture(scope="session")
+def adopt() -> Callable[[Path], subprocess.CompletedProcess]:
+    """Run `robustft adopt` in a folder."""
+
+    def run(folder: Path) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "pipeline", "adopt", "--scale", "smoke"]
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+
+    return run
 
 
 @pytest.fixture
