@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -284,33 +284,46 @@ class _Auditor:
 
     def _paper(self, step: Step) -> None:
         """Count a paper's numbers again and render its tables and verdicts again."""
-        if any(self.hash(path) is None or path in self.broken for path in step.inputs.values()):
+        if not self._holds(step.inputs.values()):
             return
-        paper, path = step.id, step.outputs["numbers"]
-        computed = self._numbers(step)
+        paper, computed = step.id, self._numbers(step)
         self.report.counts["ledgers counted"] += len(step.spec["members"])
         self.report.counts["measurements"] += len(computed["measurements"])
-        if self.hash(path) and path not in self.broken:
-            self._same(path, read_json(path), computed)
-        metrics = step.outputs["metrics"]
-        if self.hash(metrics) and metrics not in self.broken:
-            self._same(metrics, read_json(metrics), numbers.metrics(computed))
+        self._same(step.outputs["numbers"], read_json, computed)
+        self._same(step.outputs["metrics"], read_json, numbers.metrics(computed))
         for table in (t for t in self.plan.of_kind("table") if t.id.split("/")[0] == paper):
             grid = tables.build_grid(table.spec, computed)
             self.report.counts["table cells"] += len(grid.rows) * len(grid.column_names)
             for kind, output in table.outputs.items():
-                if self.hash(output) and output not in self.broken:
-                    self._same(output, Path(output).read_text(encoding="utf-8"), tables.FORMATS[kind](grid))
+                self._same(output, _read_text, tables.FORMATS[kind](grid))
         judged = self.plan.step("verdicts", paper)
-        output = judged.outputs["json"]
-        if self.hash(output) and output not in self.broken:
+        if self._holds(judged.inputs.values()):
             content = verdicts.judged(judged.spec, {role: Path(path) for role, path in judged.inputs.items()})
             cells = sum(len(table.get("cells", [])) for table in content.get("tables", []))
             self.report.counts["verdicts"] += len(content["verdicts"]) + cells
-            self._same(output, read_json(output), content)
+            self._same(judged.outputs["json"], read_json, content)
 
-    def _same(self, path: str, found: Any, computed: Any) -> None:
-        if found != computed:
+    def _holds(self, paths: Iterable[str]) -> bool:
+        """Tell whether files are what their records say, so that something may be counted from them."""
+        makers = {path: self.plan.producer(path) for path in paths}
+        return all(
+            self.hash(path) and path not in self.broken and (maker is None or maker.key in self.records)
+            for path, maker in makers.items()
+        )
+
+    def _content(self, path: str, read: Callable[[str], Any]) -> Any:
+        """Return what a file holds, None if it is missing or a finding names it; if it cannot be read, that is one."""
+        if self.hash(path) is None or path in self.broken:
+            return None
+        try:
+            return read(path)
+        except (RobustftError, UnicodeDecodeError) as error:
+            self.add("changed-file", path, " ".join(str(error).split()))
+            return None
+
+    def _same(self, path: str, read: Callable[[str], Any], computed: Any) -> None:
+        found = self._content(path, read)
+        if found is not None and found != computed:
             detail = "; ".join(differences(found, computed)[:3])
             self.add("wrong-number", path, f"counting its ledgers again gives something else: {detail}")
 
@@ -353,7 +366,7 @@ class _Auditor:
     def _seal(self) -> None:
         step = self.plan.step("seal", self.plan.scale)
         path = step.outputs["seal"]
-        if self.hash(path) is None or path in self.broken:
+        if not self._holds([path]):
             return
         seal = read_json(path)
         for record, sha256 in seal["records"].items():
@@ -365,6 +378,10 @@ class _Auditor:
             self.report.root = seal["root"]
         else:
             self.add("wrong-number", path, "the root is not the hash of the records")
+
+
+def _read_text(path: str) -> str:
+    return Path(path).read_text(encoding="utf-8")
 
 
 def _several(keys: list[str]) -> str:
