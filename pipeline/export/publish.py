@@ -8,8 +8,10 @@ repeated, so after a failure the same command goes on: DVC sends only what the r
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -55,7 +57,14 @@ def publish(plan: Plan, *, say: Callable[[str], None] = print) -> Path:
     say(f"storing the results of scale {plan.scale}")
     _dvc("commit", "--force", name, next_step=f"mend what it says, {AGAIN}")
     say(f"sending them to the remote '{remote}'; what it has already is not sent again")
-    _dvc("push", name, next_step=f"see that the remote can be reached and has room, {AGAIN}; what was sent stays sent")
+    # A DVC that is killed while it collects what to push keeps the list as far as it got, and the next one believes it:
+    # it says that all is sent, and a clone lacks files. So this one begins with no such list.
+    with tempfile.TemporaryDirectory() as lists:
+        _dvc(
+            *("push", name),
+            next_step=f"see that the remote can be reached and has room, {AGAIN}; what was sent stays sent",
+            DVC_SITE_CACHE_DIR=lists,
+        )
     crate = export_crate(plan, default_target(plan, "crate"), say=say)
     say(f"published: root {standing.root}, crate {crate}")
     if _git("status", "--porcelain", "--", "dvc.lock"):
@@ -176,9 +185,10 @@ def _held(commit: str, paths: Iterable[str]) -> dict[str, str | None]:
     return held
 
 
-def _dvc(*arguments: str, next_step: str) -> None:
+def _dvc(*arguments: str, next_step: str, **variables: str) -> None:
     """Run DVC in the checkout, its progress and words shown as they come. Raises RobustftError if it fails."""
-    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=ROOT, check=False)
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **variables}, check=False)
     if done.returncode:
         raise RobustftError(
             f"dvc {arguments[0]} failed",

@@ -1,5 +1,6 @@
 """Publishing with the real git and DVC, on a folder of two small results; audit and crate are stood in for."""
 
+import hashlib
 import os
 import random
 import shutil
@@ -260,6 +261,31 @@ many = {str(p): p for p in sorted(Path("results/toy").glob("part*"))}
 PLAN.steps["train:run"].outputs.update({name: name for name in many})
 publishing.publish(PLAN)
 """
+
+
+KILLED_PUSH = """
+import os
+import dvc_data.index.collect as module
+collect = module._collect_from_index
+def killed(cache, *arguments, **options):
+    collect(cache, *arguments, **options)
+    cache.commit()
+    os._exit(9)
+module._collect_from_index = killed
+from dvc.cli import main
+main(["push", "toy"])
+"""
+
+
+def test_a_push_killed_while_it_collects_does_not_make_the_next_one_leave_files_out(checkout, tmp_path):
+    """DVC 3.67 takes up the list of the killed one as if it were whole: it sent the rest, and said that it was all."""
+    dvc("commit", "--force", "toy")
+    killed = subprocess.run([sys.executable, "-c", KILLED_PUSH], capture_output=True, check=False)
+    assert killed.returncode == 9, killed.stderr
+    publishing.publish(PLAN, say=lambda line: None)
+    there = {path.parent.name + path.name for path in stored(tmp_path / "store")}
+    for path in (path for step in PLAN.steps.values() for path in (*step.outputs.values(), step.record)):
+        assert hashlib.md5(Path(path).read_bytes()).hexdigest() in there, path
 
 
 @pytest.mark.hpc
