@@ -6,6 +6,7 @@ Memory of each process is bounded by its address space, so a bomb that was unpac
 import gzip
 import hashlib
 import io
+import json
 import os
 import pickle
 import subprocess
@@ -15,6 +16,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from tests.faults.test_damaged_files import DAMAGES
 
 ARCHIVE = ("cifar10_jpeg", "cifar10-jpeg.tar.xz", "datasets.yaml")
 WEIGHTS = ("resnet50_linf_eps4", "resnet50_linf_eps4.0.ckpt", "weights.yaml")
@@ -159,3 +162,26 @@ def test_a_hostile_pickle_is_refused_by_the_weights_step(workflow, faults, tmp_p
         fetched = step(folder, mirror, "download", WEIGHTS[0], "--scale", "paper", limit_gb=1)
         assert fetched.returncode == 0, fetched.stderr
         refused(step(folder, mirror, "weights", "imagenet_linf_4", "--scale", "paper", limit_gb=8), folder)
+
+
+@pytest.mark.hpc
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("entry", [ARCHIVE, WEIGHTS], ids=["archive", "weights"])
+def test_a_download_damaged_after_it_came_is_refused_by_the_step_that_reads_it(
+    workflow, faults, tmp_path, entry, damage
+):
+    folder, mirror = workflow(tmp_path / "w").folder, tmp_path / "mirror"
+    prepared(folder, mirror, entry, tar_of(*PICTURES))
+    scale, reader = {
+        ARCHIVE: ("small_cpu", ("data", "cifar10_jpeg")),
+        WEIGHTS: ("paper", ("weights", "imagenet_linf_4")),
+    }[entry]
+    with faults.tried():
+        fetched = step(folder, mirror, "download", entry[0], "--scale", scale, limit_gb=1)
+        assert fetched.returncode == 0, fetched.stderr
+        (record,) = folder.glob("results/**/*.record.json")
+        file = folder / json.loads(record.read_text())["outputs"]["file"]["path"]
+        file.write_bytes(DAMAGES[damage](file.read_bytes()))
+        said = step(folder, mirror, *reader, "--scale", scale, limit_gb=8)
+        refused(said, folder)
+        assert f"delete {file.relative_to(folder)} and run snakemake" in said.stderr
