@@ -137,6 +137,14 @@ def processes_of(job: str) -> list[int]:
 
 
 def node(state: str) -> None:
-    """Set the state of this machine's node (needs root)."""
+    """Set the state of this machine's node (needs root).
+
+    A node whose slurmd has registered again may be back by itself, and then refuses to be resumed.
+    """
     name = os.uname().nodename.split(".")[0]
-    subprocess.run(["scontrol", "update", f"nodename={name}", f"state={state}", "reason=test"], check=True)
+    command = ["scontrol", "update", f"nodename={name}", f"state={state}", "reason=test"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        shown = subprocess.run(["sinfo", "--noheader", "--format=%T"], capture_output=True, text=True, check=True)
+        assert state == "resume", done.stderr
+        assert "down" not in shown.stdout, done.stderr
