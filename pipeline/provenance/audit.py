@@ -311,19 +311,16 @@ class _Auditor:
             for path, maker in makers.items()
         )
 
-    def _content(self, path: str, read: Callable[[str], Any]) -> Any:
-        """Return what a file holds, None if it is missing or a finding names it; if it cannot be read, that is one."""
+    def _same(self, path: str, read: Callable[[str], Any], computed: Any) -> None:
+        """Compare what a file holds with what was computed; that it cannot be read is a finding too."""
         if self.hash(path) is None or path in self.broken:
-            return None
+            return
         try:
-            return read(path)
+            found = read(path)
         except (RobustftError, UnicodeDecodeError) as error:
             self.add("changed-file", path, " ".join(str(error).split()))
-            return None
-
-    def _same(self, path: str, read: Callable[[str], Any], computed: Any) -> None:
-        found = self._content(path, read)
-        if found is not None and found != computed:
+            return
+        if found != computed:
             detail = "; ".join(differences(found, computed)[:3])
             self.add("wrong-number", path, f"counting its ledgers again gives something else: {detail}")
 
