@@ -143,6 +143,18 @@ def test_numbers_that_a_consistent_forger_changed_are_counted_again(copy_of_fini
     assert any(line.startswith("[wrong-number] results/smoke/twins/numbers.json:") for line in found)
 
 
+@pytest.mark.parametrize("content", ["null\n", "[1,\n"])
+def test_numbers_that_a_consistent_forger_emptied_are_a_finding(copy_of_finished, tools, content):
+    import hashlib
+
+    numbers, record = (copy_of_finished / f"results/smoke/twins/numbers{end}" for end in (".json", ".record.json"))
+    old = hashlib.sha256(numbers.read_bytes()).hexdigest()
+    numbers.write_text(content)
+    edit(record, old, hashlib.sha256(numbers.read_bytes()).hexdigest())
+    found = findings(copy_of_finished, tools)
+    assert any("] results/smoke/twins/numbers.json:" in line for line in found)
+
+
 def test_an_edited_figure_is_named(copy_of_finished, tools):
     figure = "results/smoke/twins/figures/diagnostics.svg"
     edit(copy_of_finished / figure, "</svg>", "<!-- --></svg>")
