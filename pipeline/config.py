@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import yaml
 
 from pipeline.errors import ConfigError, lookup, nearest
@@ -51,6 +50,8 @@ def _unwrap(tree: Any, path: str, bases: dict[str, dict[str, str]], where: Path)
 
 @functools.cache
 def _validator(schema_path: Path) -> Any:
+    import jsonschema  # here, for a step whose configuration has been validated already does without it
+
     schema = read_json(schema_path)
     schema["$defs"] = read_json(schema_path.parent / "common.schema.json")["$defs"]
     return jsonschema.Draft202012Validator(schema)
@@ -123,8 +124,10 @@ def _parsed(path: Path, schema: str, below: tuple[Path, ...] = ()) -> dict[str, 
     return tree  # type: ignore[no-any-return]
 
 
-def load_document(path: Path, schema: str, schemas: Path = ROOT / "config" / "schemas") -> Document:
-    """Read and validate one file against `config/schemas/<schema>.schema.json`.
+def load_document(
+    path: Path, schema: str, schemas: Path = ROOT / "config" / "schemas", *, validate: bool = True
+) -> Document:
+    """Read one file and, unless told otherwise, validate it against `config/schemas/<schema>.schema.json`.
 
     Raises ConfigError for a missing file, broken YAML, a key given twice, an unknown or missing key, or a value of
     the wrong kind; each says where and what is valid.
@@ -132,7 +135,8 @@ def load_document(path: Path, schema: str, schemas: Path = ROOT / "config" / "sc
     tree = _parsed(path, schema)
     bases: dict[str, dict[str, str]] = {}
     values = _unwrap(tree, "", bases, path)
-    _validate(values, schemas / f"{schema}.schema.json", path)
+    if validate:
+        _validate(values, schemas / f"{schema}.schema.json", path)
     return Document(path, values, bases)
 
 
@@ -150,14 +154,22 @@ class Config:
     """All of `config/` for one scale, each file read once and checked.
 
     With "none" for `papers` nothing is planned for any paper, and what lists data, weights and attacks is read when it
-    is first asked for.
+    is first asked for. Without `validate` the schemas are not looked at: for who compares what comes of it with what a
+    validated configuration gave.
     """
 
-    def __init__(self, *, scale: str | None = None, papers: Any = None, folder: Path = ROOT / "config") -> None:
-        self.folder = folder
-        defaults = load_document(folder / "config.yaml", "config").values
+    def __init__(
+        self,
+        *,
+        scale: str | None = None,
+        papers: Any = None,
+        folder: Path = ROOT / "config",
+        validate: bool = True,
+    ) -> None:
+        self.folder, self._load = folder, functools.partial(load_document, validate=validate)
+        defaults = self._load(folder / "config.yaml", "config").values
         self.scale_name: str = scale or defaults["scale"]
-        self.scale = load_document(folder / "scales" / f"{self.scale_name}.yaml", "scale").values
+        self.scale = self._load(folder / "scales" / f"{self.scale_name}.yaml", "scale").values
         self.levers: dict[str, bool] = {**defaults["levers"], **self.scale.get("levers", {})}
         names = [] if papers == "none" else self._paper_names(papers or defaults["papers"])
         if papers != "none":
@@ -167,12 +179,12 @@ class Config:
 
     @functools.cached_property
     def _catalogue(self) -> dict[str, Any]:
-        return load_document(self.folder / "datasets.yaml", "datasets").values
+        return self._load(self.folder / "datasets.yaml", "datasets").values
 
     @functools.cached_property
     def _weights(self) -> dict[str, Any]:
         path = self.folder / "weights.yaml"
-        return load_document(path, "weights").values if path.exists() else {"weights": {}}
+        return self._load(path, "weights").values if path.exists() else {"weights": {}}
 
     @property
     def sources(self) -> dict[str, Any]:
@@ -201,23 +213,23 @@ class Config:
     @functools.cached_property
     def attacks(self) -> dict[str, Any]:
         """The attacks by name."""
-        return load_document(self.folder / "attacks.yaml", "attacks").values["attacks"]  # type: ignore[no-any-return]
+        return self._load(self.folder / "attacks.yaml", "attacks").values["attacks"]  # type: ignore[no-any-return]
 
     @functools.cached_property
     def backbones(self) -> dict[str, Any]:
         """The architectures by name."""
-        document = load_document(self.folder / "backbones.yaml", "backbones")
+        document = self._load(self.folder / "backbones.yaml", "backbones")
         return document.values["backbones"]  # type: ignore[no-any-return]
 
     @functools.cached_property
     def images(self) -> dict[str, Any]:
         """The container images by role."""
-        return load_document(self.folder / "images.yaml", "images").values["images"]  # type: ignore[no-any-return]
+        return self._load(self.folder / "images.yaml", "images").values["images"]  # type: ignore[no-any-return]
 
     @functools.cached_property
     def baselines(self) -> dict[str, Any]:
         """The methods that every paper may use."""
-        return load_document(self.folder / "methods.yaml", "methods").values["methods"]  # type: ignore[no-any-return]
+        return self._load(self.folder / "methods.yaml", "methods").values["methods"]  # type: ignore[no-any-return]
 
     def _paper_names(self, wanted: Any) -> list[str]:
         present = sorted(path.stem for path in (self.folder / "papers").glob("*.yaml"))
@@ -229,7 +241,7 @@ class Config:
         return names
 
     def _paper(self, name: str) -> Document:
-        document = load_document(self.folder / "papers" / f"{name}.yaml", "paper")
+        document = self._load(self.folder / "papers" / f"{name}.yaml", "paper")
         own = document.values.get("methods", {})
         clash = sorted(set(own) & set(self.baselines))
         if clash:
@@ -243,7 +255,7 @@ class Config:
     def _claims(self, name: str) -> dict[str, Any] | None:
         """Return a paper's long tables of published values, if it has any."""
         path = self.folder / "papers" / "claims" / f"{name}.yaml"
-        return load_document(path, "claims").values if path.exists() else None
+        return self._load(path, "claims").values if path.exists() else None
 
     def methods(self, paper: str | None) -> dict[str, Any]:
         """Return the methods a paper may use: the shared baselines and its own."""

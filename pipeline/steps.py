@@ -128,6 +128,16 @@ class Bundle:
     paper: str
     steps: tuple[Step, ...]
 
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the steps' digests, in their order: the bundle's identity."""
+        return digest_of([step.digest for step in self.steps])
+
+    @property
+    def code(self) -> str:
+        """One hash over the source files that its steps can import."""
+        return code_digest(tuple(sorted({file for step in self.steps for file in step.sources()})))
+
 
 def implementations(tree: Any) -> tuple[str, ...]:
     """Return every `module:name` under a key `implementation` or `through` of a specification, each once."""

@@ -1,12 +1,17 @@
 """One step needs the plan of one paper: the others are not even read."""
 
 import gc
+import os
+import shutil
+import subprocess
+import sys
 
 import pytest
 
 from pipeline.cli import _asked, _plan, main, parser
 from pipeline.config import Config
 from pipeline.errors import ConfigError
+from pipeline.files import ROOT
 from pipeline.plan import CATALOGUED, Plan
 
 
@@ -66,6 +71,20 @@ def test_a_name_that_no_list_has_is_told(kind):
     arguments = parser().parse_args([kind, "nonsense", "--scale", "demo", "--expect", "0" * 64])
     with pytest.raises(ConfigError, match="nonsense"):
         _asked(arguments)
+
+
+def test_a_configuration_that_became_invalid_is_told_as_such_also_to_a_planned_step(tmp_path):
+    folder = tmp_path / "checkout"
+    shutil.copytree(ROOT / "config", folder / "config")
+    shutil.copytree(ROOT / "pipeline", folder / "pipeline")
+    scale = folder / "config" / "scales" / "demo.yaml"
+    scale.write_text(scale.read_text().replace("\nthreads:", "\nthraeds:", 1))
+    assert "\nthraeds:" in scale.read_text()
+    command = [sys.executable, "-m", "pipeline", "table", "twins/main", "--scale", "demo", "--expect", "0" * 64]
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    said = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert said.returncode == 2
+    assert "unknown key 'thraeds'" in said.stderr
 
 
 def test_the_collector_is_on_again_after_planning():

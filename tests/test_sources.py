@@ -9,10 +9,12 @@ import pytest
 
 from pipeline.config import Config
 from pipeline.plan import Plan
-from pipeline.sources import closure, source_files
+from pipeline.sources import _imports, closure, source_files
 
 ROOT = Path(__file__).resolve().parents[1]
-FOUNDATION = {f"pipeline.{name}" for name in ("errors", "files", "context", "levers", "starter")} | {"pipeline"}
+FOUNDATION = {f"pipeline.{name}" for name in ("errors", "files", "context", "levers", "optional", "starter")} | {
+    "pipeline"
+}
 LAYERS = {
     "data": set(),
     "models": set(),
@@ -105,3 +107,37 @@ def test_closure_holds_parents_and_lazy_imports():
     found = closure("pipeline.attacks.pgd")
     assert {"pipeline", "pipeline.attacks", "pipeline.attacks.pgd", "pipeline.attacks.threat"} == set(found)
     assert source_files("pipeline.files") == ["pipeline/__init__.py", "pipeline/errors.py", "pipeline/files.py"]
+
+
+def named(tree: ast.AST) -> set[str]:
+    """Return what the import statements of a tree name."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}:{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import a, b.c as d\nfrom e.f import g\n",
+        "from a import (\n    b,\n    c as d,\n)\n",
+        "from a import (  # not the end: )\n    b,\n)\n",
+        "from a import b, \\\n    c\n",
+        "def f():\n    import a\n    from b import (c)\n",
+        "x = 1; import a\nif x: from b import c\n",
+        "if True: \\\n    import a\n",
+        "try:\n    import a  # (why\nexcept ImportError: import b\n",
+    ],
+)
+def test_imports_are_found_wherever_they_stand(text, tmp_path):
+    (tmp_path / "module.py").write_text(text)
+    assert named(_imports(tmp_path / "module.py")) == named(ast.parse(text)) != set()
+
+
+def test_the_imports_of_every_file_are_those_of_its_syntax_tree():
+    for path in (ROOT / "pipeline").rglob("*.py"):
+        assert named(_imports(path)) == named(ast.parse(path.read_text())), path

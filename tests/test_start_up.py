@@ -1,5 +1,6 @@
 """What starting a step imports: each of these packages costs a process up to a second and a half."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -10,9 +11,10 @@ import pytest
 from pipeline.config import Config
 from pipeline.evaluate.ledger import Outcome, write_ledger
 from pipeline.files import ROOT
+from pipeline.optional import without
 from pipeline.plan import Plan
 
-TORCH = {"torch", "torch._dynamo", "torchvision", "timm", "open_clip", "peft", "pyautoattack"}
+TORCH = {"torch", "torch._dynamo", "torchvision", "timm", "transformers", "open_clip", "peft", "pyautoattack"}
 HEAVY = sorted(TORCH | {"pandas", "matplotlib", "seaborn", "scipy", "scipy.stats", "sklearn", "pyarrow"})
 STEP = """
 import json, sys
@@ -65,7 +67,7 @@ def training(plan: Plan, family: str) -> str:
         ("resnet", {"torch"}),
         # All of timm comes with any part of it, and torchvision and torch's compiler with timm.
         ("vit", {"torch", "torch._dynamo", "torchvision", "timm"}),
-        ("clip", {"torch", "torch._dynamo", "torchvision", "timm", "open_clip"}),
+        ("clip", {"torch", "torch._dynamo", "torchvision", "open_clip"}),
     ],
 )
 def test_a_training_step_imports_no_more_than_its_network_needs(plan, family, allowed):
@@ -118,3 +120,23 @@ def test_the_collector_stays_out_of_a_steps_imports_and_is_on_again_when_it_work
     )
     said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert json.loads(said.stdout) == [True, True, True]
+
+
+def test_a_package_is_hidden_while_another_is_imported_and_there_again_afterwards():
+    with without("timm", "json"), pytest.raises(ImportError):
+        importlib.import_module("timm" if "timm" not in sys.modules else "nothing")
+    assert sys.modules["json"] is json  # what is there already stays there
+    assert importlib.import_module("timm").__name__ == "timm"
+
+
+def test_a_step_starts_without_validating_what_was_validated_when_it_was_planned(plan):
+    code = (
+        "import json, sys\nfrom pipeline.cli import _asked, parser\n"
+        "_asked(parser().parse_args([sys.argv[1], sys.argv[2], '--scale', 'demo', '--expect', sys.argv[3]]))\n"
+        "print(json.dumps(['jsonschema' in sys.modules]))"
+    )
+    step = plan.of_kind("table")[0]
+    for digest, validated in ((step.digest, False), ("0" * 64, True)):
+        command = [sys.executable, "-c", code, "table", step.id, digest]
+        said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert json.loads(said.stdout) == [validated]

@@ -20,8 +20,6 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from open_clip.tokenizer import tokenize
-from open_clip.transformer import QuickGELU, ResidualAttentionBlock, TextTransformer, VisionTransformer
 from torch import Tensor, nn
 
 from pipeline.errors import ConfigError
@@ -29,6 +27,11 @@ from pipeline.levers import Levered
 from pipeline.models.classifier import Classifier, Normalise
 from pipeline.models.tokens import KEYS_AND_VALUES, QUERIES, applied, in_full, in_heads, one, patches, thirds, watched
 from pipeline.models.tuning import Tuning
+from pipeline.optional import without
+
+with without("timm", "transformers"):  # for networks of theirs that are not used here
+    from open_clip.tokenizer import tokenize
+    from open_clip.transformer import QuickGELU, ResidualAttentionBlock, TextTransformer, VisionTransformer
 
 VOCABULARY = 49408
 """Tokens that open_clip's byte-pair tokenizer knows; the end of a text is the highest."""

@@ -4,46 +4,41 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.errors import RobustftError
-from pipeline.files import digest_of, sha256_file
+from pipeline.files import sha256_file
 from pipeline.provenance.lock import SCRATCH, held
 from pipeline.provenance.record import Record, read_record
-from pipeline.provenance.run import run_step, scratch_folder, vouched_input, write_failure
+from pipeline.provenance.run import check_planned, run_step, scratch_folder, vouched_input, write_failure
 from pipeline.sources import source_hashes
 from pipeline.steps import Bundle, Step
 
 
-def run_bundle(bundle: Bundle, *, expect: Sequence[str] | None = None, say: Callable[[str], None] = print) -> None:
+def run_bundle(bundle: Bundle, *, expect: str | None = None, say: Callable[[str], None] = print) -> None:
     """Run each step of the bundle in turn.
+
+    `expect` is the digest that Snakemake planned; for a different one nothing is run.
 
     Snakemake deletes what a failed job has written, finished steps among it. So each finished step is also kept (as
     hard links) in the scratch folder until the whole bundle is done, and taken from there if it is run again.
     """
-    digests = list(expect or [step.digest for step in bundle.steps])
-    if len(digests) != len(bundle.steps):
-        raise RobustftError(
-            f"the bundle {bundle.name} changed after it was planned",
-            expected=f"{len(digests)} steps",
-            observed=f"{len(bundle.steps)} steps",
-            next_step="start snakemake again, so that it plans with the configuration as it is now",
-        )
+    check_planned(bundle, f"the bundle {bundle.name}", expect)
     with held(bundle.steps[0].record + " and its bundle", what=f"the bundle {bundle.name}"):
-        _run_in_turn(bundle, digests, say=say)
+        _run_in_turn(bundle, say=say)
 
 
-def _run_in_turn(bundle: Bundle, digests: Sequence[str], *, say: Callable[[str], None]) -> None:
-    folder = Path(SCRATCH) / f"bundle-{digest_of([step.digest for step in bundle.steps])[:16]}"
-    for number, (step, digest) in enumerate(zip(bundle.steps, digests, strict=True), start=1):
+def _run_in_turn(bundle: Bundle, *, say: Callable[[str], None]) -> None:
+    folder = Path(SCRATCH) / f"bundle-{bundle.digest[:16]}"
+    for number, step in enumerate(bundle.steps, start=1):
         kept = folder / scratch_folder(step).name
         say(f"step {number} of {len(bundle.steps)}")
-        if step.digest == digest and _restored(step, kept):
+        if _restored(step, kept):
             say(f"{step.key} was finished before this job was stopped; taken from {kept}")
             continue
         try:
-            run_step(step, expect=digest, say=say)
+            run_step(step, say=say)
         except Exception as error:
             write_failure(step, error)
             raise

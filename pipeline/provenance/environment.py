@@ -7,6 +7,7 @@ import functools
 import importlib.metadata
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -71,7 +72,7 @@ def _installed(lock: Path) -> dict[str, Any]:
     astray: list[str] = []
     for name in PACKAGES:
         try:
-            packages[name] = importlib.metadata.version(name)
+            packages[name] = _version(importlib.metadata.distribution(name))
         except importlib.metadata.PackageNotFoundError:
             continue
         allowed = locked.get(name.lower().replace("_", "-"), set())
@@ -82,6 +83,12 @@ def _installed(lock: Path) -> dict[str, Any]:
         "packages": packages,
         "lock": {"path": LOCK, "sha256": sha256_file(lock) if lock.is_file() else None, "not_as_locked": astray},
     }
+
+
+def _version(distribution: importlib.metadata.Distribution) -> str:
+    """Return a package's version, without reading its metadata as an e-mail, description and all, where that can be."""
+    found = re.search(r"^Version:[ \t]*(\S+)[ \t]*$", distribution.read_text("METADATA") or "", re.MULTILINE)
+    return found[1] if found else distribution.version
 
 
 def circumstances() -> dict[str, Any]:

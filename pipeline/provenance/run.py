@@ -21,7 +21,7 @@ from pipeline.provenance.lock import SCRATCH, held
 from pipeline.provenance.record import SCHEMA, file_entry, read_record
 from pipeline.sources import module_of, source_hashes
 from pipeline.starter import Starter
-from pipeline.steps import Step
+from pipeline.steps import Bundle, Step
 
 
 def _now() -> str:
@@ -113,6 +113,17 @@ def starter_of(step: Step) -> Starter:
     return Starter() if nodes is None else Starter.of(nodes)
 
 
+def check_planned(work: Step | Bundle, name: str, expect: str | None) -> None:
+    """Raise RobustftError if a digest is expected and that of the step or bundle is another one."""
+    if expect is not None and expect != work.digest:
+        raise RobustftError(
+            f"the configuration of {name} changed after it was planned",
+            expected=expect,
+            observed=work.digest,
+            next_step="start snakemake again, so that it plans with the configuration as it is now",
+        )
+
+
 def run_step(step: Step, *, expect: str | None = None, say: Callable[[str], None] = print) -> Path:
     """Run one step and return the path of its record. Of several starts the first one counts and records.
 
@@ -120,13 +131,7 @@ def run_step(step: Step, *, expect: str | None = None, say: Callable[[str], None
     workflow ran, and nothing is run. A step that fails or is killed keeps its scratch folder, so running it again
     resumes; one that ends well removes it. A step that another process is running is not run.
     """
-    if expect is not None and expect != step.digest:
-        raise RobustftError(
-            f"the configuration of {step.key} changed after it was planned",
-            expected=expect,
-            observed=step.digest,
-            next_step="start snakemake again, so that it plans with the configuration as it is now",
-        )
+    check_planned(step, step.key, expect)
     starter = starter_of(step)
     if starter.rank:  # the first start holds the lock
         return _run(step, starter, say=say)

@@ -32,9 +32,9 @@ for bundle in PLAN.bundles():
             name=bundle.name,
             scale=SCALE,
             paper=bundle.paper,
-            digests=[step.digest for step in bundle.steps],
-            code=[step.code for step in bundle.steps],
+            digest=bundle.digest,
+            code=bundle.code,
         message:
             f"training and attacking {bundle.name}"
         shell:
-            "python -m pipeline bundle {params.name} --scale {params.scale} --papers {params.paper} --expect {params.digests} --log {log}"
+            "python -m pipeline bundle {params.name} --scale {params.scale} --papers {params.paper} --expect {params.digest} --log {log}"

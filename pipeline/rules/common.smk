@@ -63,9 +63,9 @@ wildcard_constraints:
     part="[0-9]+of[0-9]+",
 
 
-def filled(pattern):
-    """Return a pattern with a job's wildcards filled in, as a function of the wildcards."""
-    return lambda wildcards: pattern.format(**wildcards)
+def in_command(pattern):
+    """Return a pattern of wildcards as a shell command names them."""
+    return pattern.replace("{", "{wildcards.")
 
 
 def of_step(kind, id_pattern):

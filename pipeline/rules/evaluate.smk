@@ -20,11 +20,12 @@ rule attack:
         runtime=need("attack", "runtime_min"),
         gpu=GPUS,
     params:
-        id=filled(PART),
         scale=SCALE,
         digest=digest_of_step("attack", PART),
         code=code_of_step("attack", PART),
     message:
         "attacking {wildcards.method}, seed {wildcards.seed}: {wildcards.evaluation} ({wildcards.paper}/{wildcards.experiment})"
     shell:
-        "python -m pipeline attack {params.id} --scale {params.scale} --expect {params.digest} --log {log}"
+        "python -m pipeline attack "
+        + in_command(PART)
+        + " --scale {params.scale} --expect {params.digest} --log {log}"

@@ -22,7 +22,6 @@ rule finetune:
         runtime=need("train", "runtime_min"),
         gpu=GPUS * PROCESSES,
     params:
-        id=filled(RUN),
         scale=SCALE,
         digest=digest_of_step("train", RUN),
         code=code_of_step("train", RUN),
@@ -30,4 +29,6 @@ rule finetune:
         "fine-tuning {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed} ({wildcards.paper}/{wildcards.experiment})"
     shell:
         START
-        + "python -m pipeline train {params.id} --scale {params.scale} --expect {params.digest} --log {log}"
+        + "python -m pipeline train "
+        + in_command(RUN)
+        + " --scale {params.scale} --expect {params.digest} --log {log}"
