@@ -61,11 +61,11 @@ makes no scratch folder and writes no record.
 IMPORTS = {
     "train": "import torch",
     "attack": "import torch, pyarrow.parquet",
-    "data": "import numpy, safetensors, yaml, jsonschema",
-    "numbers": "import numpy, pyarrow.parquet, yaml, jsonschema",
-    "verdicts": "import numpy, pyarrow.parquet, yaml, jsonschema",
-    "table": "import numpy, pyarrow.parquet, yaml, jsonschema",
-    "figure": "import pandas, pyarrow.parquet, matplotlib.pyplot, yaml, jsonschema",
+    "data": "import numpy, safetensors, yaml",
+    "numbers": "import numpy, pyarrow.parquet, yaml",
+    "verdicts": "import numpy, pyarrow.parquet, yaml",
+    "table": "import numpy, pyarrow.parquet, yaml",
+    "figure": "import pandas, pyarrow.parquet, matplotlib.pyplot, yaml",
 }
 """What a step of each kind cannot do without."""
 
@@ -92,6 +92,23 @@ rule job:
     shell: "touch {{output}}"
 """
 """As many jobs that read as much from each other, and nothing else: no parameters, logs, messages, resources."""
+
+
+FILES = """
+import json
+JOBS = json.load(open("jobs.json"))
+
+rule all:
+    input: [path for reads, writes in JOBS for path in writes]
+
+for number, (reads, writes) in enumerate(JOBS):
+    rule:
+        name: f"job_{{number}}"
+        input: reads
+        output: writes
+        shell: "touch {{output}}"
+"""
+"""As many jobs that read and write the same files, and nothing else."""
 
 
 def snakemake(snakefile: Path, folder: Path, *arguments: str) -> list[str]:
@@ -173,29 +190,41 @@ def _finish(plan: Plan, folder: Path) -> None:
             (folder / path).write_text(path, encoding="utf-8")
 
 
+def jobs_of(plan: Plan) -> list[tuple[list[str], list[str]]]:
+    """Return what each job of the plan's DAG reads and writes; a bundle is one job."""
+    alone = [(step,) for step in plan.steps.values() if step.key not in plan.bundled]
+    jobs = []
+    for steps in (*alone, *(bundle.steps for bundle in plan.bundles())):
+        writes = [path for step in steps for path in (*step.outputs.values(), step.record)]
+        reads = [path for step in steps for path in (*step.inputs.values(), *step.upstream.values())]
+        jobs.append((sorted(set(reads) - set(writes)), writes))
+    return jobs
+
+
 def no_op(scale: str, *, repeats: int) -> Iterator[Row]:
-    """Yield a row for running a DAG again of which everything is there."""
+    """Yield rows for running a DAG again of which everything is there."""
     plan = Plan(Config(scale=scale))
-    touch = ("--touch", "--forceall", "--quiet", "all")
-    jobs = len(plan.bundles()) + sum(step.key not in plan.bundled for step in plan.steps.values())
-    with tempfile.TemporaryDirectory() as where:
-        folder = Path(where)
-        _finish(plan, folder / "ours")
-        (folder / "floor" / "out").mkdir(parents=True)
-        floor = folder / "floor" / "Snakefile"
-        floor.write_text(FLAT.format(jobs=jobs), encoding="utf-8")
-        for number in range(jobs):
-            (folder / "floor" / "out" / f"{number}.txt").touch()
-        made = {"textbook": snakemake(floor, folder / "floor", *touch), "ours": ours(scale, folder / "ours", *touch)}
-        paired_processes(made, repeats=1, warmup=0)
-        again = ("--quiet", "all")
-        commands = {
-            "textbook": snakemake(floor, folder / "floor", *again),
-            "ours": ours(scale, folder / "ours", *again),
-        }
-        result = paired_processes(commands, repeats=repeats, warmup=0)
-    note = f"nothing to do, {jobs} jobs, {len(plan.steps)} steps; floor: a Snakefile of as many jobs that read nothing"
-    yield result.row("no-op run", scale, bar=BAR, note=note)
+    jobs = jobs_of(plan)
+    for name, text in (("as many jobs that read nothing", FLAT), ("as many jobs with the same files", FILES)):
+        with tempfile.TemporaryDirectory() as where:
+            folder = Path(where)
+            _finish(plan, folder / "ours")
+            _finish(plan, folder / "floor")
+            (folder / "floor" / "out").mkdir()
+            for number in range(len(jobs)):
+                (folder / "floor" / "out" / f"{number}.txt").touch()
+            write_json(folder / "floor" / "jobs.json", jobs)
+            floor = folder / "floor" / "Snakefile"
+            floor.write_text(text.format(jobs=len(jobs)), encoding="utf-8")
+            commands = {
+                "textbook": snakemake(floor, folder / "floor", "--quiet", "all"),
+                "ours": ours(scale, folder / "ours", "--quiet", "all"),
+            }
+            made = {side: [*command, "--touch", "--forceall"] for side, command in commands.items()}
+            paired_processes(made, repeats=1, warmup=0)
+            result = paired_processes(commands, repeats=repeats, warmup=0)
+        note = f"nothing to do, {len(jobs)} jobs, {len(plan.steps)} steps; floor: a Snakefile of {name}"
+        yield result.row("no-op run", f"{scale}, over {name}", bar=BAR, note=note)
 
 
 def hashing(*, megabytes: int, repeats: int) -> Iterator[Row]:

@@ -80,11 +80,11 @@ def storage_error(error: BaseException, *, doing: str = "", where: object = None
 
 def remove_parts(path: str | Path) -> None:
     """Remove what killed writers of `path` left. Only for one who knows that nobody else writes it now."""
-    path = Path(path)
-    if path.parent.is_dir():
-        for part in path.parent.iterdir():
-            if part.name.startswith(f".{path.name}.") and part.name.endswith(".part"):
-                part.unlink(missing_ok=True)
+    folder, name = os.path.split(path)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for part in os.listdir(folder or "."):
+            if part.startswith(f".{name}.") and part.endswith(".part"):
+                Path(folder, part).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import functools
+import os
 import re
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def source_files(*modules: str) -> list[str]:
 
 
 @functools.cache
-def _hash(path: Path, stamp: tuple[int, int]) -> str:  # the stamp is only there to tell states of the file apart
+def _hash(path: str, stamp: tuple[int, int]) -> str:  # the stamp is only there to tell states of the file apart
     return sha256_file(path)
 
 
@@ -97,8 +98,9 @@ def source_hashes(files: list[str]) -> dict[str, str]:
     """Return the SHA-256 of each source file (hashed once for each state of the file)."""
     hashes = {}
     for name in files:
-        status = (ROOT / name).stat()
-        hashes[name] = _hash(ROOT / name, (status.st_mtime_ns, status.st_size))
+        path = f"{ROOT}/{name}"
+        status = os.stat(path)
+        hashes[name] = _hash(path, (status.st_mtime_ns, status.st_size))
     return hashes
 
 
