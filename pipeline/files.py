@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -80,11 +81,9 @@ def storage_error(error: BaseException, *, doing: str = "", where: object = None
 
 def remove_parts(path: str | Path) -> None:
     """Remove what killed writers of `path` left. Only for one who knows that nobody else writes it now."""
-    folder, name = os.path.split(path)
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        for part in os.listdir(folder or "."):
-            if part.startswith(f".{name}.") and part.endswith(".part"):
-                Path(folder, part).unlink(missing_ok=True)
+    path = Path(path)
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -99,7 +99,7 @@ def source_hashes(files: list[str]) -> dict[str, str]:
     hashes = {}
     for name in files:
         path = f"{ROOT}/{name}"
-        status = os.stat(path)
+        status = os.stat(path)  # noqa: PTH116 (a fifth of the time of making a Path, for fifty files in each step)
         hashes[name] = _hash(path, (status.st_mtime_ns, status.st_size))
     return hashes
 
