@@ -4,8 +4,9 @@
     python -m benchmarks.dag --only "tiny job"          # a part; printed
 
 In the place of a textbook stands the floor: the least that the same job can take with these libraries. A row's note
-names it. The bar is half of it, which is the floor times two. Of benchmarks/dag/walls.json {demo_s, demo_second_s,
-test_s: seconds, machine, commit: text}, if it is there, each time is a row against the most that it may be (`MOST`).
+names it. The bar is half of it, which is the floor times two. Of benchmarks/dag/walls.json, a list of {demo_s,
+demo_second_s, test_s: seconds, machine, commit: text}, if it is there, each time is a row against the most that it may
+be (`MOST`).
 """
 
 from __future__ import annotations
@@ -330,15 +331,19 @@ def walls(path: Path = WALLS) -> Iterator[Row]:
     if not path.is_file():
         say("  no rows for whole runs: there is no benchmarks/dag/walls.json")
         return
-    taken = read_json(path)
-    where = f"{taken.get('machine') or 'an unnamed machine'}, commit {taken.get('commit') or 'unknown'}"
-    for key, (name, most) in MOST.items():
-        if taken.get(key) is None:
-            continue
-        seconds = float(taken[key])
-        note = f"wall time of one run, noted by hand on {where}; in the textbook's place the most that it may take"
-        limit, took, ratio = (Spread.of([value]) for value in (most, seconds, most / seconds))
-        yield Row("whole runs", name, "s", limit, took, ratio, 1.0, note)
+    for taken in read_json(path):
+        machine = taken.get("machine") or "an unnamed machine"
+        note = (
+            f"wall time of one run, noted by hand, commit {taken.get('commit') or 'unknown'}; in the textbook's place"
+        )
+        for key, (name, most) in MOST.items():
+            if taken.get(key) is None:
+                continue
+            seconds = float(taken[key])
+            limit, took, ratio = (Spread.of([value]) for value in (most, seconds, most / seconds))
+            yield Row(
+                "whole runs", f"{name}: {machine}", "s", limit, took, ratio, 1.0, f"{note} the most that it may take"
+            )
 
 
 def rows(*, quick: bool, only: str = "") -> list[Row]:

@@ -13,12 +13,14 @@ from pipeline.plan import Plan
 
 def test_a_whole_run_is_held_against_the_most_that_it_may_take(tmp_path):
     taken = {"demo_s": 600.0, "demo_second_s": 20.0, "test_s": None, "machine": "a box", "commit": "abc"}
-    write_json(tmp_path / "walls.json", taken)
-    first, second = dag.walls(tmp_path / "walls.json")
-    assert (first.name, first.textbook.median, first.ours.median, first.met) == ("make demo", 720.0, 600.0, True)
+    write_json(tmp_path / "walls.json", [taken, {"test_s": 90.0}])
+    first, second, third = dag.walls(tmp_path / "walls.json")
+    seen = (first.name, first.textbook.median, first.ours.median, first.met)
+    assert seen == ("make demo: a box", 720.0, 600.0, True)
     assert first.ratio.median == pytest.approx(1.2)
     assert (second.ratio.median, second.met) == (0.75, False)
-    assert "a box, commit abc" in first.note
+    assert "commit abc" in first.note
+    assert (third.name, third.met) == ("make test: an unnamed machine", True)
 
 
 def test_without_wall_times_there_is_no_row_and_it_is_said(tmp_path, capsys):
