@@ -71,6 +71,8 @@ def set_up(device: torch.device, *, threads: int) -> None:
     torch.set_num_threads(threads)
     # Sets what use_deterministic_algorithms(True) sets, without importing the compiler (1.2 s) to tell it so too.
     torch.set_deterministic_debug_mode("error")
+    # It also fills all new memory with NaN, for programs that read what they have not written: a pass over each result.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

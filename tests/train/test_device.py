@@ -183,6 +183,7 @@ def test_the_cpu_is_set_up_for_repeatable_results(monkeypatch):
         assert device == torch.device("cpu")
         assert torch.get_num_threads() == 2
         assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.utils.deterministic.fill_uninitialized_memory
         assert not torch.backends.cudnn.benchmark
         assert describe(device) == {"device": "cpu", "threads": 2}
 

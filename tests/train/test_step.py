@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import csv
 
 import numpy as np
@@ -261,6 +262,25 @@ def test_a_step_writes_an_ordinary_checkpoint_and_a_history_and_repeats_to_the_b
     assert {"loss", "robust_validation", "gradient_norm/frozen", "relative_step/adaptive"} <= set(rows[0])
     trained = sum(parameter.numel() for parameter in TWINS.prepare(toy.network()).parameters())
     assert [int(row["trained_parameters"]) for row in rows] == [trained] * 2
+
+
+@pytest.mark.usefixtures("torch_settings_restored")
+def test_a_step_reads_no_memory_that_it_has_not_written(data, pretrained, tmp_path, monkeypatch):
+    """New memory is not filled, for speed. Filled with NaN, as torch does by itself, it gives the same bytes."""
+    devices_for, written = module.devices_for, []
+
+    @contextlib.contextmanager
+    def filling(*arguments, **rest):
+        with devices_for(*arguments, **rest) as devices:
+            torch.utils.deterministic.fill_uninitialized_memory = True
+            assert torch.empty(64).isnan().all()
+            yield devices
+
+    for folder, devices in (("not filled", devices_for), ("filled", filling)):
+        monkeypatch.setattr(module, "devices_for", devices)
+        outputs, _ = step(starting(method=METHOD), {"data": data, "initial": pretrained}, tmp_path / folder)
+        written.append([path.read_bytes() for path in outputs.values()])
+    assert written[0] == written[1]
 
 
 @pytest.mark.usefixtures("torch_settings_restored")
