@@ -25,8 +25,8 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, inputs, H, W) to (n, outputs, H/stride, W/stride)."""
-        y = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)  # nobody else reads what is overwritten
+        return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x), inplace=True)
 
 
 class ResNet(nn.Module):
@@ -40,7 +40,7 @@ class ResNet(nn.Module):
 
     def __init__(self, *, channels: int, width: int, blocks: Sequence[int]) -> None:
         super().__init__()
-        self.stem = nn.Sequential(_conv(channels, width, size=3), nn.BatchNorm2d(width), nn.ReLU())
+        self.stem = nn.Sequential(_conv(channels, width, size=3), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
         stages: list[nn.Module] = []
         inputs = width
         for number, depth in enumerate(blocks):

@@ -38,7 +38,7 @@ class PreActivation(nn.Module):
         y = active = F.relu(self.norms[0](x))
         y = self.convolutions[0](y)
         for norm, convolution in zip(self.norms[1:], self.convolutions[1:], strict=True):
-            y = convolution(F.relu(norm(y)))
+            y = convolution(F.relu(norm(y), inplace=True))  # nobody else reads what is overwritten
         return y + (x if self.shortcut is None else self.shortcut(active))
 
 
@@ -90,7 +90,7 @@ class ResNetV2(nn.Module):
             stages.append(nn.Sequential(*layers))
             if number == 2:
                 self.trunk_features = inputs
-        stem = nn.Sequential(_conv(channels, width, size=3), nn.BatchNorm2d(width), nn.ReLU())
+        stem = nn.Sequential(_conv(channels, width, size=3), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
         self.trunk = nn.Sequential(stem, *stages[:3])
         self.stage4 = stages[3]
         self.out_features = inputs
