@@ -35,10 +35,10 @@ class PreActivation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, inputs, H, W) to (n, outputs, H/stride, W/stride), sizes rounded up."""
-        y = active = F.relu(self.norms[0](x))
+        y = active = F.relu(self.norms[0](x), inplace=True)  # nobody else reads what is overwritten
         y = self.convolutions[0](y)
         for norm, convolution in zip(self.norms[1:], self.convolutions[1:], strict=True):
-            y = convolution(F.relu(norm(y), inplace=True))  # nobody else reads what is overwritten
+            y = convolution(F.relu(norm(y), inplace=True))
         return y + (x if self.shortcut is None else self.shortcut(active))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
 import weakref
@@ -272,3 +273,31 @@ def test_an_attack_within_an_attack_finds_the_model_folded_already() -> None:
         assert torch.equal(model(X), folded)
     assert (outer, inner) == (3, 0)
     torch.testing.assert_close(folded, model(X), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("network", ["resnet", "resnet_v2"])
+@pytest.mark.parametrize("mode", ["training", "evaluation", "folded"])
+def test_a_relu_that_overwrites_harms_nothing_that_is_read_again(network, mode):
+    """The same values and gradients as with ReLUs that make a tensor of their own, and the images stay as they are."""
+    model = (
+        ResNet(channels=1, width=4, blocks=[1, 2])
+        if network == "resnet"
+        else ResNetV2(channels=1, width=4, blocks=[1, 2, 1, 1], block="bottleneck")
+    )
+    model = shaken(model.double()).train(mode == "training")
+    x = torch.rand(3, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    found = []
+    for overwrites in (True, False):
+        tried, images = copy.deepcopy(model), x.clone().requires_grad_()
+        with pytest.MonkeyPatch.context() as patch:
+            if not overwrites:
+                relu = nn.functional.relu
+                patch.setattr(nn.functional, "relu", lambda values, inplace=False, relu=relu: relu(values))
+            with folded_batch_norm(tried, images) if mode == "folded" else contextlib.nullcontext():
+                features = tried(images)
+                (gradient,) = torch.autograd.grad(features.square().sum(), images)
+        assert torch.equal(images, x)
+        found.append((features, gradient))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
+    assert found[0][1].abs().max() > 0
