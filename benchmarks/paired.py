@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +59,9 @@ def paired(
     synchronize: Function | None = None,
     before: Callable[[str], object] | None = None,
 ) -> Paired:
-    """Call the functions in turn (A B A B ...) in this process and return the seconds of each call.
+    """Call the functions in turn (A B B A A B ...) in this process and return the seconds of each call.
+
+    Every second turn goes backwards, so that none always comes after the same other one and what that leaves behind.
 
     Args:
         functions: what to time, by name.
@@ -72,7 +74,8 @@ def paired(
     wait = synchronize or _synchronize()
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for turn in range(warmup + repeats):
-        for name, function in functions.items():
+        for name in in_turn(functions, turn):
+            function = functions[name]
             if before is not None:
                 before(name)
             wait()
@@ -82,6 +85,11 @@ def paired(
             if turn >= warmup:
                 seconds[name].append(clock() - start)
     return Paired(seconds)
+
+
+def in_turn(names: Iterable[str], turn: int) -> list[str]:
+    """Return the names in the order of a turn: as they are, then backwards, and so on."""
+    return list(names)[:: -1 if turn % 2 else 1]
 
 
 def paired_processes(
@@ -122,7 +130,7 @@ def paired_processes(
 
     found: dict[str, list[float]] = {name: [] for name in commands}
     for turn in range(warmup + repeats):
-        for name in commands:
+        for name in in_turn(commands, turn):
             value = run(name)
             if turn >= warmup:
                 found[name].append(value)
