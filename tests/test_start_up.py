@@ -122,11 +122,15 @@ def test_the_collector_stays_out_of_a_steps_imports_and_is_on_again_when_it_work
     assert json.loads(said.stdout) == [True, True, True]
 
 
-def test_a_package_is_hidden_while_another_is_imported_and_there_again_afterwards():
-    with without("timm", "json"), pytest.raises(ImportError):
-        importlib.import_module("timm" if "timm" not in sys.modules else "nothing")
-    assert sys.modules["json"] is json  # what is there already stays there
-    assert importlib.import_module("timm").__name__ == "timm"
+def test_a_package_is_hidden_while_another_is_imported_and_there_again_afterwards(tmp_path, monkeypatch):
+    (tmp_path / "package_of_this_test.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    with without("package_of_this_test", "json"):
+        assert importlib.import_module("json") is json  # what is there already stays there
+        with pytest.raises(ImportError):
+            importlib.import_module("package_of_this_test")
+    assert importlib.import_module("package_of_this_test").__name__ == "package_of_this_test"
+    del sys.modules["package_of_this_test"]
 
 
 def test_a_step_starts_without_validating_what_was_validated_when_it_was_planned(plan):

@@ -1,5 +1,6 @@
 """What a step ran in: the peak of the memory is the step's own."""
 
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import sys
 import pytest
 
 from pipeline.files import ROOT
-from pipeline.provenance.environment import environment, forget_peak, peak_memory_mb
+from pipeline.provenance.environment import PACKAGES, environment, forget_peak, peak_memory_mb
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems never reset a peak")
 
@@ -39,3 +40,10 @@ def test_a_process_does_not_have_the_peak_of_the_one_that_started_it():
 def test_the_environment_of_a_second_step_is_that_of_the_first():
     assert environment() == environment()
     assert environment()["packages"]["torch"]
+
+
+def test_versions_are_those_that_python_tells():
+    """They are read from the first lines of each package's metadata, not by Python's own slower way."""
+    found = environment()["packages"]
+    assert set(found) == set(PACKAGES)
+    assert found == {name: importlib.metadata.version(name) for name in PACKAGES}
