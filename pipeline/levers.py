@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +16,8 @@ class Levers:
     input_gradients: attacks differentiate with respect to the images alone, and the weights keep no books meanwhile;
         off, gradients of all trained weights are computed at each step of an attack and thrown away.
     folded_batch_norm: batch norms in evaluation mode are folded into the convolutions before them.
-    channels_last: images and the weights of convolutions are stored pixel by pixel, all channels of one together.
+    channels_last: images and the weights of convolutions are stored pixel by pixel, all channels of one together;
+        folded convolutions of small maps on a CPU are not (`suits_channels_last`).
     needed_tokens: a vision transformer computes no token that nobody reads: in the last block only the class token's,
         and of prompts that the next block replaces only keys and values, once for all images; patches and attention
         are plain products of contiguous matrices. Off, it is timm's or open_clip's own forward.
@@ -64,6 +65,22 @@ def memory_format(model: nn.Module, levers: Levers) -> torch.memory_format:
         for convolution in convolutions
     )
     return torch.channels_last if levers.channels_last and not unsafe else torch.contiguous_format
+
+
+MOST_PIXELS, MANY_CHANNELS = 36, 256
+"""Of a convolution's result and of what it reads: from here on a CPU takes longer channels-last."""
+
+
+def suits_channels_last(convolution: nn.Conv2d, x: Tensor) -> bool:
+    """Tell whether a convolution of images x (n, C, H, W) is as quick channels-last as contiguous.
+
+    On a CPU oneDNN's channels-last kernels multiply an image row by row. The rows of a small map are too short to keep
+    AVX-512 busy with many channels: there its contiguous kernels, which reorder what they read, are quicker even with
+    the reordering. With AVX2 neither is. Seen in float32; bfloat16 has kernels of its own.
+    """
+    pixels = x.shape[2] * x.shape[3] // (convolution.stride[0] * convolution.stride[1])
+    wide = convolution.in_channels >= MANY_CHANNELS
+    return not (wide and pixels <= MOST_PIXELS and x.device.type == "cpu" and x.dtype is torch.float32)
 
 
 def pull(model: nn.Module, levers: Levers) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.levers import Levered, Levers, memory_format, pull
+from pipeline.levers import Levered, Levers, memory_format, pull, suits_channels_last
 from pipeline.models.classifier import Classifier, Normalise
 from pipeline.models.resnet import ResNet
 
@@ -29,6 +29,21 @@ def network(width: int) -> Classifier:
 )
 def test_the_layout_of_a_network(width, pulled, expected):
     assert memory_format(network(width), Levers(channels_last=pulled)) is expected
+
+
+@pytest.mark.parametrize(
+    ("channels", "pixels", "stride", "dtype", "expected"),
+    [
+        (256, 6, 1, torch.float32, False),
+        (256, 12, 2, torch.float32, False),  # the result has 6 x 6 pixels
+        (256, 7, 1, torch.float32, True),
+        (128, 6, 1, torch.float32, True),
+        (256, 6, 1, torch.bfloat16, True),
+    ],
+)
+def test_which_convolutions_suit_channels_last(channels, pixels, stride, dtype, expected):
+    convolution = torch.nn.Conv2d(channels, 8, 3, stride=stride, padding=1)
+    assert suits_channels_last(convolution, torch.zeros(1, channels, pixels, pixels, dtype=dtype)) is expected
 
 
 STEPS = """

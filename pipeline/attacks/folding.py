@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from pipeline.errors import RobustftError
+from pipeline.levers import suits_channels_last
 
 Pair = tuple[nn.Conv2d, nn.BatchNorm2d]
 
@@ -109,8 +111,16 @@ class _Folded:
 
     def convolve(self, x: Tensor) -> Tensor:
         self.expect(None)
-        self.passing = self.convolution._conv_forward(x, self.weight, self.bias)
+        if suits_channels_last(self.convolution, x):
+            self.passing = self.convolution._conv_forward(x, self.weight, self.bias)
+        else:
+            self.passing = self.convolution._conv_forward(x.contiguous(), self.contiguous_weight, self.bias)
         return self.passing
+
+    @cached_property
+    def contiguous_weight(self) -> Tensor:
+        """The weight with each channel's pixels together."""
+        return self.weight.contiguous()
 
     def normalise(self, x: Tensor) -> Tensor:
         self.expect(x)

@@ -175,6 +175,26 @@ def test_channels_last_stays_channels_last() -> None:
                 assert module.forward.__self__.weight.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize(("pixels", "expected"), [(4, torch.contiguous_format), (8, torch.channels_last)])
+def test_wide_convolutions_of_small_maps_run_contiguous_and_give_the_same(pixels, expected) -> None:
+    torch.manual_seed(3)
+    wide = [nn.Conv2d(256, 256, 3, padding=1, bias=False), nn.BatchNorm2d(256), nn.Conv2d(256, 2, 3)]
+    model = shaken(nn.Sequential(*wide)).float().to(memory_format=torch.channels_last)
+    x = torch.rand(2, 256, pixels, pixels).contiguous(memory_format=torch.channels_last).requires_grad_()
+    made: list[Tensor] = []
+    outcomes = []
+    for context in (contextlib.nullcontext(), folded_batch_norm(model, x)):
+        with context:
+            hook = model[0].register_forward_hook(lambda _, inputs, result: made.append(result))
+            result = model(x)
+            hook.remove()
+            outcomes.append([result.detach(), torch.autograd.grad(result.square().sum(), x)[0]])
+    assert made[0].is_contiguous(memory_format=torch.channels_last)
+    assert made[1].is_contiguous(memory_format=expected)
+    for plain, folded in zip(*outcomes, strict=True):
+        torch.testing.assert_close(folded, plain, rtol=1e-4, atol=1e-4 * float(plain.abs().max()))
+
+
 @pytest.mark.parametrize("off", ["folded_batch_norm", "input_gradients"])
 def test_levers_say_what_happens_under_attack(off: str) -> None:
     model = classifier(ResNet(channels=3, width=4, blocks=[1])).train()
