@@ -43,10 +43,11 @@ MOST = {
 START = """
 import atexit, gc, sys
 atexit.register(gc.freeze)
-from pipeline.cli import _asked, parser
+from pipeline.cli import parser
+from pipeline.commands import asked
 from pipeline.provenance.run import work_of
 kind, scale, name, digest = sys.argv[1:]
-step = _asked(parser().parse_args([kind, name, "--scale", scale, "--expect", digest]))
+step = asked(parser().parse_args([kind, name, "--scale", scale, "--expect", digest]))
 assert step.digest == digest
 work_of(step)
 if kind == "train":

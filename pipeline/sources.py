@@ -1,9 +1,9 @@
 """Which source files a step can import, found by reading them, not by running them.
 
 Snakemake does not see an edit in an imported module, so every rule has the hash of these files among its parameters,
-and every record stores the hash of each. The planner itself (`plan`, `steps`, `config`, `cost`, `cli`, this file) is
-not among them: all that it does to a step is in the step's specification, whose digest is tracked by itself. So a new
-paper, method or table re-runs nothing that exists.
+and every record stores the hash of each. The planner itself (`plan`, `steps`, `config`, `cost`, the command line, this
+file) is not among them: all that it does to a step is in the step's specification, whose digest is tracked by itself.
+So a new paper, method or table re-runs nothing that exists.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from pipeline.cli import _asked, _plan, main, parser
+from pipeline.cli import main, parser
+from pipeline.commands import asked, planned
 from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.files import ROOT
@@ -26,20 +27,20 @@ from pipeline.plan import CATALOGUED, Plan
     ],
 )
 def test_a_step_is_planned_with_its_own_paper_alone(arguments, papers):
-    plan = _plan(parser().parse_args([*arguments, "--scale", "demo"]))
+    plan = planned(parser().parse_args([*arguments, "--scale", "demo"]))
     assert list(plan.config.papers) == papers
 
 
 @pytest.mark.parametrize("arguments", [["data", "digits"], ["train", "pretraining/digits_at"], ["seal", "demo"]])
 def test_what_no_paper_owns_is_planned_with_all_of_them(arguments):
-    assert len(_plan(parser().parse_args([*arguments, "--scale", "demo"])).config.papers) > 1
+    assert len(planned(parser().parse_args([*arguments, "--scale", "demo"])).config.papers) > 1
 
 
 def test_a_step_has_the_same_digest_and_inputs_whether_or_not_other_papers_are_planned():
-    everything = _plan(parser().parse_args(["plan", "--scale", "demo"]))
+    everything = planned(parser().parse_args(["plan", "--scale", "demo"]))
     for kind in ("train", "attack", "numbers", "verdicts", "table", "figure"):
         step = next(step for step in everything.of_kind(kind) if step.id.split("/")[0] == "twins")
-        alone = _plan(parser().parse_args([kind, step.id, "--scale", "demo"])).step(kind, step.id)
+        alone = planned(parser().parse_args([kind, step.id, "--scale", "demo"])).step(kind, step.id)
         assert (alone.digest, alone.inputs, alone.upstream) == (step.digest, step.inputs, step.upstream)
 
 
@@ -56,7 +57,7 @@ def test_a_job_of_data_that_was_planned_reads_no_paper_and_no_attack(monkeypatch
     monkeypatch.setattr(Config, "_paper", None)
     monkeypatch.setattr(Config, "attacks", None)
     arguments = parser().parse_args(["data", "digits", "--scale", "demo", "--expect", digest])
-    assert _asked(arguments).digest == digest
+    assert asked(arguments).digest == digest
 
 
 def test_what_was_planned_otherwise_is_refused(tmp_path, monkeypatch, capsys):
@@ -70,7 +71,7 @@ def test_what_was_planned_otherwise_is_refused(tmp_path, monkeypatch, capsys):
 def test_a_name_that_no_list_has_is_told(kind):
     arguments = parser().parse_args([kind, "nonsense", "--scale", "demo", "--expect", "0" * 64])
     with pytest.raises(ConfigError, match="nonsense"):
-        _asked(arguments)
+        asked(arguments)
 
 
 def test_a_configuration_that_became_invalid_is_told_as_such_also_to_a_planned_step(tmp_path):
@@ -88,5 +89,5 @@ def test_a_configuration_that_became_invalid_is_told_as_such_also_to_a_planned_s
 
 
 def test_the_collector_is_on_again_after_planning():
-    _plan(parser().parse_args(["table", "twins/main", "--scale", "demo"]))
+    planned(parser().parse_args(["table", "twins/main", "--scale", "demo"]))
     assert gc.isenabled()

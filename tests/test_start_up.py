@@ -135,8 +135,8 @@ def test_a_package_is_hidden_while_another_is_imported_and_there_again_afterward
 
 def test_a_step_starts_without_validating_what_was_validated_when_it_was_planned(plan):
     code = (
-        "import json, sys\nfrom pipeline.cli import _asked, parser\n"
-        "_asked(parser().parse_args([sys.argv[1], sys.argv[2], '--scale', 'demo', '--expect', sys.argv[3]]))\n"
+        "import json, sys\nfrom pipeline.cli import parser\nfrom pipeline.commands import asked\n"
+        "asked(parser().parse_args([sys.argv[1], sys.argv[2], '--scale', 'demo', '--expect', sys.argv[3]]))\n"
         "print(json.dumps(['jsonschema' in sys.modules]))"
     )
     step = plan.of_kind("table")[0]
