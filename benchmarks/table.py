@@ -27,7 +27,7 @@ from benchmarks.rows import Row, Spread, machine, read_rows
 from pipeline.errors import RobustftError
 from pipeline.files import ROOT, write_text
 
-TOPICS = {"training_step": 13, "autoattack": 4, "dag": 4, "memory": 4}
+TOPICS = {"training_step": 35, "autoattack": 4, "dag": 4, "memory": 4}
 """About how many minutes each takes on one core."""
 RESULTS = ROOT / "benchmarks" / "results"
 HEAD = ("group", "case", "textbook", "ours", "ratio", "predicted", "bar", "met")

@@ -41,7 +41,7 @@ PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 1
 QUICK_BATCHES = {"resnet18_at": 8, "vit_s_adapt": 2}
 LEVER_CASES = ("resnet18_at", "vit_s_adapt", "clip_pmg_aft")
 """Whose levers are measured one by one, unless cases are named: one of each kind of network."""
-REPEATS, QUICK_REPEATS, LEVER_REPEATS = 5, 2, 3
+REPEATS, QUICK_REPEATS, LEVER_REPEATS = 5, 2, 5
 
 
 def rows(
