@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.metadata
 import os
 import platform
 import re
@@ -71,10 +70,10 @@ def _installed(lock: Path) -> dict[str, Any]:
     packages: dict[str, str] = {}
     astray: list[str] = []
     for name in PACKAGES:
-        try:
-            packages[name] = _version(importlib.metadata.distribution(name))
-        except importlib.metadata.PackageNotFoundError:
+        version = _version(name)
+        if version is None:
             continue
+        packages[name] = version
         allowed = locked.get(name.lower().replace("_", "-"), set())
         if packages[name] not in allowed:
             astray.append(name)
@@ -85,10 +84,39 @@ def _installed(lock: Path) -> dict[str, Any]:
     }
 
 
-def _version(distribution: importlib.metadata.Distribution) -> str:
-    """Return a package's version, without reading its metadata as an e-mail, description and all, where that can be."""
-    found = re.search(r"^Version:[ \t]*(\S+)[ \t]*$", distribution.read_text("METADATA") or "", re.MULTILINE)
-    return found[1] if found else distribution.version
+def _version(name: str) -> str | None:
+    """Return an installed package's version, None if there is none.
+
+    Python's own way is slow to import beside a small step, and is asked only where no metadata is found at a glance.
+    """
+    with contextlib.suppress(KeyError, OSError):
+        metadata = _metadata()[_normalised(name)].read_text(encoding="utf-8")
+        if found := re.search(r"^Version:[ \t]*(\S+)[ \t]*$", metadata, re.MULTILINE):
+            return found[1]
+    import importlib.metadata
+
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+@functools.cache
+def _metadata() -> dict[str, Path]:
+    """Return the metadata files of the packages on Python's path, NAME-VERSION.dist-info/METADATA, by name.
+
+    Of two of one name the first counts, as it does for an import (PyPA, "Recording installed projects").
+    """
+    found: dict[str, Path] = {}
+    for folder in sys.path:
+        with contextlib.suppress(OSError):  # an archive, or a folder that is not there
+            for package in Path(folder).glob("*.dist-info"):
+                found.setdefault(_normalised(package.name.split("-")[0]), package / "METADATA")
+    return found
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def circumstances() -> dict[str, Any]:
