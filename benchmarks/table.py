@@ -1,6 +1,6 @@
 """Print what was measured side by side as one table: `make bench`.
 
-    python -m benchmarks.table                                # measure every topic, a few minutes each
+    python -m benchmarks.table                                # measure every topic, an hour in all
     python -m benchmarks.table --quick                        # smaller, a minute each; nothing is stored
     python -m benchmarks.table --stored                       # print what is stored, measure nothing
     python -m benchmarks.table --topics training_step dag
@@ -27,7 +27,7 @@ from benchmarks.rows import Row, Spread, machine, read_rows
 from pipeline.errors import RobustftError
 from pipeline.files import ROOT, write_text
 
-TOPICS = {"training_step": 35, "autoattack": 4, "dag": 4, "memory": 4}
+TOPICS = {"training_step": 35, "autoattack": 10, "dag": 10, "memory": 5}
 """About how many minutes each takes on one core."""
 RESULTS = ROOT / "benchmarks" / "results"
 HEAD = ("group", "case", "textbook", "ours", "ratio", "predicted", "bar", "met")
