@@ -76,7 +76,7 @@ def suits_channels_last(convolution: nn.Conv2d, x: Tensor) -> bool:
 
     On a CPU oneDNN's channels-last kernels multiply an image row by row. The rows of a small map are too short to keep
     AVX-512 busy with many channels: there its contiguous kernels, which reorder what they read, are quicker even with
-    the reordering. With AVX2 neither is. Seen in float32; bfloat16 has kernels of its own.
+    the reordering. With AVX2 both take about the same. Seen in float32; bfloat16 has kernels of its own.
     """
     pixels = x.shape[2] * x.shape[3] // (convolution.stride[0] * convolution.stride[1])
     wide = convolution.in_channels >= MANY_CHANNELS
