@@ -68,7 +68,7 @@ def memory_format(model: nn.Module, levers: Levers) -> torch.memory_format:
 
 
 MOST_PIXELS, MANY_CHANNELS = 36, 256
-"""Of a convolution's result and of what it reads: from here on a CPU takes longer channels-last."""
+"""A convolution giving at most so many pixels and reading at least so many channels is slow channels-last on a CPU."""
 
 
 def suits_channels_last(convolution: nn.Conv2d, x: Tensor) -> bool:

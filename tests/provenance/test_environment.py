@@ -1,4 +1,4 @@
-"""What a step ran in: the peak of the memory is the step's own."""
+"""What a step ran in: the peak of the memory is the step's own, versions are those that are installed."""
 
 import importlib.metadata
 import json
