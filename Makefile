@@ -53,7 +53,7 @@ lint: $(INSTALLED)  ## ruff, snakefmt, snakemake --lint
 	$(BIN)/snakemake --lint
 
 types: $(INSTALLED)  ## mypy
-	$(BIN)/mypy pipeline
+	$(BIN)/mypy pipeline/robustft
 
 unit: $(INSTALLED)  ## unit tests
 	$(BIN)/pytest -q -n 2 --ignore tests/e2e --ignore tests/faults

@@ -11,10 +11,10 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 # The planner is this checkout's own package, also where nothing is installed (in a container, say).
-sys.path.insert(0, str(workflow.basedir))
+sys.path.insert(0, str(Path(workflow.basedir) / "pipeline"))
 
-from pipeline.config import Config
-from pipeline.plan import Plan
+from robustft.config.load import Config
+from robustft.plan.plan import Plan
 
 # A DAG of thousands of jobs is millions of objects that live to the end. Python's collector would look through them
 # again and again, and once more at the end: a fourth of the time of a dry run. The peak of the memory is the same.
@@ -27,7 +27,7 @@ CONFIG_FILE = str(Path(workflow.basedir) / "config" / "config.yaml")
 configfile: CONFIG_FILE
 
 
-report: "pipeline/report/captions/workflow.rst"
+report: "pipeline/rules/captions/workflow.rst"
 
 
 PLAN = Plan(Config(scale=config["scale"], papers=config["papers"]))

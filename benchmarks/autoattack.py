@@ -5,7 +5,7 @@
     python -m benchmarks.autoattack --only cifar
 
 The driver attacks the model as users load it: in evaluation mode, batch norm as it is, all weights requiring
-gradients. Ours is `AutoAttackShard` on the same model frozen, with every lever, its weights laid out as the step lays
+gradients. Ours is `AutoAttackShard` on the same model frozen, with every optimization, its weights laid out as the step lays
 them out; one row times the whole `attack` step instead, which reads checkpoint and data file, checks the perturbations
 and writes the ledger. Both get the same images, seed and queries. The outcomes (still right or not) must be equal for
 all images, or nothing is reported. Networks are trained adversarially for a moment on scikit-learn's digits first, so
@@ -36,21 +36,21 @@ from torch import Tensor, nn
 
 from benchmarks.paired import Function, paired
 from benchmarks.rows import Row, Spread, write_rows
-from pipeline.attacks.autoattack import AutoAttackShard, targeted_classes
-from pipeline.attacks.objectives import cross_entropy
-from pipeline.attacks.pgd import Budget, pgd
-from pipeline.attacks.threat import ThreatModel
-from pipeline.config import load_document
-from pipeline.context import Context
-from pipeline.data.imagefile import save
-from pipeline.errors import RobustftError
-from pipeline.evaluate.ledger import read_ledger
-from pipeline.evaluate.step import attack
-from pipeline.files import ROOT
-from pipeline.levers import Levers, memory_format
-from pipeline.models.checkpoint import save_checkpoint
-from pipeline.models.classifier import Classifier, build_classifier
-from pipeline.train.randomness import counter_seed
+from robustft.attacks.autoattack import AutoAttackShard, targeted_classes
+from robustft.attacks.objectives import cross_entropy
+from robustft.attacks.pgd import Budget, pgd
+from robustft.attacks.threat import ThreatModel
+from robustft.config.load import load_document
+from robustft.data.imagefile import save
+from robustft.errors import RobustftError
+from robustft.evaluate.ledger import read_ledger
+from robustft.evaluate.step import attack
+from robustft.files import ROOT
+from robustft.models.checkpoint import save_checkpoint
+from robustft.models.classifier import Classifier, build_classifier
+from robustft.runtime.context import Context
+from robustft.runtime.randomness import counter_seed
+from robustft.speed.optimizations import Optimizations, memory_format
 
 GROUP = "AutoAttack"
 BAR = 1.3
@@ -219,7 +219,7 @@ def by_the_driver(case: Case, model: nn.Module, x: Tensor, y: Tensor, *, seed: i
 def by_us(case: Case, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """Return which images hold (n,) under our shard."""
     shard = AutoAttackShard(
-        model.to(memory_format=memory_format(model, Levers())),  # type: ignore[call-overload]
+        model.to(memory_format=memory_format(model, Optimizations())),  # type: ignore[call-overload]
         threat=case.threat,
         classes=CLASSES,
         seed=SEED,
@@ -231,7 +231,7 @@ def by_us(case: Case, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 
 def by_the_step(case: Case, inputs: Path) -> Tensor:
     """Return which images hold (n,) by the ledger of the `attack` step, which starts from nothing in its scratch."""
-    ensemble = {"name": "autoattack", "algorithm": "autoattack", "version": "standard", "through": "exported_model"}
+    ensemble = {"name": "autoattack", "algorithm": "autoattack", "version": "standard", "target": "exported_model"}
     spec = {
         "models": ["-"],
         "derivation": None,
@@ -245,12 +245,12 @@ def by_the_step(case: Case, inputs: Path) -> Tensor:
         "seed": SEED,
         "device": "cpu",
         "threads": 1,
-        "levers": {},
+        "optimizations": {},
     }
     with tempfile.TemporaryDirectory() as scratch:
         ledger = Path(scratch) / "ledger"
         read = {role: inputs / role for role in ("checkpoint", "data")}
-        context = Context(inputs=read, outputs={"ledger": ledger}, scratch=Path(scratch), say=lambda line: None)
+        context = Context(inputs=read, outputs={"ledger": ledger}, scratch=Path(scratch), log=lambda line: None)
         attack(spec, context)
         torch.set_deterministic_debug_mode("default")  # the step sets it; the driver's turns are free of it
         outcome = read_ledger(ledger)["autoattack"]

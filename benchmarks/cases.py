@@ -14,8 +14,8 @@ from torch import nn
 from benchmarks import textbook
 from benchmarks.textbook import Attack, Madry
 from benchmarks.textbook_models import ClipModel, DeepPrompts, HyperVit, plain, two_batch_norms
-from pipeline.models.classifier import Classifier
-from pipeline.models.hypernetwork import Hypernetwork
+from robustft.models.classifier import Classifier
+from robustft.models.tunings.hypernetwork import Hypernetwork
 
 RECIPE = {
     "epochs": 1000,
@@ -30,16 +30,16 @@ RECIPE = {
 DEFENCE = "at"
 SCALE = 100.0
 """CLIP's logit scale."""
-MADRY = "pipeline.methods.adversarial_training:AdversarialTraining"
+MADRY = "robustft.methods.adversarial_training:AdversarialTraining"
 DEEP_PROMPTS = {
-    "implementation": "pipeline.models.prompts:PromptTuning",
+    "implementation": "robustft.models.tunings.prompts:PromptTuning",
     "parameters": {"length": 25, "depth": "all", "attack": "adaptive"},
 }
 HYPER_LORA = {
-    "implementation": "pipeline.models.hypernetwork:HyperLora",
+    "implementation": "robustft.models.tunings.hypernetwork:HyperLora",
     "parameters": {"defences": [DEFENCE], "rank": 8},
 }
-ZERO_SHOT = {"implementation": "pipeline.models.clip:ZeroShot", "parameters": {"scale": SCALE}}
+ZERO_SHOT = {"implementation": "robustft.models.backbones.clip:ZeroShot", "parameters": {"scale": SCALE}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class Case:
         batch: images.
         steps, step_over_eps, eps: of the attack.
         texts_per_image: classes over images of a batch, where a text is read for each class; else there are ten.
-        levers: which are switched off one at a time.
+        optimizations: which are switched off one at a time.
         renamed: parts of names in the textbook's model, and what they are in ours.
         note: what else to know of the comparison.
     """
@@ -72,7 +72,7 @@ class Case:
     steps: int = 10
     step_over_eps: str = "1/4"
     eps: str = "8/255"
-    levers: tuple[str, ...]
+    optimizations: tuple[str, ...]
     renamed: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
     texts_per_image: float | None = None
@@ -91,7 +91,7 @@ class Case:
     @property
     def convolutional(self) -> bool:
         """Whether a layout of channels last matters."""
-        return "channels_last" in self.levers
+        return "channels_last" in self.optimizations
 
     def ours(self, name: str) -> str:
         """Return the name that a tensor of the textbook's model has in ours."""
@@ -169,7 +169,7 @@ CASES = {
         variants={**PLAIN, **STRONGEST},
         bar=1.5,
         batch=16,
-        levers=CONVOLUTIONAL,
+        optimizations=CONVOLUTIONAL,
     ),
     "resnet50_at": Case(
         title="ResNet-50v2, PGD-10 AT",
@@ -179,54 +179,54 @@ CASES = {
         variants={**PLAIN, **STRONGEST},
         bar=1.5,
         batch=16,  # of fewer torch multiplies 1x1 convolutions image by image on one thread, as no real batch is
-        levers=CONVOLUTIONAL,
+        optimizations=CONVOLUTIONAL,
     ),
     "resnet18_trades": Case(
         title="ResNet-18, TRADES",
         backbone="resnet18_cifar",
-        method=_method("pipeline.methods.trades:Trades", beta=6.0, attack="kl"),
+        method=_method("robustft.methods.trades:Trades", beta=6.0, attack_loss="kl"),
         opponent=trades,
         variants={**PLAIN, **STRONGEST},
         bar=1.5,
         batch=16,
-        levers=CONVOLUTIONAL,
+        optimizations=CONVOLUTIONAL,
         note="clean logits of the attack once in both",
     ),
     "resnet18_twins": Case(
         title="ResNet-18, TWINS-AT",
         backbone="resnet18_cifar",
-        method=_method("pipeline.methods.twins:TwinsAT", lambda_frozen=1.0, lambda_adaptive=1.0),
+        method=_method("robustft.methods.twins:TwinsAT", lambda_frozen=1.0, lambda_adaptive=1.0),
         opponent=twins,
         variants={**PLAIN, **STRONGEST},
         bar=1.5,
         batch=16,
-        levers=CONVOLUTIONAL,
+        optimizations=CONVOLUTIONAL,
         renamed={".fixed.": ".frozen.", ".following.": ".adaptive."},
     ),
     "vit_s_adapt": Case(
         title="ViT-S/4, ADAPT-CE, 25 deep prompts",
         backbone="deit_small_patch4",
-        method=_method("pipeline.methods.adapt:AdaptCE", DEEP_PROMPTS, beta=1.0),
+        method=_method("robustft.methods.adapt:AdaptCE", DEEP_PROMPTS, beta=1.0),
         opponent=adapt,
         variants={**PLAIN, **CAREFUL, **STRONGEST},
         bar=1.3,
         batch=4,
-        levers=TRANSFORMER,
+        optimizations=TRANSFORMER,
     ),
     "vit_s_hyperat": Case(
         title="ViT-S/4, HyperAT, rank 8",
         backbone="deit_small_patch4",
-        method=_method("pipeline.methods.hyperat:HyperAT", HYPER_LORA, defences={DEFENCE: {"implementation": MADRY}}),
+        method=_method("robustft.methods.hyperat:HyperAT", HYPER_LORA, defences={DEFENCE: {"implementation": MADRY}}),
         opponent=hyperat,
         variants={**PLAIN, **CAREFUL, **STRONGEST},
         bar=1.3,
         batch=4,
-        levers=tuple(lever for lever in TRANSFORMER if lever != "one_pass"),
+        optimizations=tuple(optimization for optimization in TRANSFORMER if optimization != "one_pass"),
     ),
     "clip_pmg_aft": Case(
         title="CLIP ViT-B/32, PMG-AFT",
         backbone="clip_vit_b32",
-        method=_method("pipeline.methods.pmg_aft:PmgAft", ZERO_SHOT, **PMG_AFT),
+        method=_method("robustft.methods.pmg_aft:PmgAft", ZERO_SHOT, **PMG_AFT),
         opponent=pmg_aft,
         variants={
             "textbook": {"careful": False, "text_once": False},
@@ -239,7 +239,7 @@ CASES = {
         steps=2,
         step_over_eps="1",
         eps="1/255",
-        levers=TRANSFORMER,
+        optimizations=TRANSFORMER,
         renamed={"image.1.": "backbone."},
         texts_per_image=200 / 256,  # TinyImageNet's classes and the released batch
         note="the textbook's text tower reads the texts, 200 for 256 images as released, at each pass",

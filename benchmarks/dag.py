@@ -24,12 +24,12 @@ from filelock import FileLock
 
 from benchmarks.paired import paired, paired_processes
 from benchmarks.rows import Row, Spread
-from pipeline.config import Config
-from pipeline.errors import RobustftError
-from pipeline.files import ROOT, canonical_json, read_json, sha256_file, sha256_files, write_json
-from pipeline.plan import Plan
-from pipeline.provenance.run import run_step
-from pipeline.steps import Step
+from robustft.config.load import Config
+from robustft.errors import RobustftError
+from robustft.files import ROOT, canonical_json, read_json, sha256_file, sha256_files, write_json
+from robustft.plan.plan import Plan
+from robustft.plan.step import Step
+from robustft.provenance.run import run_step
 
 BAR = 0.5
 WALLS = ROOT / "benchmarks" / "dag" / "walls.json"
@@ -43,19 +43,19 @@ MOST = {
 START = """
 import atexit, gc, sys
 atexit.register(gc.freeze)
-from pipeline.cli import parser
-from pipeline.commands import asked
-from pipeline.provenance.run import work_of
+from robustft.cli.parser import parser
+from robustft.cli.commands import asked
+from robustft.provenance.run import work_of
 kind, scale, name, digest = sys.argv[1:]
 step = asked(parser().parse_args([kind, name, "--scale", scale, "--expect", digest]))
 assert step.digest == digest
 work_of(step)
 if kind == "train":
     import torch
-    from pipeline.train.optim import build_optimizer
+    from robustft.train.optim import build_optimizer
     build_optimizer(torch.nn.Linear(1, 1), step.spec["recipe"], fused=False)
 """
-"""What `python -m pipeline KIND NAME --expect DIGEST`, as the rules call it, imports and plans before it opens inputs.
+"""What `python -m robustft KIND NAME --expect DIGEST`, as the rules call it, imports and plans before it opens inputs.
 
 It plans the paper that the name begins with (no paper for `data`, all where it begins with none), imports everything
 that the step names, builds an optimiser for a training, for which torch imports more, and ends. It checks no input,
@@ -256,10 +256,10 @@ def tiny(scale: str, *, repeats: int) -> Iterator[Row]:
     """Yield rows for a step whose work is next to nothing: as a process, and within one."""
     digest = Plan(Config(scale=scale)).step("data", "digits").digest
     with tempfile.TemporaryDirectory() as where:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "pipeline")}
         commands = {
             "textbook": [sys.executable, "-c", IMPORTS["data"]],
-            "ours": [sys.executable, "-m", "pipeline", "data", "digits", "--scale", scale, "--expect", digest],
+            "ours": [sys.executable, "-m", "robustft", "data", "digits", "--scale", scale, "--expect", digest],
         }
         alone = paired_processes(commands, repeats=repeats, folder=Path(where), environment=environment)
         note = f"decodes the digits, with its record, as its rule calls it; floor: python -c '{IMPORTS['data']}'"
@@ -280,7 +280,7 @@ def _within(folder: Path, *, repeats: int) -> Row:
             write_json(step.record, told)
 
     def stepped() -> None:
-        run_step(step, say=lambda _: None)
+        run_step(step, log=lambda _: None)
 
     before = Path.cwd()
     os.chdir(folder)  # the scratch folder lies in the working directory
@@ -294,7 +294,7 @@ def _within(folder: Path, *, repeats: int) -> Row:
     return result.row("time per tiny job", "within a process", bar=BAR, note=note)
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     """Print a line beside the table."""
     sys.stderr.write(f"{text}\n")
 
@@ -305,7 +305,7 @@ def auditing(scale: str, *, repeats: int) -> Iterator[Row]:
     files = [path for step in plan.steps.values() for path in (*step.outputs.values(), step.record)]
     missing = sum(not (ROOT / path).is_file() for path in files)
     if missing:
-        say(f"  no row for the audit: no finished {scale} here, {missing} of its {len(files)} files are missing")
+        log(f"  no row for the audit: no finished {scale} here, {missing} of its {len(files)} files are missing")
         return
     with tempfile.TemporaryDirectory() as where:
         names = Path(where) / "files.json"
@@ -316,12 +316,12 @@ def auditing(scale: str, *, repeats: int) -> Iterator[Row]:
         floor = f"{IMPORTS['numbers']}\n{bare}"
         commands = {
             "textbook": [sys.executable, "-c", floor, str(names)],
-            "ours": [sys.executable, "-m", "pipeline", "audit", "--scale", scale],
+            "ours": [sys.executable, "-m", "robustft", "audit", "--scale", scale],
         }
         try:
             result = paired_processes(commands, repeats=repeats)
         except RobustftError as error:
-            say(f"  no row for the audit of {scale}, which fails: {' '.join(str(error).split())[:300]}")
+            log(f"  no row for the audit of {scale}, which fails: {' '.join(str(error).split())[:300]}")
             return
     note = f"{len(files)} files; floor: import what it needs and hash them; the audit also counts every number again"
     yield result.row("audit", scale, note=note)
@@ -330,7 +330,7 @@ def auditing(scale: str, *, repeats: int) -> Iterator[Row]:
 def walls(path: Path = WALLS) -> Iterator[Row]:
     """Yield a row for each wall time that was taken of a whole run; none, and say so, where none was."""
     if not path.is_file():
-        say("  no rows for whole runs: there is no benchmarks/dag/walls.json")
+        log("  no rows for whole runs: there is no benchmarks/dag/walls.json")
         return
     for taken in read_json(path):
         machine = taken.get("machine") or "an unnamed machine"

@@ -21,10 +21,10 @@ from typing import Any
 
 import psutil
 
-from pipeline.config import Config
-from pipeline.cost import describe
-from pipeline.files import ROOT, read_json, write_json
-from pipeline.plan import Plan
+from robustft.config.load import Config
+from robustft.cost import describe
+from robustft.files import ROOT, read_json, write_json
+from robustft.plan.plan import Plan
 
 SNAKEMAKE = """
 import atexit, json, sys

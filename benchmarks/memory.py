@@ -26,12 +26,12 @@ from pathlib import Path
 from benchmarks.memory_cases import CASES, Case, photographs
 from benchmarks.paired import paired
 from benchmarks.rows import Row, Spread, write_rows
-from pipeline.context import Context
-from pipeline.data.decoded import decoded
-from pipeline.data.pictures import decode
-from pipeline.errors import RobustftError
-from pipeline.files import ROOT, read_json, write_json
-from pipeline.train.memory import give_back_freed
+from robustft.data.decoded import decoded
+from robustft.data.formats.pictures import decode
+from robustft.errors import RobustftError
+from robustft.files import ROOT, read_json, write_json
+from robustft.runtime.context import Context
+from robustft.runtime.memory import give_back_freed
 
 GROUP, SPEED = "memory", "decoding"
 TIMES = (1, 4, 16)
@@ -75,7 +75,7 @@ def _run(case: Case, folder: Path) -> None:
     plan = read_json(folder / "plan.json")
     inputs = {role: Path(path) for role, path in plan["inputs"].items()}
     outputs = {role: folder / f"out.{role}" for role in case.outputs}
-    context = Context(inputs, outputs, folder, settings={"threads": 1}, say=lambda text: None)
+    context = Context(inputs, outputs, folder, settings={"threads": 1}, log=lambda text: None)
     module, name = case.entry.split(":")
     getattr(import_module(module), name)(plan["spec"], context)
 

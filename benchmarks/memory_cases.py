@@ -80,14 +80,14 @@ def pictures_in_nested_archives(
 
 
 def _source(images: int, **parameters: Any) -> dict[str, Any]:
-    source = {"name": "made", "loader": "pipeline.data.folders:load", "licence": "none", "levels": 255}
+    source = {"name": "made", "loader": "robustft.data.formats.folders:load", "licence": "none", "levels": 255}
     view = {"source": "made", "classes": list(range(CLASSES)), "splits": {"test": images}}
     made = {**source, "shape": list(SHAPE), "parameters": parameters, "geometry": GEOMETRY}
     return {"source": made, "datasets": {"made": view}}
 
 
 def _data_file(folder: Path, images: int) -> Path:
-    from pipeline.data.imagefile import save
+    from robustft.data.imagefile import save
 
     draws = np.random.default_rng(0)
     some, small = draws.integers(0, 256, (256, *SHAPE), dtype=np.uint8), draws.permutation(images)[:100]
@@ -107,13 +107,13 @@ def _data_file(folder: Path, images: int) -> Path:
 
 def _planned(kind: str, contains: str) -> dict[str, Any]:
     """Return the specification of a step of scale `smoke`, whose network and budgets are tiny."""
-    from pipeline.config import Config
-    from pipeline.plan import Plan
+    from robustft.config.load import Config
+    from robustft.plan.plan import Plan
 
     plan = Plan(Config(scale="smoke", papers=["twins"]))
     spec = next(dict(step.spec) for step in plan.of_kind(kind) if contains in step.id)
     # oneDNN 3.12 writes out of bounds in channels-last 1x1 convolutions with stride of so few channels on such images.
-    return {**spec, "levers": {**spec["levers"], "channels_last": False}}
+    return {**spec, "optimizations": {**spec["optimizations"], "channels_last": False}}
 
 
 def training(folder: Path, images: int) -> tuple[dict[str, Any], dict[str, Path]]:
@@ -135,8 +135,8 @@ def _backbone(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 def attacking(folder: Path, images: int) -> tuple[dict[str, Any], dict[str, Path]]:
     """Plan an evaluation of every image, clean and by PGD of two steps, in shards."""
-    from pipeline.models.checkpoint import save_checkpoint
-    from pipeline.models.classifier import build_classifier
+    from robustft.models.checkpoint import save_checkpoint
+    from robustft.models.classifier import build_classifier
 
     backbone = _backbone(_planned("train", "/at/"))
     model = build_classifier(backbone, shape=list(SHAPE), classes=CLASSES, prompts=None)
@@ -151,7 +151,7 @@ def attacking(folder: Path, images: int) -> tuple[dict[str, Any], dict[str, Path
 
 def counting(folder: Path, images: int) -> tuple[dict[str, Any], dict[str, Path]]:
     """Write a ledger of ten attacks and plan the counting of its accuracies."""
-    from pipeline.evaluate.ledger import Outcome, write_ledger
+    from robustft.evaluate.ledger import Outcome, write_ledger
 
     draws, names = np.random.default_rng(0), [f"attack{number}" for number in range(ATTACKS)]
     tables = []
@@ -172,26 +172,26 @@ def counting(folder: Path, images: int) -> tuple[dict[str, Any], dict[str, Path]
 IMAGE_BYTES = int(np.prod(SHAPE))
 CASES = {
     "decode": Case(
-        "decode a tar of JPEGs", pictures_in_archive, "pipeline.data.step:decode", ("data",), IMAGE_BYTES, (400, 2000)
+        "decode a tar of JPEGs", pictures_in_archive, "robustft.data.step:decode", ("data",), IMAGE_BYTES, (400, 2000)
     ),
     "nested": Case(
         "decode a tar of tars",
         pictures_in_nested_archives,
-        "pipeline.data.step:decode",
+        "robustft.data.step:decode",
         ("data",),
         IMAGE_BYTES,
         (400, 2000),
     ),
     "train": Case(
-        "train one epoch", training, "pipeline.train.step:train", ("checkpoint", "history"), IMAGE_BYTES, (100, 1000)
+        "train one epoch", training, "robustft.train.step:train", ("checkpoint", "history"), IMAGE_BYTES, (100, 1000)
     ),
     "attack": Case(
-        "attack every image", attacking, "pipeline.evaluate.step:attack", ("ledger",), IMAGE_BYTES, (100, 1000)
+        "attack every image", attacking, "robustft.evaluate.step:attack", ("ledger",), IMAGE_BYTES, (100, 1000)
     ),
     "numbers": Case(
         "count a ledger",
         counting,
-        "pipeline.report.numbers:numbers",
+        "robustft.report.numbers:numbers",
         ("numbers", "metrics"),
         14 * ATTACKS,
         (1000, 10000),

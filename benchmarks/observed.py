@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import load_document
-from pipeline.cost.machines import Machine, machine_for
-from pipeline.cost.passes import ONE_MODEL, class_count
-from pipeline.files import ROOT, read_json, write_json
+from robustft.config.load import load_document
+from robustft.cost.machines import Machine, machine_for
+from robustft.cost.passes import ONE_MODEL, class_count
+from robustft.files import ROOT, read_json, write_json
 
 
 def records(folder: Path, scale: str) -> dict[str, dict[str, Any]]:
@@ -41,7 +41,7 @@ def networks(record: dict[str, Any], made: dict[str, dict[str, Any]]) -> list[di
 def group(spec: dict[str, Any], kind: str) -> str:
     """Name what a step is compared together with: its method, or its evaluation's costliest kind of attack."""
     if kind == "train":
-        return f"train {spec['method']['implementation'].removeprefix('pipeline.methods.')}"
+        return f"train {spec['method']['implementation'].removeprefix('robustft.methods.')}"
     algorithms = {attack["algorithm"] for attack in spec["attacks"]}
     return (
         "attack autoattack"

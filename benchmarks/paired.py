@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.rows import Row, Spread
-from pipeline.errors import RobustftError
-from pipeline.files import ROOT
+from robustft.errors import RobustftError
+from robustft.files import ROOT
 
 Function = Callable[[], object]
 

@@ -38,14 +38,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.attacks.objectives import cross_entropy
-from pipeline.attacks.pgd import Budget, pgd
-from pipeline.attacks.threat import ThreatModel
-from pipeline.config import load_document
-from pipeline.files import ROOT, read_json, write_json
-from pipeline.levers import Levers, pull
-from pipeline.models.classifier import Classifier, build_classifier
-from pipeline.models.clip import TextHead, ZeroShot
+from robustft.attacks.objectives import cross_entropy
+from robustft.attacks.pgd import Budget, pgd
+from robustft.attacks.threat import ThreatModel
+from robustft.config.load import load_document
+from robustft.files import ROOT, read_json, write_json
+from robustft.models.backbones.clip import TextHead, ZeroShot
+from robustft.models.classifier import Classifier, build_classifier
+from robustft.speed.optimizations import Optimizations, apply_optimizations
 
 SCHEMA = "robustft-passes-1"
 CLASSES = 10
@@ -75,7 +75,9 @@ def built(name: str, backbone: dict[str, Any], device: str) -> Classifier:
 def counted(name: str, backbone: dict[str, Any]) -> dict[str, Any]:
     """Return shape, gflop of one forward pass of one image (multiply-add = 2), and the numbers in a checkpoint."""
     model = built(name, backbone, "meta").eval()
-    pull(model, Levers(needed_tokens=False))  # the work of the published network, not of a shorter way
+    apply_optimizations(
+        model, Optimizations(needed_tokens=False)
+    )  # the work of the published network, not of a shorter way
     with FlopCounterMode(display=False) as counter:
         model(torch.empty(1, *backbone["shape"], device="meta"))
     weights = sum(tensor.numel() for tensor in model.state_dict().values())

@@ -20,9 +20,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import IntegrityError, RobustftError
-from pipeline.files import read_json, write_json
-from pipeline.provenance.environment import git_state
+from robustft.errors import IntegrityError, RobustftError
+from robustft.files import read_json, write_json
+from robustft.provenance.environment import git_state
 
 SCHEMA = "robustft-bench-1"
 PACKAGES = ("torch", "torchvision", "numpy", "pyautoattack", "snakemake")

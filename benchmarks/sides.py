@@ -18,39 +18,39 @@ from torch.utils.flop_counter import flop_registry
 from benchmarks import textbook
 from benchmarks.cases import RECIPE, Case, lively
 from benchmarks.textbook import Madry
-from pipeline.attacks.threat import ThreatModel
-from pipeline.config import load_document
-from pipeline.context import Context
-from pipeline.files import ROOT
-from pipeline.levers import Levers
-from pipeline.methods.protocol import build_method
-from pipeline.models.classifier import Classifier, build_classifier
-from pipeline.train.batches import Images
-from pipeline.train.loop import Trainer
-from pipeline.train.randomness import generator
+from robustft.attacks.threat import ThreatModel
+from robustft.config.load import load_document
+from robustft.data.batches import Images
+from robustft.files import ROOT
+from robustft.methods.protocol import build_method
+from robustft.models.classifier import Classifier, build_classifier
+from robustft.runtime.context import Context
+from robustft.runtime.randomness import generator
+from robustft.speed.optimizations import Optimizations
+from robustft.train.loop import Trainer
 
 SEED = 0
 WORKERS = 4
 """Of the textbook's DataLoader where the model is on a GPU, with pinned memory; on a CPU it has none."""
-ALL = {lever.name: True for lever in fields(Levers)}
+ALL = {optimization.name: True for optimization in fields(Optimizations)}
 
 
 @dataclass(frozen=True)
 class Setting:
     """What a step runs on and with.
 
-    levers: those that are off have the value False. amp: bfloat16 in ours and in the textbook's step.
+    optimizations: those that are off have the value False. amp: bfloat16 in ours and in the textbook's step.
     """
 
     device: str = "cpu"
     threads: int = 1
     compile: bool = False
     amp: bool = False
-    levers: Mapping[str, bool] = field(default_factory=lambda: dict(ALL))
+    optimizations: Mapping[str, bool] = field(default_factory=lambda: dict(ALL))
 
-    def without(self, lever: str) -> Setting:
-        """Return the setting with one lever switched off."""
-        return replace(self, levers={**self.levers, lever: False})
+    def without(self, optimization: str) -> Setting:
+        """Return the setting with one optimization switched off."""
+        return replace(self, optimizations={**self.optimizations, optimization: False})
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Problem:
             method=build_method(case.method),
             model=copy.deepcopy(self.initial).to(device),
             splits={"train": images, "test": images},
-            context=Context(inputs={}, outputs={}, scratch=scratch, say=lambda line: None),
+            context=Context(inputs={}, outputs={}, scratch=scratch, log=lambda line: None),
         )
         torch.manual_seed(SEED)
         lively(trainer.model)
@@ -134,7 +134,7 @@ class Problem:
             "recipe": recipe,
             "monitor": {"attack": watched, "every_epochs": 1, "images": 2},
             "diagnostics": {"steps_per_epoch": 0},
-            "levers": dict(setting.levers),
+            "optimizations": dict(setting.optimizations),
         }
 
 
@@ -150,8 +150,8 @@ class Ours:
     def __call__(self) -> None:
         """Take the next step, of one batch an epoch."""
         self.threat.seen.clear()
-        self.trainer._train_step(self.trainer.carried.step, 0)
-        self.trainer.carried.step += 1
+        self.trainer._train_step(self.trainer.train_state.step, 0)
+        self.trainer.train_state.step += 1
 
     @property
     def iterates(self) -> list[Tensor]:
@@ -162,7 +162,7 @@ class Ours:
     def loss(self) -> float:
         """The mean loss of the steps so far."""
         self.trainer._log_losses()
-        total, count = self.trainer.carried.sums["loss"]
+        total, count = self.trainer.train_state.sums["loss"]
         return total / count
 
 

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rows import Row, Spread, machine, read_rows
-from pipeline.errors import RobustftError
-from pipeline.files import ROOT, write_text
+from robustft.errors import RobustftError
+from robustft.files import ROOT, write_text
 
 TOPICS = {"training_step": 35, "autoattack": 10, "dag": 10, "memory": 5}
 """About how many minutes each takes on one core."""
@@ -121,23 +121,23 @@ def measured(topic: str, path: Path, *, quick: bool) -> None:
 
 
 def collect(
-    topics: Sequence[str], measure: Measure, say: Callable[[str], None]
+    topics: Sequence[str], measure: Measure, log: Callable[[str], None]
 ) -> tuple[dict[str, Found], dict[str, str]]:
     """Return what was measured of the topics, and why others failed; say how far the work is."""
     found: dict[str, Found] = {}
     failures: dict[str, str] = {}
     for position, topic in enumerate(topics):
         left = sum(TOPICS.get(name, 1) for name in topics[position:])
-        say(f"{topic} ({position + 1} of {len(topics)}; at most about {left} min left)")
+        log(f"{topic} ({position + 1} of {len(topics)}; at most about {left} min left)")
         started = time.monotonic()
         try:
             found[topic] = measure(topic)
         except Exception as error:  # noqa: BLE001 - whatever one topic does wrong, the others are measured
             failures[topic] = f"{type(error).__name__}: {error}"
-            say(f"  FAILED after {time.monotonic() - started:.0f} s")
-            say(str(error) if isinstance(error, RobustftError) else traceback.format_exc())
+            log(f"  FAILED after {time.monotonic() - started:.0f} s")
+            log(str(error) if isinstance(error, RobustftError) else traceback.format_exc())
         else:
-            say(f"  {len(found[topic][1])} rows in {time.monotonic() - started:.0f} s")
+            log(f"  {len(found[topic][1])} rows in {time.monotonic() - started:.0f} s")
     return found, failures
 
 

@@ -102,7 +102,7 @@ class Madry:
         x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16):
             self.model.eval()
-            x_adv = self.perturb(x, y, draws)
+            x_adv = self.attack(x, y, draws)
             self.model.train()
             loss = self.loss(x, x_adv, y)
         self.optimizer.zero_grad()
@@ -111,7 +111,7 @@ class Madry:
         self.optimizer.step()
         return loss.item()
 
-    def perturb(self, x: Tensor, y: Tensor, draws: torch.Generator) -> Tensor:
+    def attack(self, x: Tensor, y: Tensor, draws: torch.Generator) -> Tensor:
         """Return adversarial images."""
         return self.ascend(x, self.start(x, draws), self.objective(x, y))
 

@@ -1,6 +1,6 @@
 """The textbook's models, plainly: two batch norms, prompts in every block, LoRA made at each pass, CLIP with its texts.
 
-The networks are timm's, open_clip's and the project's, with every lever off.
+The networks are timm's, open_clip's and the project's, with every optimization off.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.levers import Levers, pull
-from pipeline.models.classifier import Classifier
-from pipeline.models.clip import TextHead
-from pipeline.models.hypernetwork import Hypernetwork
-from pipeline.models.vit import ViT
+from robustft.models.backbones.clip import TextHead
+from robustft.models.backbones.vit import ViT
+from robustft.models.classifier import Classifier
+from robustft.models.tunings.hypernetwork import Hypernetwork
+from robustft.speed.optimizations import Optimizations, apply_optimizations
 
-NO_LEVERS = Levers(**{lever.name: False for lever in fields(Levers)})
+NO_LEVERS = Optimizations(**{optimization.name: False for optimization in fields(Optimizations)})
 
 
 def plain(module: nn.Module) -> nn.Module:
-    """Return a contiguous copy without any lever, all of whose parameters require a gradient."""
+    """Return a contiguous copy without any optimization, all of whose parameters require a gradient."""
     twin = copy.deepcopy(module).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    pull(twin, NO_LEVERS)
+    apply_optimizations(twin, NO_LEVERS)
     return twin.requires_grad_(True)
 
 

@@ -1,4 +1,4 @@
-"""Time one adversarial training step of ours against the textbook's, and ours against ours without each lever.
+"""Time one adversarial training step of ours against the textbook's, and ours against ours without each optimization.
 
     python -m benchmarks.training_step                             # every case on one CPU thread
     python -m benchmarks.training_step --cases resnet18_at --threads 2
@@ -9,7 +9,7 @@ see the same images and the same random start; how far their adversarial images,
 differ is in each row's note. A sign step turns a gradient that rounds to the other side of zero into a whole step, so
 a few pixels differ by that much; the attacks are equally strong.
 
-`predicted` is the ratio of the floating point operations that both were counted to do, or for a lever that leaves those
+`predicted` is the ratio of the floating point operations that both were counted to do, or for an optimization that leaves those
 as they are a guess (`GUESSES`) made before it was measured.
 """
 
@@ -29,18 +29,18 @@ from benchmarks.cases import CASES, Case
 from benchmarks.paired import Function, Paired, paired
 from benchmarks.rows import Row, write_rows
 from benchmarks.sides import WORKERS, Ours, Problem, Setting, Theirs, difference, flops, opponent
-from pipeline.errors import lookup
-from pipeline.train.device import set_up
+from robustft.errors import lookup
+from robustft.runtime.device import set_up
 
-GROUP, LEVERS = "training step", "training step: one lever"
+GROUP, LEVERS = "training step", "training step: one optimization"
 BAR_CUDA = 2.0
 GUESSES = {"folded_batch_norm": 1.1, "channels_last": 1.1, "fused_optimizer": 1.02, "bfloat16": 1.8}
-"""What a lever that changes no count of operations was expected to bring on a CPU, before anything was measured."""
+"""What an optimization that changes no count of operations was expected to bring on a CPU, before anything was measured."""
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
 """Published operations a second of dense bfloat16 matrices, by a part of the GPU's name (NVIDIA's data sheets)."""
 QUICK_BATCHES = {"resnet18_at": 8, "vit_s_adapt": 2}
 LEVER_CASES = ("resnet18_at", "vit_s_adapt", "clip_pmg_aft")
-"""Whose levers are measured one by one, unless cases are named: one of each kind of network."""
+"""Whose optimizations are measured one by one, unless cases are named: one of each kind of network."""
 REPEATS, QUICK_REPEATS, LEVER_REPEATS = 5, 2, 5
 
 
@@ -50,17 +50,17 @@ def rows(
     cases: Sequence[str] | None = None,
     setting: Setting | None = None,
     batch: int | None = None,
-    levers: bool = True,
+    optimizations: bool = True,
     peak: float | None = None,
 ) -> list[Row]:
     """Measure the cases (all of them; two, in small batches, if quick) and return their rows.
 
     Args:
-        quick: fewer and smaller cases, fewer repeats, no lever by itself.
+        quick: fewer and smaller cases, fewer repeats, no optimization by itself.
         cases: names in `CASES`.
         setting: device, threads, compile and precision.
         batch: images in a batch, instead of each case's own.
-        levers: whether to measure ours without each lever too.
+        optimizations: whether to measure ours without each optimization too.
         peak: of the device, operations a second of dense bfloat16; None looks a GPU up in `PEAKS`.
     """
     setting = setting or Setting()
@@ -71,7 +71,7 @@ def rows(
         size = batch or (QUICK_BATCHES.get(name, 4) if quick else case.batch)
         problem, started = Problem.of(replace(case, batch=size)), time.monotonic()
         compared = totals(problem, setting, quick=quick, peak=peak)
-        alone = levers and not quick and (cases or name in LEVER_CASES)
+        alone = optimizations and not quick and (cases or name in LEVER_CASES)
         found += compared + (single_levers(problem, setting) if alone else [])
         said = f"{compared[0].ratio.median:.2f} times as fast" if compared[0].ratio else "not compared"
         sys.stderr.write(f"  {case.title}: {said} ({time.monotonic() - started:.0f} s)\n")
@@ -110,9 +110,9 @@ def totals(problem: Problem, setting: Setting, *, quick: bool, peak: float | Non
 
 
 def single_levers(problem: Problem, setting: Setting) -> list[Row]:
-    """Time ours without each lever against ours, and ours in bfloat16, whose numbers are others."""
+    """Time ours without each optimization against ours, and ours in bfloat16, whose numbers are others."""
     case = problem.case
-    settings = {lever: setting.without(lever) for lever in case.levers}
+    settings = {optimization: setting.without(optimization) for optimization in case.optimizations}
     if not setting.amp:
         settings["bfloat16"] = replace(setting, amp=True)
     with tempfile.TemporaryDirectory() as scratch:
@@ -129,19 +129,23 @@ def single_levers(problem: Problem, setting: Setting) -> list[Row]:
         times = timed(sides, setting, repeats=LEVER_REPEATS)
         in_half = timed({"all": sides["all"], "bfloat16": half}, setting, repeats=LEVER_REPEATS) if half else times
     found = []
-    for lever in settings:
-        predicted = work[lever] / work["all"]
+    for optimization in settings:
+        predicted = work[optimization] / work["all"]
         if abs(predicted - 1) < 1e-3:  # the same operations
-            predicted = GUESSES.get(lever, 1.0)
-        before, after = ("all", lever) if lever == "bfloat16" else (lever, "all")
-        note = "before: without it; after: with all levers" if lever != "bfloat16" else _others(problem, setting)
-        if lever == "input_gradients" and "folded_batch_norm" in case.levers:
+            predicted = GUESSES.get(optimization, 1.0)
+        before, after = ("all", optimization) if optimization == "bfloat16" else (optimization, "all")
+        note = (
+            "before: without it; after: with all optimizations"
+            if optimization != "bfloat16"
+            else _others(problem, setting)
+        )
+        if optimization == "input_gradients" and "folded_batch_norm" in case.optimizations:
             note += "; without it batch norm is not folded either"
             predicted *= GUESSES["folded_batch_norm"]
         found.append(
-            (in_half if lever == "bfloat16" else times).row(
+            (in_half if optimization == "bfloat16" else times).row(
                 LEVERS,
-                f"{case.title}: {lever}",
+                f"{case.title}: {optimization}",
                 textbook=before,
                 ours=after,
                 note=f"{note}; {described(case, setting)}",
@@ -224,7 +228,7 @@ def main() -> None:
     parser.add_argument("--amp", action="store_true", help="bfloat16 autocast in both (always on a GPU)")
     parser.add_argument("--compile", action="store_true", help="compile ours")
     parser.add_argument("--peak", type=float, help="Tflop/s of dense bfloat16, where the GPU is not known")
-    parser.add_argument("--no-levers", action="store_true", help="leave the single levers out")
+    parser.add_argument("--no-optimizations", action="store_true", help="leave the single optimizations out")
     parser.add_argument("--quick", action="store_true", help="two cases in small batches")
     parser.add_argument(
         "--file", type=Path, help="store the rows here, such as benchmarks/results/training_step_cuda.json"
@@ -239,7 +243,7 @@ def main() -> None:
         cases=arguments.cases,
         setting=setting,
         batch=arguments.batch or (256 if gpu else None),
-        levers=not arguments.no_levers,
+        optimizations=not arguments.no_levers,
         peak=arguments.peak and arguments.peak * 1e12,
     )
     sys.stdout.write(f"{printed(found)}\n")

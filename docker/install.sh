@@ -39,7 +39,7 @@ say "byte code"
 "$prefix/bin/python" -m compileall -q -j 0 --invalidation-mode unchecked-hash "$prefix/lib" || true
 
 say "identity"
-# What a step reads to know that it runs in here (pipeline/provenance/container.py).
+# What a step reads to know that it runs in here (pipeline/robustft/provenance/container.py).
 RECIPE="$recipe" LOCK_FILE="$lock" "$prefix/bin/python" - <<'PYTHON'
 import hashlib, json, os, pathlib
 

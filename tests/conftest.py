@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.classifier import Classifier, build_classifier
+from robustft.models.classifier import Classifier, build_classifier
 
 # Helpers are no test modules, so pytest rewrites their assertions only when told to.
 pytest.register_assert_rewrite("tests.methods.cases", "tests.train.toy", "tests.train.group")
@@ -38,7 +38,7 @@ def tiny_backbone() -> dict[str, Any]:
     """The specification of a small residual network for grey 8x8 images."""
     return {
         "name": "tiny",
-        "implementation": "pipeline.models.resnet:ResNet",
+        "implementation": "robustft.models.backbones.resnet:ResNet",
         "parameters": {"width": 4, "blocks": [1, 1]},
         "normalisation": {"mean": [0.3], "std": [0.4]},
     }

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from pipeline.errors import RobustftError
-from pipeline.files import read_hashed_json, sha256_file, sha256_files
+from robustft.errors import RobustftError
+from robustft.files import read_hashed_json, sha256_file, sha256_files
 
 
 @pytest.mark.parametrize("size", [0, 1, (1 << 18) - 1, 1 << 18, (1 << 20) + 7])

@@ -8,25 +8,25 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline.config import Config
-from pipeline.evaluate.ledger import Outcome, write_ledger
-from pipeline.files import ROOT
-from pipeline.optional import without
-from pipeline.plan import Plan
+from robustft.config.load import Config
+from robustft.evaluate.ledger import Outcome, write_ledger
+from robustft.files import ROOT
+from robustft.plan.plan import Plan
+from robustft.runtime.hidden_packages import without
 
 TORCH = {"torch", "torch._dynamo", "torchvision", "timm", "transformers", "open_clip", "peft", "pyautoattack"}
 HEAVY = sorted(TORCH | {"pandas", "matplotlib", "seaborn", "scipy", "scipy.stats", "sklearn", "pyarrow"})
 STEP = """
 import json, sys
-from pipeline.plan import Plan
-from pipeline.config import Config
-from pipeline.provenance.run import work_of
+from robustft.plan.plan import Plan
+from robustft.config.load import Config
+from robustft.provenance.run import work_of
 kind, name, heavy = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 step = Plan(Config(scale="demo")).step(kind, name)
 work_of(step)
 if kind == "train":
     import torch
-    from pipeline.train.optim import build_optimizer
+    from robustft.train.optim import build_optimizer
     model = torch.nn.Linear(1, 1)
     optimizer = build_optimizer(model, step.spec["recipe"], fused=False)
     optimizer.zero_grad(set_to_none=True)
@@ -38,7 +38,7 @@ print(json.dumps([module for module in heavy if module in sys.modules]))
 LEDGER = """
 import json, sys
 from pathlib import Path
-from pipeline.evaluate.ledger import read_checks, read_ledger
+from robustft.evaluate.ledger import read_checks, read_ledger
 assert list(read_ledger(Path(sys.argv[1]))) == ["clean"] and read_checks(Path(sys.argv[1])) == {"seen": 1}
 print(json.dumps([module for module in json.loads(sys.argv[2]) if module in sys.modules]))
 """
@@ -104,7 +104,7 @@ def test_reading_a_ledger_imports_no_pandas(tmp_path):
 
 def test_a_quantile_of_students_t_does_not_import_all_of_scipy_stats():
     code = (
-        "import json, sys\nfrom pipeline.report.statistics import student_t975\nassert student_t975(2) > 4.3\n"
+        "import json, sys\nfrom robustft.report.statistics import student_t975\nassert student_t975(2) > 4.3\n"
         "print(json.dumps([module for module in json.loads(sys.argv[1]) if module in sys.modules]))"
     )
     assert imported(code) == {"scipy"}
@@ -112,8 +112,8 @@ def test_a_quantile_of_students_t_does_not_import_all_of_scipy_stats():
 
 def test_the_collector_stays_out_of_a_steps_imports_and_is_on_again_when_it_works(plan):
     code = (
-        "import gc, json, sys\nfrom pipeline.plan import Plan\nfrom pipeline.config import Config\n"
-        "from pipeline.provenance.run import work_of\nstep = Plan(Config(scale='demo')).step('table', 'twins/main')\n"
+        "import gc, json, sys\nfrom robustft.plan.plan import Plan\nfrom robustft.config.load import Config\n"
+        "from robustft.provenance.run import work_of\nstep = Plan(Config(scale='demo')).step('table', 'twins/main')\n"
         "before = gc.get_freeze_count()\nwork_of(step)\nfrozen = gc.get_freeze_count()\n"
         "kept = [object() for _ in range(9)]\n"
         "work_of(step)\nprint(json.dumps([gc.isenabled(), before == 0 < frozen, gc.get_freeze_count() <= frozen]))"
@@ -135,7 +135,7 @@ def test_a_package_is_hidden_while_another_is_imported_and_there_again_afterward
 
 def test_a_step_starts_without_validating_what_was_validated_when_it_was_planned(plan):
     code = (
-        "import json, sys\nfrom pipeline.cli import parser\nfrom pipeline.commands import asked\n"
+        "import json, sys\nfrom robustft.cli.parser import parser\nfrom robustft.cli.commands import asked\n"
         "asked(parser().parse_args([sys.argv[1], sys.argv[2], '--scale', 'demo', '--expect', sys.argv[3]]))\n"
         "print(json.dumps(['jsonschema' in sys.modules]))"
     )

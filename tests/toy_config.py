@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from pipeline.config import Config, merged
-from pipeline.files import ROOT
+from robustft.config.load import Config, merged
+from robustft.files import ROOT
 
 LEVERS = dict.fromkeys(
     (
@@ -75,9 +75,9 @@ def part(implementation: str, **parameters: Any) -> dict[str, Any]:
     return {"implementation": implementation, "parameters": parameters}
 
 
-AT = "pipeline.methods.adversarial_training:AdversarialTraining"
-STANDARD = "pipeline.methods.standard:Standard"
-PARTIAL = "pipeline.models.tuning:Partial"
+AT = "robustft.methods.adversarial_training:AdversarialTraining"
+STANDARD = "robustft.methods.standard:Standard"
+PARTIAL = "robustft.models.tunings.protocol:Partial"
 
 
 def method(implementation: str | None = None, **more: Any) -> dict[str, Any]:
@@ -88,9 +88,9 @@ def method(implementation: str | None = None, **more: Any) -> dict[str, Any]:
 def files() -> dict[str, Any]:
     """The content of every file, by its path without the ending."""
     digits = yaml.safe_load((ROOT / "config" / "datasets.yaml").read_text(encoding="utf-8"))["sources"]["digits"]
-    pgd = {"title": "P", "algorithm": "pgd", "objective": "cross_entropy", "start": "none", "through": "exported_model"}
+    pgd = {"title": "P", "algorithm": "pgd", "objective": "cross_entropy", "start": "none", "target": "exported_model"}
     return {
-        "config": {"scale": "small", "papers": "all", "levers": LEVERS},
+        "config": {"scale": "small", "papers": "all", "optimizations": LEVERS},
         "images": yaml.safe_load((ROOT / "config" / "images.yaml").read_text(encoding="utf-8")),
         "datasets": {
             "sources": {"digits": digits, "spare": {**digits, "title": "A source that nothing needs"}},
@@ -118,7 +118,7 @@ def files() -> dict[str, Any]:
             "backbones": {
                 "tiny": {
                     "title": "Tiny",
-                    "implementation": "pipeline.models.resnet:ResNet",
+                    "implementation": "robustft.models.backbones.resnet:ResNet",
                     "parameters": {"width": 4, "blocks": [1, 1]},
                     "normalisation": {"mean": [0.3], "std": [0.4]},
                     "shape": [1, 8, 8],

@@ -2,7 +2,7 @@
 # keeps its own record; a scale asks for this with `bundle: N`, in the place of the rules of finetune and evaluate.
 # The most urgent go first, so that none is left to run alone at the end.
 
-from pipeline.cost import urgency
+from robustft.cost import urgency
 
 URGENCY = urgency(PLAN)
 
@@ -37,4 +37,4 @@ for bundle in PLAN.bundles():
         message:
             f"training and attacking {bundle.name}"
         shell:
-            "python -m pipeline bundle {params.name} --scale {params.scale} --papers {params.paper} --expect {params.digest} --log {log}"
+            "python -m robustft bundle {params.name} --scale {params.scale} --papers {params.paper} --expect {params.digest} --log {log}"

@@ -6,7 +6,7 @@ import sys
 
 from snakemake.settings.types import DeploymentMethod
 
-from pipeline.provenance.container import missing_images
+from robustft.provenance.container import missing_images
 
 SCALE = PLAN.scale
 RESULTS = f"results/{SCALE}"
@@ -37,7 +37,7 @@ if config.get("offline"):
     WHERE_FROM["ROBUSTFT_OFFLINE"] = "1"
 os.environ |= WHERE_FROM  # for what starts a container, which the profile tells to bind the mirror
 shell.prefix(
-    f"export PYTHONSAFEPATH=1 PYTHONPATH={shlex.quote(BASEDIR)}; "
+    f"export PYTHONSAFEPATH=1 PYTHONPATH={shlex.quote(BASEDIR + '/pipeline')}; "
     + "".join(
         f"export {name}={shlex.quote(value)}; " for name, value in WHERE_FROM.items()
     )

@@ -26,4 +26,4 @@ rule data:
     message:
         "decoding {wildcards.source}"
     shell:
-        "python -m pipeline data {wildcards.source} --scale {params.scale} --expect {params.digest} --log {log}"
+        "python -m robustft data {wildcards.source} --scale {params.scale} --expect {params.digest} --log {log}"

@@ -25,4 +25,4 @@ rule download:
     message:
         "fetching {wildcards.file}"
     shell:
-        "python -m pipeline download {wildcards.file} --scale {params.scale} --expect {params.digest} --log {log}"
+        "python -m robustft download {wildcards.file} --scale {params.scale} --expect {params.digest} --log {log}"

@@ -26,6 +26,6 @@ rule attack:
     message:
         "attacking {wildcards.method}, seed {wildcards.seed}: {wildcards.evaluation} ({wildcards.paper}/{wildcards.experiment})"
     shell:
-        "python -m pipeline attack "
+        "python -m robustft attack "
         + in_command(PART)
         + " --scale {params.scale} --expect {params.digest} --log {log}"

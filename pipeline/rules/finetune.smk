@@ -29,6 +29,6 @@ rule finetune:
         "fine-tuning {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed} ({wildcards.paper}/{wildcards.experiment})"
     shell:
         START
-        + "python -m pipeline train "
+        + "python -m robustft train "
         + in_command(RUN)
         + " --scale {params.scale} --expect {params.digest} --log {log}"

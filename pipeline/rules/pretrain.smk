@@ -30,4 +30,4 @@ rule pretrain:
         "pre-training {wildcards.name}"
     shell:
         START
-        + "python -m pipeline train pretraining/{wildcards.name} --scale {params.scale} --expect {params.digest} --log {log}"
+        + "python -m robustft train pretraining/{wildcards.name} --scale {params.scale} --expect {params.digest} --log {log}"

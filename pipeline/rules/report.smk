@@ -32,7 +32,7 @@ rule numbers:
     message:
         "counting the ledgers of {wildcards.paper}"
     shell:
-        "python -m pipeline numbers {wildcards.paper} --scale {params.scale} --expect {params.digest} --log {log}"
+        "python -m robustft numbers {wildcards.paper} --scale {params.scale} --expect {params.digest} --log {log}"
 
 
 rule verdicts:
@@ -45,7 +45,7 @@ rule verdicts:
             f"{RESULTS}/{{paper}}/verdicts.html",
             category="{paper}",
             subcategory="verdicts",
-            caption="../report/captions/verdicts.rst",
+            caption="captions/verdicts.rst",
             labels={"verdicts": "all claims"},
         ),
         record=f"{RESULTS}/{{paper}}/verdicts.record.json",
@@ -65,7 +65,7 @@ rule verdicts:
     message:
         "judging the claims of {wildcards.paper}"
     shell:
-        "python -m pipeline verdicts {wildcards.paper} --scale {params.scale} --expect {params.digest} --log {log}"
+        "python -m robustft verdicts {wildcards.paper} --scale {params.scale} --expect {params.digest} --log {log}"
 
 
 rule table:
@@ -79,7 +79,7 @@ rule table:
             f"{RESULTS}/{{paper}}/tables/{{name}}.html",
             category="{paper}",
             subcategory="tables",
-            caption="../report/captions/table.rst",
+            caption="captions/table.rst",
             labels={"table": "{name}"},
         ),
         record=f"{RESULTS}/{{paper}}/tables/{{name}}.record.json",
@@ -102,7 +102,7 @@ rule table:
     message:
         "writing the table {wildcards.paper}/{wildcards.name}"
     shell:
-        "python -m pipeline table {wildcards.paper}/{wildcards.name} --scale {params.scale} --expect {params.digest} --log {log}"
+        "python -m robustft table {wildcards.paper}/{wildcards.name} --scale {params.scale} --expect {params.digest} --log {log}"
 
 
 rule figure:
@@ -113,7 +113,7 @@ rule figure:
             f"{RESULTS}/{{paper}}/figures/{{name}}.svg",
             category="{paper}",
             subcategory="figures",
-            caption="../report/captions/figure.rst",
+            caption="captions/figure.rst",
             labels={"figure": "{name}"},
         ),
         pdf=f"{RESULTS}/{{paper}}/figures/{{name}}.pdf",
@@ -138,7 +138,7 @@ rule figure:
     message:
         "drawing the figure {wildcards.paper}/{wildcards.name}"
     shell:
-        "python -m pipeline figure {wildcards.paper}/{wildcards.name} --scale {params.scale} --expect {params.digest} --log {log}"
+        "python -m robustft figure {wildcards.paper}/{wildcards.name} --scale {params.scale} --expect {params.digest} --log {log}"
 
 
 rule seal:
@@ -164,4 +164,4 @@ rule seal:
     message:
         "sealing the records of scale {params.scale}"
     shell:
-        "python -m pipeline seal {params.scale} --scale {params.scale} --papers {params.papers} --expect {params.digest} --log {log}"
+        "python -m robustft seal {params.scale} --scale {params.scale} --papers {params.papers} --expect {params.digest} --log {log}"

@@ -25,4 +25,4 @@ rule weights:
     message:
         "converting the weights {wildcards.weights}"
     shell:
-        "python -m pipeline weights {wildcards.weights} --scale {params.scale} --expect {params.digest} --log {log}"
+        "python -m robustft weights {wildcards.weights} --scale {params.scale} --expect {params.digest} --log {log}"

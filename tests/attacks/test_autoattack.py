@@ -15,12 +15,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.attacks.autoattack import STANDARD, AutoAttackShard, ShardOutcome
-from pipeline.attacks.objectives import cross_entropy
-from pipeline.attacks.pgd import Budget, pgd
-from pipeline.attacks.threat import ThreatModel
-from pipeline.errors import ConfigError
-from pipeline.models.classifier import Classifier, Normalise
+from robustft.attacks.autoattack import STANDARD, AutoAttackShard, ShardOutcome
+from robustft.attacks.objectives import cross_entropy
+from robustft.attacks.pgd import Budget, pgd
+from robustft.attacks.threat import ThreatModel
+from robustft.errors import ConfigError
+from robustft.models.classifier import Classifier, Normalise
 
 CLASSES = 5
 SEED = 3

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pipeline.attacks.objectives import OBJECTIVES, boosted_cross_entropy, cross_entropy, kl_divergence, margin
+from robustft.attacks.objectives import OBJECTIVES, boosted_cross_entropy, cross_entropy, kl_divergence, margin
 
 
 def rows(*values: list[float]) -> torch.Tensor:

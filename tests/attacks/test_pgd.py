@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.attacks.objectives import cross_entropy, margin
-from pipeline.attacks.pgd import GAUSSIAN_SCALE, Budget, evaluating, pgd
-from pipeline.attacks.threat import ThreatModel
+from robustft.attacks.objectives import cross_entropy, margin
+from robustft.attacks.pgd import GAUSSIAN_SCALE, Budget, evaluating, pgd
+from robustft.attacks.threat import ThreatModel
 
 
 def budget(norm: str = "linf", eps: str = "1/10", steps: int = 1, step_over_eps: str = "1/4") -> Budget:

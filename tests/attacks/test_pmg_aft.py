@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.attacks.objectives import cross_entropy
-from pipeline.attacks.pgd import Budget, pgd
-from pipeline.attacks.pmg_aft import pgd_autocast, with_scale_1, with_scale_100
-from pipeline.attacks.threat import ThreatModel
-from pipeline.errors import ConfigError
+from robustft.attacks.objectives import cross_entropy
+from robustft.attacks.pgd import Budget, pgd
+from robustft.attacks.pmg_aft import pgd_autocast, with_scale_1, with_scale_100
+from robustft.attacks.threat import ThreatModel
+from robustft.errors import ConfigError
 
 THREAT = ThreatModel("linf", Fraction(1, 16))
 

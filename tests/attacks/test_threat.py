@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from pipeline.attacks.threat import ThreatModel
+from robustft.attacks.threat import ThreatModel
 
 
 def image(*values: float) -> torch.Tensor:

@@ -10,10 +10,10 @@ from scipy.fft import idctn
 from scipy.ndimage import gaussian_filter1d
 from torch import nn
 
-from pipeline.attacks import unseen
-from pipeline.attacks.objectives import cross_entropy
-from pipeline.attacks.threat import ThreatModel
-from pipeline.attacks.unseen import CHROMA_TABLE, LUMA_TABLE, elastic, jpeg_linf
+from robustft.attacks import unseen
+from robustft.attacks.objectives import cross_entropy
+from robustft.attacks.threat import ThreatModel
+from robustft.attacks.unseen import CHROMA_TABLE, LUMA_TABLE, elastic, jpeg_linf
 
 ATTACKS = [jpeg_linf, elastic]
 EPS = {jpeg_linf: Fraction(1, 2), elastic: Fraction(1)}
@@ -100,7 +100,7 @@ def test_an_images_outcome_does_not_depend_on_its_batch(attack, model, batch, mo
 
 
 def pgd_without_start(forward, x, **settings):
-    from pipeline.attacks.pgd import pgd
+    from robustft.attacks.pgd import pgd
 
     return pgd(forward, x, **{**settings, "start": "none"})
 

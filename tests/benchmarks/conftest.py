@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from pipeline.files import ROOT
+from robustft.files import ROOT
 
 sys.path.insert(0, str(ROOT))

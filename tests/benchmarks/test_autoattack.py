@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks import autoattack
-from pipeline.errors import RobustftError
+from robustft.errors import RobustftError
 
 pytestmark = pytest.mark.usefixtures("torch_settings_restored")
 SMALL = replace(autoattack.QUICK[0], images=8, queries=20, steps=40)

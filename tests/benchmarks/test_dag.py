@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import dag
-from pipeline.config import Config
-from pipeline.errors import RobustftError
-from pipeline.files import write_json
-from pipeline.plan import Plan
+from robustft.config.load import Config
+from robustft.errors import RobustftError
+from robustft.files import write_json
+from robustft.plan.plan import Plan
 
 
 def test_a_whole_run_is_held_against_the_most_that_it_may_take(tmp_path):

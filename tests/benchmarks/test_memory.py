@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import memory
 from benchmarks.memory_cases import CASES, Case
-from pipeline.files import ROOT, write_json
+from robustft.files import ROOT, write_json
 
 SCRIPT = """
 import sys, types

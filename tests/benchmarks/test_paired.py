@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.paired import Paired, paired, paired_processes
 from benchmarks.rows import Spread
-from pipeline.errors import RobustftError
+from robustft.errors import RobustftError
 
 
 def test_functions_are_called_in_turn_and_the_warm_up_is_not_counted():

@@ -13,8 +13,8 @@ import sys
 import pytest
 
 from benchmarks.rows import Row, Spread, machine, read_rows, write_rows
-from pipeline.errors import IntegrityError, RobustftError
-from pipeline.files import ROOT, read_json, write_json
+from robustft.errors import IntegrityError, RobustftError
+from robustft.files import ROOT, read_json, write_json
 
 SPREAD = Spread(2.0, 1.5, 2.5, 5)
 ROWS = [

@@ -6,8 +6,8 @@ import pytest
 
 from benchmarks import table
 from benchmarks.rows import Row, Spread, machine, write_rows
-from pipeline.errors import RobustftError
-from pipeline.files import read_json, write_json
+from robustft.errors import RobustftError
+from robustft.files import read_json, write_json
 
 
 def row(name: str = "case", ratio: float = 2.0, bar: float | None = 1.5, note: str = "note") -> Row:

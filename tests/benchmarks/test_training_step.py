@@ -1,6 +1,6 @@
 """The textbook's steps and ours are the same step: in float64 their images, losses and updated weights are equal.
 
-This is what makes their times comparable, and it is the proof for every lever that it trades no accuracy.
+This is what makes their times comparable, and it is the proof for every optimization that it trades no accuracy.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from benchmarks import textbook
 from benchmarks.cases import CASES, Case
 from benchmarks.sides import Orders, Ours, Problem, Recorded, Setting, Theirs, difference, flops, opponent, weights
 from benchmarks.training_step import QUICK_BATCHES, single_levers, totals
-from pipeline.attacks.threat import ThreatModel
-from pipeline.errors import ConfigError
-from pipeline.train.batches import Images
+from robustft.attacks.threat import ThreatModel
+from robustft.data.batches import Images
+from robustft.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("torch_settings_restored")
 
@@ -28,22 +28,22 @@ TOWER = {"image_size": 8, "patch_size": 4, "width": 8, "layers": 2, "heads": 2, 
 TEXT = {"width": 8, "layers": 1, "heads": 2, "context_length": 16, "mlp_ratio": 2.0}
 BACKBONES: dict[str, dict[str, Any]] = {
     "resnet18_cifar": {
-        "implementation": "pipeline.models.resnet:ResNet",
+        "implementation": "robustft.models.backbones.resnet:ResNet",
         "parameters": {"width": 16, "blocks": [1, 1]},  # with fewer channels it would stay contiguous
     },
     "resnet50v2": {
-        "implementation": "pipeline.models.resnet_v2:ResNetV2",
+        "implementation": "robustft.models.backbones.resnet_v2:ResNetV2",
         "parameters": {"width": 4, "blocks": [1, 1, 1, 1], "block": "bottleneck"},
     },
     "deit_small_patch4": {
-        "implementation": "pipeline.models.vit:ViT",
+        "implementation": "robustft.models.backbones.vit:ViT",
         "parameters": VIT,
-        "head": {"implementation": "pipeline.models.vit:Head"},
+        "head": {"implementation": "robustft.models.backbones.vit:Head"},
     },
     "clip_vit_b32": {
-        "implementation": "pipeline.models.clip:ImageTower",
+        "implementation": "robustft.models.backbones.clip:ImageTower",
         "parameters": TOWER,
-        "head": {"implementation": "pipeline.models.clip:TextHead", "parameters": TEXT},
+        "head": {"implementation": "robustft.models.backbones.clip:TextHead", "parameters": TEXT},
     },
 }
 """Tiny networks of the cases' kinds."""
@@ -83,17 +83,17 @@ OTHER = {
     torch.contiguous_format: torch.channels_last,
     torch.channels_last: torch.contiguous_format,
 }
-SETTINGS = [(name, lever) for name, case in CASES.items() for lever in (None, *case.levers)]
+SETTINGS = [(name, optimization) for name, case in CASES.items() for optimization in (None, *case.optimizations)]
 
 
 @pytest.mark.usefixtures("doubled")
-@pytest.mark.parametrize(("name", "lever"), SETTINGS)
-def test_our_step_is_the_textbooks_with_all_levers_and_without_each(name, lever, tmp_path):
-    setting = Setting() if lever is None else Setting().without(lever)
+@pytest.mark.parametrize(("name", "optimization"), SETTINGS)
+def test_our_step_is_the_textbooks_with_all_levers_and_without_each(name, optimization, tmp_path):
+    setting = Setting() if optimization is None else Setting().without(optimization)
     problem = tiny(name)
     ours, theirs = both(problem, tmp_path, setting=setting)
     if problem.case.convolutional:
-        expected = torch.contiguous_format if lever == "channels_last" else torch.channels_last
+        expected = torch.contiguous_format if optimization == "channels_last" else torch.channels_last
         weight = next(p for p in ours.trainer.model.parameters() if p.dim() == 4 and min(p.shape[1:]) > 1)
         assert ours.trainer.layout == expected
         assert weight.is_contiguous(memory_format=expected)
@@ -280,11 +280,11 @@ def test_rows_say_what_was_compared(amp):
     assert row.textbook.n == row.ours.n == row.ratio.n
     for part in ("batch 5", "1 thread", "bfloat16 autocast" if amp else "float32", "x_adv", "images a second", "% of"):
         assert part in row.note
-    levers = single_levers(problem, Setting(amp=amp))
-    expected = [*problem.case.levers, *([] if amp else ["bfloat16"])]
-    assert [row.name.split(": ")[1] for row in levers] == expected
-    assert all(row.predicted and row.bar is None for row in levers)
-    assert all(("NOT THE SAME NUMBERS" in row.note) == row.name.endswith("bfloat16") for row in levers)
+    optimizations = single_levers(problem, Setting(amp=amp))
+    expected = [*problem.case.optimizations, *([] if amp else ["bfloat16"])]
+    assert [row.name.split(": ")[1] for row in optimizations] == expected
+    assert all(row.predicted and row.bar is None for row in optimizations)
+    assert all(("NOT THE SAME NUMBERS" in row.note) == row.name.endswith("bfloat16") for row in optimizations)
 
 
 def test_an_unknown_case_is_refused():

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.attacks.autoattack import STANDARD, AutoAttackShard
-from pipeline.attacks.threat import ThreatModel
-from pipeline.cost.passes import Passes, attack_work
+from robustft.attacks.autoattack import STANDARD, AutoAttackShard
+from robustft.attacks.threat import ThreatModel
+from robustft.cost.passes import Passes, attack_work
 
 
 class Counting(nn.Module):

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from pipeline.config import load_document
-from pipeline.cost.machines import measured_machine
-from pipeline.files import ROOT, read_json
+from robustft.config.load import load_document
+from robustft.cost.machines import measured_machine
+from robustft.files import ROOT, read_json
 
 BACKBONES = load_document(ROOT / "config" / "backbones.yaml", "backbones").values["backbones"]
 
@@ -79,7 +79,7 @@ def test_observed_over_predicted_by_hand(observed):
 
 def test_the_first_step_of_a_process_is_not_compared(observed):
     def record(id, pid, started):
-        spec = {"processes": 1, "method": {"implementation": "pipeline.methods.standard:Standard"}}
+        spec = {"processes": 1, "method": {"implementation": "robustft.methods.standard:Standard"}}
         when = {"host": "h", "pid": pid, "started": started, "seconds": 5.0}
         return {"step": {"kind": "train", "id": id, "spec": spec}, "circumstances": when, "inputs": {}, "outputs": {}}
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.config import Config
-from pipeline.cost import CostModel, costs, urgency
-from pipeline.cost.disk import LEDGER_BYTES, RECORD_BYTES, ROW_BYTES, left_bytes
-from pipeline.cost.estimate import IN_BUNDLE_S, PICTURE_S, REPORT_S, START_UP_S
-from pipeline.cost.machines import Machine
-from pipeline.errors import RobustftError
-from pipeline.plan import Plan
+from robustft.config.load import Config
+from robustft.cost import CostModel, costs, urgency
+from robustft.cost.disk import LEDGER_BYTES, RECORD_BYTES, ROW_BYTES, left_bytes
+from robustft.cost.estimate import IN_BUNDLE_S, PICTURE_S, REPORT_S, START_UP_S
+from robustft.cost.machines import Machine
+from robustft.errors import RobustftError
+from robustft.plan.plan import Plan
 from tests import toy_config
 from tests.toy_config import method, paper, part, pretraining
 
@@ -63,7 +63,7 @@ def derived(implementation):
 
 @pytest.mark.parametrize(
     ("implementation", "networks"),
-    [("pipeline.models.ensemble:mean_of_softmax", 2), ("pipeline.models.merging:uniform", 1)],
+    [("robustft.models.ensemble:mean_of_softmax", 2), ("robustft.models.tunings.merging:uniform", 1)],
 )
 def test_an_ensemble_runs_all_its_networks_and_a_merge_one(planned, implementation, networks):
     model = planned(paper=derived(implementation), scale=ALONE)
@@ -117,7 +117,7 @@ def downloading(geometry=None, shape=(3, 4, 4), **files):
     """Replace the digits' source by one of files."""
     source = {
         "title": "T",
-        "loader": "pipeline.data.digits:load",
+        "loader": "robustft.data.datasets.digits:load",
         "files": {name: name for name in files},
         "licence": "none",
         "shape": list(shape),
@@ -198,7 +198,7 @@ def test_a_method_without_a_rule_and_a_backbone_without_a_measurement_are_named(
 
 
 def test_a_bundle_that_others_wait_for_is_more_urgent_by_what_they_take(planned):
-    model = planned(paper=derived("pipeline.models.ensemble:mean_of_softmax"))
+    model = planned(paper=derived("robustft.models.ensemble:mean_of_softmax"))
     found = urgency(model.plan)
     priced = CostModel(model.plan)
     own = {b.name: sum(priced.seconds(step) for step in b.steps) for b in model.plan.bundles()}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from pipeline.cost.machines import machine_for, machines, measured_machine, stated_machine
-from pipeline.cost.passes import Passes, Work
-from pipeline.errors import ConfigError
-from pipeline.files import write_json
+from robustft.cost.machines import machine_for, machines, measured_machine, stated_machine
+from robustft.cost.passes import Passes, Work
+from robustft.errors import ConfigError
+from robustft.files import write_json
 
 PASSES = {
     "forward": {"image_us": 1000.0, "call_us": 40.0},

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.cost.passes import RULES, Passes, attack_work, has_rule, method_passes, token_factor, training_work
-from pipeline.methods.protocol import build_method
+from robustft.cost.passes import RULES, Passes, attack_work, has_rule, method_passes, token_factor, training_work
+from robustft.methods.protocol import build_method
 
-AT = "pipeline.methods.adversarial_training:AdversarialTraining"
-TRADES = "pipeline.methods.trades:Trades"
+AT = "robustft.methods.adversarial_training:AdversarialTraining"
+TRADES = "robustft.methods.trades:Trades"
 
 
 def spec(**changes):
@@ -47,13 +47,13 @@ def attacks(*entries, images=(0, 10), shard=4):
     ],
 )
 def test_what_one_image_takes_in_a_step_of_training(name, parameters, expected):
-    assert method_passes(f"pipeline.methods.{name}", parameters, 10) == expected
+    assert method_passes(f"robustft.methods.{name}", parameters, 10) == expected
 
 
 def test_three_tasks_differentiated_twice_take_more_than_without_their_diversity():
     def passes(diversity):
         parameters = {"diversity": diversity, "attack_diversity": diversity}
-        return method_passes("pipeline.methods.adv_ss_pretraining:EnsemblePretraining", parameters, 2)
+        return method_passes("robustft.methods.adv_ss_pretraining:EnsemblePretraining", parameters, 2)
 
     assert passes(0.0) == Passes(attack=6, learn=6)
     assert passes(0.1) == Passes(attack=15, learn=9)
@@ -61,19 +61,19 @@ def test_three_tasks_differentiated_twice_take_more_than_without_their_diversity
 
 def test_hyperat_takes_the_mean_of_its_defences():
     defences = {"at": {"implementation": AT}, "trades": {"implementation": TRADES, "parameters": {"attack": "kl"}}}
-    found = method_passes("pipeline.methods.hyperat:HyperAT", {"defences": defences}, 10)
+    found = method_passes("robustft.methods.hyperat:HyperAT", {"defences": defences}, 10)
     assert found == Passes(forward=0.5, attack=10, learn=1.5)
 
 
 def test_a_method_without_a_rule_is_taken_for_adversarial_training():
-    assert not has_rule("pipeline.methods.sixth:Paper")
-    assert method_passes("pipeline.methods.sixth:Paper", {}, 7) == Passes(attack=7, learn=1)
+    assert not has_rule("robustft.methods.sixth:Paper")
+    assert method_passes("robustft.methods.sixth:Paper", {}, 7) == Passes(attack=7, learn=1)
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_every_rule_is_of_a_method_that_there_is(name):
     with pytest.raises(Exception, match="parameter"):
-        build_method({"name": "m", "implementation": f"pipeline.methods.{name}", "parameters": {"nonsense": 1}})
+        build_method({"name": "m", "implementation": f"robustft.methods.{name}", "parameters": {"nonsense": 1}})
 
 
 def test_the_work_of_a_training_by_hand():
@@ -93,7 +93,7 @@ def test_each_of_several_processes_takes_its_share_of_a_batch():
 
 
 def test_a_frozen_backbone_takes_no_gradients_by_weights_and_prompts_are_more_tokens():
-    tuning = {"implementation": "pipeline.models.prompts:PromptTuning", "parameters": {"length": 13}}
+    tuning = {"implementation": "robustft.models.tunings.prompts:PromptTuning", "parameters": {"length": 13}}
     prompted = spec(
         method={"implementation": AT, "parameters": {}, "tuning": tuning},
         backbone={"parameters": {"image_size": 32, "patch_size": 4}},

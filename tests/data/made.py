@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from pipeline.data.decoded import decoded
+from robustft.data.decoded import decoded
 
 
 def picture(grey: int, *, size: tuple[int, int] = (8, 6)) -> bytes:

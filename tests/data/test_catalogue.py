@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.config import load_document
-from pipeline.data.splits import class_labels
-from pipeline.errors import ConfigError
-from pipeline.files import ROOT
+from robustft.config.load import load_document
+from robustft.data.splits import class_labels
+from robustft.errors import ConfigError
+from robustft.files import ROOT
 
 PATH = ROOT / "config" / "datasets.yaml"
 CATALOGUE = load_document(PATH, "datasets").values

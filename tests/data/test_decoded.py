@@ -6,12 +6,12 @@ from functools import partial
 import numpy as np
 import pytest
 
-from pipeline.context import Context
-from pipeline.data import pictures
-from pipeline.data.decoded import AHEAD, decoded
-from pipeline.data.imagefile import load_split
-from pipeline.data.step import decode
-from pipeline.errors import IntegrityError
+from robustft.data import pictures
+from robustft.data.decoded import AHEAD, decoded
+from robustft.data.imagefile import load_split
+from robustft.data.step import decode
+from robustft.errors import IntegrityError
+from robustft.runtime.context import Context
 from tests.data.made import picture, tar
 
 
@@ -115,7 +115,7 @@ def test_threads_end_when_the_images_are_no_longer_wanted():
 def spec(count):
     source = {
         "name": "made",
-        "loader": "pipeline.data.folders:load",
+        "loader": "robustft.data.formats.folders:load",
         "licence": "none",
         "levels": 255,
         "shape": [3, 4, 4],
@@ -133,14 +133,14 @@ def archive(tmp_path):
 
 @pytest.fixture
 def two_cores(monkeypatch):
-    monkeypatch.setattr("pipeline.data.step._cores", lambda: 2)
+    monkeypatch.setattr("robustft.data.step._cores", lambda: 2)
 
 
 def written(archive, folder, threads=None):
     folder.mkdir()
     settings = {} if threads is None else {"threads": threads}
     outputs = {"data": folder / "made.safetensors"}
-    context = Context({"archive": archive}, outputs, scratch=folder, settings=settings, say=lambda line: None)
+    context = Context({"archive": archive}, outputs, scratch=folder, settings=settings, log=lambda line: None)
     decode(spec(60), context)
     return outputs["data"]
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from pipeline.data.imagefile import centre, class_texts, load_split, save
-from pipeline.errors import IntegrityError
+from robustft.data.imagefile import centre, class_texts, load_split, save
+from robustft.errors import IntegrityError
 
 IMAGES = np.arange(6 * 4, dtype=np.uint8).reshape(6, 1, 2, 2)
 LABELS = np.array([7, 5, 9, 5, 7, 1])

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.data.splits import block_indices, class_labels, split_indices, view_indices
-from pipeline.errors import ConfigError
+from robustft.data.splits import block_indices, class_labels, split_indices, view_indices
+from robustft.errors import ConfigError
 
 LABELS = np.arange(200) % 10  # 20 images of each of ten classes
 SIZES = {"train": 50, "validation": 13, "test": 30}

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline.context import Context
-from pipeline.data.imagefile import load_split
-from pipeline.data.step import decode
-from pipeline.files import ROOT
+from robustft.data.imagefile import load_split
+from robustft.data.step import decode
+from robustft.files import ROOT
+from robustft.runtime.context import Context
 
 CATALOGUE = yaml.safe_load((ROOT / "config" / "datasets.yaml").read_text(encoding="utf-8"))
 
@@ -27,7 +27,7 @@ def spec():
 
 def decoded(spec, folder: Path, **inputs: Path) -> Path:
     path = folder / f"{spec['source']['name']}.safetensors"
-    decode(spec, Context(inputs=inputs, outputs={"data": path}, scratch=folder, say=lambda line: None))
+    decode(spec, Context(inputs=inputs, outputs={"data": path}, scratch=folder, log=lambda line: None))
     return path
 
 

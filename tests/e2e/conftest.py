@@ -50,7 +50,7 @@ def snakemake(folder: Path, *arguments: str, check: bool = True) -> str:
 def robustft(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command line of a folder's own copy of the package."""
     return subprocess.run(
-        [sys.executable, "-m", "pipeline", *arguments], cwd=folder, capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", "robustft", *arguments], cwd=folder, capture_output=True, text=True, timeout=300
     )
 
 

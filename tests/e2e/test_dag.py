@@ -49,7 +49,7 @@ def test_a_run_in_another_folder_gives_the_same_bytes(finished, tools, tmp_path)
 
 
 def test_an_edit_in_one_method_file_reruns_only_that_methods_jobs(copy_of_finished, tools):
-    method = copy_of_finished / "pipeline" / "methods" / "twins.py"
+    method = copy_of_finished / "pipeline" / "robustft" / "methods" / "twins.py"
     method.write_text(method.read_text() + "\n# an edit\n")
     plan = tools["snakemake"](copy_of_finished, "--dry-run")
     assert bundles(plan) == {"twins_at", "twins_trades_released"}
@@ -59,7 +59,7 @@ def test_an_edit_in_one_method_file_reruns_only_that_methods_jobs(copy_of_finish
 
 def test_an_edit_of_one_hyper_parameter_reruns_only_the_methods_that_have_it(copy_of_finished, tools):
     config = copy_of_finished / "config" / "methods.yaml"
-    config.write_text(config.read_text().replace("{beta: 6.0, attack: kl}", "{beta: 5.0, attack: kl}"))
+    config.write_text(config.read_text().replace("{beta: 6.0, attack_loss: kl}", "{beta: 5.0, attack_loss: kl}"))
     plan = tools["snakemake"](copy_of_finished, "--dry-run")
     assert bundles(plan) == {"trades"}
 
@@ -71,7 +71,7 @@ def test_a_new_method_in_a_papers_file_reruns_no_training(copy_of_finished, tool
         config.read_text().replace(
             "methods:\n  at_scaled:",
             "methods:\n  at_tripled:\n    title: AT, loss x 3\n"
-            "    implementation: pipeline.methods.adversarial_training:AdversarialTraining\n"
+            "    implementation: robustft.methods.adversarial_training:AdversarialTraining\n"
             '    parameters: {weight: 3.0}\n    color: "#123456"\n  at_scaled:',
             1,
         )
@@ -120,7 +120,7 @@ def test_explain_tells_one_numbers_chain(finished, tools):
     for fact in (
         "TWINS-AT under AutoAttack on digits_5to9",
         "verified just now",
-        "pipeline.methods.twins:TwinsAT",
+        "robustft.methods.twins:TwinsAT",
         "Its initial weights:",
         "digits.csv.gz",
         "not a reproduction",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.files import ROOT
+from robustft.files import ROOT
 
 TARGET = "results/downloads/cifar10_jpeg.download"
 SHARED = ROOT.parent / "shared" / "data"

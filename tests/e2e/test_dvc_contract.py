@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.config import Config
-from pipeline.plan import Plan
+from robustft.config.load import Config
+from robustft.plan.plan import Plan
 
 from .test_dag import bundles, outputs
 
@@ -28,7 +28,7 @@ class Checkout:
         self.dvc("remote", "add", "--local", "--default", "store", str(remote))
 
     def run(self, *command: str, expect: int = 0) -> str:
-        environment = {**os.environ, "PYTHONPATH": str(self.folder), "GIT_CONFIG_GLOBAL": os.devnull}
+        environment = {**os.environ, "PYTHONPATH": str(self.folder / "pipeline"), "GIT_CONFIG_GLOBAL": os.devnull}
         done = subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=900, check=False
         )
@@ -43,7 +43,7 @@ class Checkout:
         return self.run("git", "-c", "user.name=test", "-c", "user.email=test@localhost", *arguments)
 
     def robustft(self, *arguments: str, expect: int = 0) -> str:
-        return self.run(sys.executable, "-m", "pipeline", *arguments, "--scale", "smoke", expect=expect)
+        return self.run(sys.executable, "-m", "robustft", *arguments, "--scale", "smoke", expect=expect)
 
     def planned(self) -> str:
         return self.run(sys.executable, "-m", "snakemake", "--cores", "2", "--config", "scale=smoke", "--dry-run")
@@ -136,7 +136,7 @@ def test_the_contract_of_snakemake_and_dvc(tools, tmp_path):
 
     # An edit of one method's setting: adopted results know their own source and configuration.
     methods = there.folder / "config" / "methods.yaml"
-    methods.write_text(methods.read_text().replace("{beta: 6.0, attack: kl}", "{beta: 1.0, attack: kl}"))
+    methods.write_text(methods.read_text().replace("{beta: 6.0, attack_loss: kl}", "{beta: 1.0, attack_loss: kl}"))
     assert bundles(there.planned()) == {"trades"}
     assert "nothing is published from a tree that is not clean" in there.robustft("publish", expect=2)
     there.git("commit", "--quiet", "--all", "--message", "another beta")
@@ -172,7 +172,7 @@ def test_results_from_elsewhere_are_adopted_if_they_verify(copy_of_finished, too
     assert (
         "not adopted: table:twins/main: results/smoke/twins/tables/main.md is not what its record says" in done.stderr
     )
-    method = copy_of_finished / "pipeline" / "methods" / "trades.py"
+    method = copy_of_finished / "pipeline" / "robustft" / "methods" / "trades.py"
     method.write_text(method.read_text() + "\n# an edit\n")
     plan = tools["snakemake"](copy_of_finished, "--dry-run")
     assert bundles(plan) == {"trades"}, "an edit is noticed in results that Snakemake did not make"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.files import read_json, sha256_file
+from robustft.files import read_json, sha256_file
 
 
 def exported(folder: Path, tools, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -23,8 +23,8 @@ def exported(folder: Path, tools, *arguments: str) -> subprocess.CompletedProces
 
 def audit_of(crate: Path) -> subprocess.CompletedProcess[str]:
     """Audit a crate with the source that is in it."""
-    environment = {**os.environ, "PYTHONPATH": str(crate), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = next(line for line in (crate / "README.md").read_text().splitlines() if "pipeline audit" in line)
+    environment = {**os.environ, "PYTHONPATH": str(crate / "pipeline"), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = next(line for line in (crate / "README.md").read_text().splitlines() if "robustft audit" in line)
     arguments = command.split("python ")[1].split(" (")[0].split()
     return subprocess.run(
         [sys.executable, *arguments], cwd=crate, env=environment, capture_output=True, text=True, timeout=300
@@ -78,7 +78,7 @@ def test_a_tampered_run_is_not_exported(copy_of_finished, tools):
 def test_an_export_killed_at_any_moment_leaves_a_whole_crate_or_none(finished, tmp_path):
     """Kill -9 while the first crate is written, and while one takes another's place; then go on."""
     tries, whole = 12, 0
-    command = [sys.executable, "-m", "pipeline", "export", "crate", "--scale", "smoke", "--to"]
+    command = [sys.executable, "-m", "robustft", "export", "crate", "--scale", "smoke", "--to"]
     for number in range(tries):
         target = tmp_path / ("first" if number % 2 else "again")
         if number % 2:

@@ -4,9 +4,9 @@ import json
 
 import yaml
 
-from pipeline.config import Config
-from pipeline.files import ROOT
-from pipeline.plan import Plan
+from robustft.config.load import Config
+from robustft.files import ROOT
+from robustft.plan.plan import Plan
 
 PLAN = Plan(Config(scale="smoke"))
 PAPERS = sorted(path.stem for path in (ROOT / "config" / "papers").glob("*.yaml"))

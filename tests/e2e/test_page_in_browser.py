@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.files import read_json, sha256_file
+from robustft.files import read_json, sha256_file
 
 pytestmark = pytest.mark.hpc
 
@@ -129,7 +129,7 @@ def test_the_panel_holds_claims_and_the_chain_down_to_the_data_by_hash(browser, 
     ):
         assert sha256_file(path) in text, path
     assert "digits.csv.gz" in text
-    assert "pipeline/methods/twins.py" in text
+    assert "pipeline/robustft/methods/twins.py" in text
     assert find(browser, "#root").text == read_json(results / "smoke" / "seal.json")["root"]
 
 

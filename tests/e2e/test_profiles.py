@@ -109,7 +109,7 @@ def test_what_a_rule_asks_for_reaches_sbatch(copy_of_finished, refusing_sbatch, 
 
 def failing(folder: Path) -> None:
     """Edit a checkout so that every training fails."""
-    with open(folder / "pipeline" / "train" / "step.py", "a") as source:
+    with open(folder / "pipeline" / "robustft" / "train" / "step.py", "a") as source:
         source.write('\n\ndef train(spec, context):\n    raise ValueError("made to fail")\n')
 
 

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline.attacks.crafting import maximise_cross_entropy
-from pipeline.attacks.objectives import cross_entropy
-from pipeline.attacks.pgd import Budget
-from pipeline.methods.protocol import Loss, Method
-from pipeline.models.classifier import Classifier
+from robustft.attacks.inner_maximization import maximise_cross_entropy
+from robustft.attacks.objectives import cross_entropy
+from robustft.attacks.pgd import Budget
+from robustft.methods.protocol import Loss, Method
+from robustft.models.classifier import Classifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ evaluations:
 methods:
   alp:
     title: ALP
-    implementation: pipeline.methods.logit_pairing:LogitPairing
+    implementation: robustft.methods.logit_pairing:LogitPairing
     color: "#D55E00"
 tables:
   main: {title: Logit pairing, experiment: main, columns: [clean, pgd10], caption: Accuracy on one seed.}
@@ -86,7 +86,7 @@ def folder(tools, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = tools["copy_checkout"](tmp_path_factory.mktemp("sixth") / "checkout", papers="all")
     before = plan(tools, folder)
     (folder / "config" / "papers" / "alp.yaml").write_text(CONFIG)
-    (folder / "pipeline" / "methods" / "logit_pairing.py").write_text(METHOD)
+    (folder / "pipeline" / "robustft" / "methods" / "logit_pairing.py").write_text(METHOD)
     (folder / "before.json").write_text(json.dumps(before))
     tools["snakemake"](folder, "papers=[alp]")
     return folder
@@ -121,4 +121,4 @@ def test_the_audit_walks_its_numbers_and_explain_tells_one(folder, tools):
     assert audit.returncode == 0, audit.stdout + audit.stderr
     told = tools["robustft"](folder, "explain", "alp/main:alp/pgd10", "--scale", "smoke", "--papers", "alp")
     assert told.returncode == 0, told.stderr
-    assert "pipeline.methods.logit_pairing:LogitPairing" in told.stdout
+    assert "robustft.methods.logit_pairing:LogitPairing" in told.stdout

@@ -119,9 +119,11 @@ def test_an_edited_specification_in_a_record_is_named(copy_of_finished, tools):
 
 
 def test_an_edited_source_file_is_named(copy_of_finished, tools):
-    edit(copy_of_finished / "pipeline" / "methods" / "trades.py", "self.beta * kl", "2 * self.beta * kl")
+    edit(copy_of_finished / "pipeline" / "robustft" / "methods" / "trades.py", "self.beta * kl", "2 * self.beta * kl")
     (found,) = findings(copy_of_finished, tools)
-    assert found.startswith("[edited-source] pipeline/methods/trades.py: it is not the file that train:twins/main/")
+    assert found.startswith(
+        "[edited-source] pipeline/robustft/methods/trades.py: it is not the file that train:twins/main/"
+    )
 
 
 def test_edited_numbers_are_named(copy_of_finished, tools):

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.attacks.threat import ThreatModel
-from pipeline.evaluate.checks import model_checks, perturbation_checks, worst
-from pipeline.files import canonical_json
+from robustft.attacks.threat import ThreatModel
+from robustft.evaluate.checks import model_checks, perturbation_checks, worst
+from robustft.files import canonical_json
 
 THREAT = ThreatModel("linf", Fraction(1, 10))
 

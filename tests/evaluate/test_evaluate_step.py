@@ -9,14 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pipeline.attacks.autoattack import STANDARD, AutoAttackShard
-from pipeline.context import Context
-from pipeline.data.imagefile import save
-from pipeline.evaluate import step
-from pipeline.evaluate.ledger import Outcome, read_checks, read_ledger
-from pipeline.evaluate.step import Evaluator, attack, evaluated_model
-from pipeline.models.checkpoint import load_classifier, save_checkpoint
-from pipeline.models.classifier import build_classifier
+from robustft.attacks.autoattack import STANDARD, AutoAttackShard
+from robustft.data.imagefile import save
+from robustft.evaluate import step
+from robustft.evaluate.ledger import Outcome, read_checks, read_ledger
+from robustft.evaluate.step import Evaluator, attack, evaluated_model
+from robustft.models.checkpoint import load_classifier, save_checkpoint
+from robustft.models.classifier import build_classifier
+from robustft.runtime.context import Context
 
 ATTACKS = {
     "clean": {"name": "clean", "algorithm": "none"},
@@ -48,7 +48,7 @@ ATTACKS = {
 }
 for _entry in ATTACKS.values():
     if _entry["algorithm"] != "none":
-        _entry["through"] = "exported_model"
+        _entry["target"] = "exported_model"
 DETERMINISTIC = ("clean", "fgsm", "cw")
 
 
@@ -103,7 +103,7 @@ class Run:
             "seed": 0,
             "device": "cpu",
             "threads": 1,
-            "levers": {},
+            "optimizations": {},
             **changes,
         }
 
@@ -113,7 +113,7 @@ class Run:
 
     def evaluator(self, *attacks: str | dict[str, Any], **changes: Any) -> Evaluator:
         context = Context(
-            inputs=self.inputs, outputs={"ledger": self.ledger}, scratch=self.scratch, say=self.said.append
+            inputs=self.inputs, outputs={"ledger": self.ledger}, scratch=self.scratch, log=self.said.append
         )
         self.facts = context.facts
         return Evaluator(self.spec(attacks, **changes), context, torch.device("cpu"))
@@ -189,7 +189,7 @@ def test_running_twice_gives_equal_bytes_also_with_a_random_start(run):
 
 def test_the_step_function_runs_on_the_device_asked_for(run, torch_settings_restored):
     job, other = run(), run()
-    context = Context(inputs=job.inputs, outputs={"ledger": job.ledger}, scratch=job.scratch, say=lambda line: None)
+    context = Context(inputs=job.inputs, outputs={"ledger": job.ledger}, scratch=job.scratch, log=lambda line: None)
     attack(job.spec(("clean", "fgsm")), context)
     assert context.facts["device"] == "cpu"
     assert job.ledger.read_bytes() == other("clean", "fgsm")
@@ -384,7 +384,7 @@ def test_the_seed_of_an_ensemble_differs_from_shard_to_shard_and_from_run_to_run
 
 def outcome(job: Run, entry: dict[str, Any], **changes: Any) -> Outcome:
     """What one attack did, and nothing else."""
-    job({"through": "exported_model", **entry}, **changes)
+    job({"target": "exported_model", **entry}, **changes)
     (found,) = read_ledger(job.ledger).values()
     return found
 
@@ -517,7 +517,7 @@ def test_an_attack_sees_what_its_entry_names_and_the_whole_model_judges(name, ru
     clean, plain, helped = run(), run(), run()
     clean("clean")
     attacked = outcome(plain, ATTACKS[name])
-    through = outcome(helped, {**ATTACKS[name], "through": THROUGH})
+    through = outcome(helped, {**ATTACKS[name], "target": THROUGH})
     right = read_ledger(clean.ledger)["clean"].correct
     assert attacked.correct.sum() < right.sum() <= through.correct.sum()
     # What is moved up the loss of the view goes down the model's own: no image that was right is lost.
@@ -526,7 +526,7 @@ def test_an_attack_sees_what_its_entry_names_and_the_whole_model_judges(name, ru
 
 def test_functions_and_the_ensemble_see_that_view_too(run, monkeypatch):
     CALLS.clear()
-    outcome(run(), {**function("brighter", by=0.1), "through": THROUGH})
+    outcome(run(), {**function("brighter", by=0.1), "target": THROUGH})
     seen = [model for model, *_ in CALLS]
 
     class Stub(AutoAttackShard):
@@ -538,7 +538,7 @@ def test_functions_and_the_ensemble_see_that_view_too(run, monkeypatch):
             pass
 
     monkeypatch.setattr(step, "AutoAttackShard", Stub)
-    outcome(run(), {**ATTACKS["autoattack"], "through": THROUGH})
+    outcome(run(), {**ATTACKS["autoattack"], "target": THROUGH})
     assert {type(model) for model in seen} == {Helping}
 
 

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import IntegrityError
-from pipeline.evaluate.ledger import (
+from robustft.errors import IntegrityError
+from robustft.evaluate.ledger import (
     SCHEMA,
     Outcome,
     read_checks,
@@ -19,7 +19,7 @@ from pipeline.evaluate.ledger import (
     write_ledger,
     write_piece,
 )
-from pipeline.files import ROOT
+from robustft.files import ROOT
 
 CHECKS = {"model": {"repeat_difference": 0.0}, "pgd10": {"over_eps": 2.5e-8}}
 
@@ -212,6 +212,6 @@ def test_a_ledger_without_checks_has_none(tmp_path):
 
 def test_ledgers_are_read_without_torch():
     # The report and the audit read ledgers; neither may need torch.
-    code = "import sys, pipeline.evaluate.ledger; assert 'torch' not in sys.modules; print('read')"
+    code = "import sys, robustft.evaluate.ledger; assert 'torch' not in sys.modules; print('read')"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (found.returncode, found.stdout.strip()) == (0, "read"), found.stderr

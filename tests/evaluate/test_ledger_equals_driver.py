@@ -10,16 +10,16 @@ import pyautoattack
 import pytest
 import torch
 
-from pipeline.attacks.objectives import cross_entropy
-from pipeline.attacks.pgd import Budget, pgd
-from pipeline.attacks.threat import ThreatModel
-from pipeline.context import Context
-from pipeline.data.imagefile import save
-from pipeline.evaluate.ledger import read_checks, read_ledger
-from pipeline.evaluate.step import Evaluator
-from pipeline.levers import Levers
-from pipeline.models.checkpoint import load_classifier, save_checkpoint
-from pipeline.train.randomness import counter_seed
+from robustft.attacks.objectives import cross_entropy
+from robustft.attacks.pgd import Budget, pgd
+from robustft.attacks.threat import ThreatModel
+from robustft.data.imagefile import save
+from robustft.evaluate.ledger import read_checks, read_ledger
+from robustft.evaluate.step import Evaluator
+from robustft.models.checkpoint import load_classifier, save_checkpoint
+from robustft.runtime.context import Context
+from robustft.runtime.randomness import counter_seed
+from robustft.speed.optimizations import Optimizations
 
 THREAT = {"norm": "linf", "eps": "1/8"}
 SHARD = 6
@@ -27,7 +27,7 @@ IMAGES = 12
 SEED = 5
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["levers", "no levers"])
+@pytest.fixture(scope="module", params=[True, False], ids=["optimizations", "no optimizations"])
 def attacked(request, tmp_path_factory, tiny_model, tiny_backbone, class_patterns):
     """A residual network trained adversarially for a moment, and its ledger under the standard ensemble."""
     folder = tmp_path_factory.mktemp("attacked")
@@ -53,11 +53,11 @@ def attacked(request, tmp_path_factory, tiny_model, tiny_backbone, class_pattern
         about={"levels": 255, "datasets": {"toy": {"classes": [0, 1, 2, 3, 4]}}},
     )
     spec = {"dataset": "toy", "split": "test", "images": [0, IMAGES], "shard_images": SHARD, "threat": THREAT}
-    ensemble = {"name": "autoattack", "algorithm": "autoattack", "version": "standard", "through": "exported_model"}
-    spec["levers"] = {lever.name: request.param for lever in dataclasses.fields(Levers)}
+    ensemble = {"name": "autoattack", "algorithm": "autoattack", "version": "standard", "target": "exported_model"}
+    spec["optimizations"] = {optimization.name: request.param for optimization in dataclasses.fields(Optimizations)}
     spec |= {"attacks": [ensemble], "seed": SEED, "models": ["-"], "derivation": None, "prompts": None}
     inputs = {name: folder / name for name in ("checkpoint", "data")}
-    context = Context(inputs, {"ledger": folder / "ledger"}, folder, say=lambda _: None)
+    context = Context(inputs, {"ledger": folder / "ledger"}, folder, log=lambda _: None)
     evaluator = Evaluator(spec, context, torch.device("cpu"))
     evaluator.run()
     checks = read_checks(folder / "ledger")["autoattack"]
@@ -80,7 +80,7 @@ def test_the_ledger_equals_the_packages_own_driver_image_by_image(attacked):
         x_adv, predicted = driver.run_standard_evaluation(x, y, batch_size=SHARD)
         rows = slice(start, start + SHARD)
         assert outcome.correct[rows].tolist() == (predicted == y).tolist()
-        if evaluator.levers.settled_images:
+        if evaluator.optimizations.settled_images:
             continue  # the adversarial point is the first that was found, not the driver's
         assert outcome.prediction[rows].tolist() == predicted.tolist()
         distance = ThreatModel.of(THREAT).distance(x_adv, x).numpy()

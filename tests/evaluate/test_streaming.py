@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.context import Context
-from pipeline.data.imagefile import Split, save
-from pipeline.evaluate.ledger import read_ledger
-from pipeline.evaluate.step import attack
-from pipeline.models.checkpoint import save_checkpoint
+from robustft.data.imagefile import Split, save
+from robustft.evaluate.ledger import read_ledger
+from robustft.evaluate.step import attack
+from robustft.models.checkpoint import save_checkpoint
+from robustft.runtime.context import Context
 
 IMAGES, SHARD = 150, 20
 CHECKED = 64
@@ -36,8 +36,8 @@ def run(tmp_path, tiny_model, tiny_backbone, class_patterns):
     )
     spec = {
         "models": ["-"], "derivation": None, "prompts": None, "dataset": "toy", "split": "test",
-        "images": [0, IMAGES], "threat": {"norm": "linf", "eps": "1/10"}, "levers": {},
-        "attacks": [CLEAN, {"name": "fgsm", "through": "exported_model", **FGSM}],
+        "images": [0, IMAGES], "threat": {"norm": "linf", "eps": "1/10"}, "optimizations": {},
+        "attacks": [CLEAN, {"name": "fgsm", "target": "exported_model", **FGSM}],
         "seed": 0, "device": "cpu", "threads": 1,
     }  # fmt: skip
     inputs = {"checkpoint": tmp_path / "checkpoint", "data": tmp_path / "data"}
@@ -45,7 +45,7 @@ def run(tmp_path, tiny_model, tiny_backbone, class_patterns):
     def made(shard):
         scratch = tmp_path / f"scratch{shard}"
         scratch.mkdir()
-        context = Context(inputs, {"ledger": scratch / "ledger"}, scratch, say=lambda line: None)
+        context = Context(inputs, {"ledger": scratch / "ledger"}, scratch, log=lambda line: None)
         attack({**spec, "shard_images": shard}, context)
         return read_ledger(scratch / "ledger")
 

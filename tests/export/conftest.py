@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.plan import Plan
-from pipeline.provenance import audit as auditing
-from pipeline.provenance.run import run_step
+from robustft.plan.plan import Plan
+from robustft.provenance import audit as auditing
+from robustft.provenance.run import run_step
 from tests import toy_config
 from tests.provenance.test_explain import PAPER
 
@@ -42,7 +42,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Plan]:
     os.chdir(folder)
     try:
         for step in plan.steps.values():
-            run_step(step, say=lambda line: None)
+            run_step(step, log=lambda line: None)
     finally:
         os.chdir(before)
         torch.set_num_threads(threads)

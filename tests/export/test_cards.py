@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from pipeline.export.cards import export_cards
-from pipeline.files import read_json, sha256_file
+from robustft.export.cards import export_cards
+from robustft.files import read_json, sha256_file
 
 
 @pytest.fixture
 def folder(finished, tmp_path):
-    return export_cards(finished, tmp_path / "cards", say=lambda line: None)
+    return export_cards(finished, tmp_path / "cards", log=lambda line: None)
 
 
 def front(text: str) -> dict:

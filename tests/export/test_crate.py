@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.export.crate import export_crate
-from pipeline.files import ROOT, read_json, sha256_file
+from robustft.export.crate import export_crate
+from robustft.files import ROOT, read_json, sha256_file
 from tests.export.validator import validate, warm_cache
 
 
@@ -19,7 +19,7 @@ def quiet(line: str) -> None:
 
 @pytest.fixture
 def crate(finished, tmp_path) -> Path:
-    return export_crate(finished, tmp_path / "crate", say=quiet)
+    return export_crate(finished, tmp_path / "crate", log=quiet)
 
 
 def graph(crate: Path) -> dict[str, dict]:
@@ -94,12 +94,18 @@ def test_files_are_there_as_described_and_large_ones_are_described_alone(finishe
     checkpoint = step.outputs["checkpoint"]
     entity = found[f"#{checkpoint}"]
     assert (entity["sha256"], int(entity["contentSize"])) == (sha256_file(checkpoint), Path(checkpoint).stat().st_size)
-    for name in ("pipeline/methods/twins.py", "envs/run.txt", "config/attacks.yaml", "LICENSE", "CITATION.cff"):
+    for name in (
+        "pipeline/robustft/methods/twins.py",
+        "envs/run.txt",
+        "config/attacks.yaml",
+        "LICENSE",
+        "CITATION.cff",
+    ):
         assert found[name]["sha256"] == sha256_file(ROOT / name)
 
 
 def test_with_everything_in_it_nothing_is_left_out(finished, tmp_path):
-    crate = export_crate(finished, tmp_path / "crate", include_large=True, say=quiet)
+    crate = export_crate(finished, tmp_path / "crate", include_large=True, log=quiet)
     found = graph(crate)
     for step in finished.steps.values():
         for path in (*step.outputs.values(), step.record):
@@ -108,7 +114,7 @@ def test_with_everything_in_it_nothing_is_left_out(finished, tmp_path):
 
 
 def test_an_archive_holds_what_the_folder_holds(finished, crate, tmp_path):
-    packed = export_crate(finished, tmp_path / "crate.zip", say=quiet)
+    packed = export_crate(finished, tmp_path / "crate.zip", log=quiet)
     with zipfile.ZipFile(packed) as stream:
         names = {path.relative_to(crate).as_posix() for path in crate.rglob("*") if path.is_file()}
         assert set(stream.namelist()) == names
@@ -121,7 +127,7 @@ def test_a_missing_output_is_said_to_be_missing_in_an_unaudited_crate(finished, 
     content = path.read_bytes()
     path.unlink()
     try:
-        crate = export_crate(finished, tmp_path / "crate", unaudited=True, say=quiet)
+        crate = export_crate(finished, tmp_path / "crate", unaudited=True, log=quiet)
     finally:
         path.write_bytes(content)
     assert graph(crate)[f"#{path}"]["description"] == "MISSING when this crate was made."

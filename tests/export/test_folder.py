@@ -6,8 +6,8 @@ import zipfile
 
 import pytest
 
-from pipeline.errors import RobustftError
-from pipeline.export.folder import archive, whole_folder
+from robustft.errors import RobustftError
+from robustft.export.folder import archive, whole_folder
 
 
 def fill(target, text: str) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.export.facts import tone
-from pipeline.export.page import export_page
-from pipeline.files import read_json, sha256_file
-from pipeline.report.tables import parse_rows
+from robustft.export.facts import tone
+from robustft.export.page import export_page
+from robustft.files import read_json, sha256_file
+from robustft.report.tables import parse_rows
 
 
 def quiet(line: str) -> None:
@@ -26,7 +26,7 @@ def embedded(page: Path, id: str = "content") -> dict:
 
 @pytest.fixture
 def page(finished, tmp_path) -> Path:
-    return export_page(finished, tmp_path / "page.html", say=quiet)
+    return export_page(finished, tmp_path / "page.html", log=quiet)
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_the_page_asks_for_nothing_from_a_network(page):
 
 
 def test_a_file_that_was_changed_is_shown_as_changed(tampered, tmp_path):
-    content = embedded(export_page(tampered, tmp_path / "page.html", unaudited=True, say=quiet))
+    content = embedded(export_page(tampered, tmp_path / "page.html", unaudited=True, log=quiet))
     assert content["audit"]["ok"] is False
     assert any("history.csv" in finding for finding in content["audit"]["findings"])
     changed = [path for step in content["steps"] for path, _, _, verified in step["files"] if not verified]

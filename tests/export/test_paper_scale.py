@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.config import Config
-from pipeline.export.cards import _Card
-from pipeline.export.facts import facts_of
-from pipeline.export.gate import Standing
-from pipeline.plan import Plan
-from pipeline.provenance.audit import AuditReport
-from pipeline.provenance.chain import Chain
-from pipeline.provenance.record import Record
+from robustft.config.load import Config
+from robustft.export.audit_gate import Standing
+from robustft.export.cards import _Card
+from robustft.export.facts import facts_of
+from robustft.plan.plan import Plan
+from robustft.provenance.audit import AuditReport
+from robustft.provenance.lineage import Lineage
+from robustft.provenance.record import Record
 
 SHA = "ab" * 32
 
 
-class MadeUp(Chain):
+class MadeUp(Lineage):
     """A chain whose records and hashes are made up."""
 
     def record(self, step):

@@ -14,10 +14,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.errors import RobustftError
-from pipeline.export import publish as publishing
-from pipeline.files import digest_of, sha256_file, write_json
-from pipeline.provenance.record import SCHEMA
+from robustft.errors import RobustftError
+from robustft.export import publish as publishing
+from robustft.files import digest_of, sha256_file, write_json
+from robustft.provenance.record import SCHEMA
 
 DVC_FILE = """\
 stages:
@@ -91,7 +91,7 @@ def crates(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Which crates were written: their contents are another file's tests."""
     written: list[Path] = []
 
-    def export(plan, target, *, say):
+    def export(plan, target, *, log):
         written.append(target)
         return target
 
@@ -121,7 +121,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crates: list[Path]
     remote_at(tmp_path / "store")
     make_results()
     monkeypatch.setattr(publishing, "ROOT", folder)
-    monkeypatch.setattr(publishing, "audited", lambda plan, *, unaudited, say: SimpleNamespace(root="f00"))
+    monkeypatch.setattr(publishing, "audited", lambda plan, *, unaudited, log: SimpleNamespace(root="f00"))
     return folder
 
 
@@ -138,7 +138,7 @@ def stored(folder: Path) -> list[Path]:
 def refused(words: str, *, store: Path) -> str:
     """Publish, which must be refused with these words and with nothing stored or sent."""
     with pytest.raises(RobustftError, match=words) as error:
-        publishing.publish(PLAN, say=lambda line: None)
+        publishing.publish(PLAN, log=lambda line: None)
     assert stored(store) == []
     assert not Path("dvc.lock").exists()
     return str(error.value)
@@ -146,7 +146,7 @@ def refused(words: str, *, store: Path) -> str:
 
 def test_published_results_are_whole_in_a_clone(checkout, crates, tmp_path):
     said: list[str] = []
-    publishing.publish(PLAN, say=said.append)
+    publishing.publish(PLAN, log=said.append)
     assert crates == [Path("exports/toy/crate")]
     assert said[-1].startswith("left to you: git add dvc.lock && git commit")
     git("add", "dvc.lock")
@@ -157,7 +157,7 @@ def test_published_results_are_whole_in_a_clone(checkout, crates, tmp_path):
     for path in ("results/data/digits.bin", "results/toy/run.bin", "results/toy/run.record.json"):
         assert (tmp_path / "clone" / path).read_bytes() == Path(path).read_bytes()
     said.clear()
-    publishing.publish(PLAN, say=said.append)
+    publishing.publish(PLAN, log=said.append)
     assert said[-1].startswith("published: root f00"), "once dvc.lock is committed nothing is left to the user"
 
 
@@ -171,11 +171,11 @@ def test_an_edited_tree_is_not_published(checkout, tmp_path, path):
 
 def test_notes_beside_the_sources_do_not_count(checkout):
     Path("notes.txt").write_text("thoughts")
-    publishing.publish(PLAN, say=lambda line: None)
+    publishing.publish(PLAN, log=lambda line: None)
 
 
 def test_a_failed_audit_is_not_published(checkout, tmp_path, monkeypatch):
-    def fails(plan, *, unaudited, say):
+    def fails(plan, *, unaudited, log):
         assert not unaudited
         raise RobustftError("the audit of scale toy failed")
 
@@ -198,7 +198,7 @@ def test_results_of_an_earlier_commit_are_published(checkout):
     Path("README.md").write_text("words")
     git("add", "--all")
     git("commit", "--quiet", "--message", "words")
-    publishing.publish(PLAN, say=lambda line: None)
+    publishing.publish(PLAN, log=lambda line: None)
 
 
 def test_results_of_files_that_their_commit_does_not_hold_are_not_published(checkout, tmp_path):
@@ -216,7 +216,7 @@ def test_what_the_audit_does_not_know_is_not_published(checkout, tmp_path):
     told = refused("1 files among the results are of no step", store=tmp_path / "store")
     assert "results/toy/other_paper.bin" in told
     Path("results/toy/other_paper.bin").unlink()
-    publishing.publish(PLAN, say=lambda line: None)
+    publishing.publish(PLAN, log=lambda line: None)
     contents = {path.read_bytes() for path in stored(tmp_path / "store")}
     assert b"train" in contents
     assert not {text for text in contents if b"another scale" in text or b"ignores" in text}
@@ -229,23 +229,23 @@ def test_without_a_remote_it_says_how_to_set_one(checkout, tmp_path):
 
 def test_a_scale_without_a_stage_and_another_folder_are_told(checkout, tmp_path, monkeypatch):
     with pytest.raises(RobustftError, match=r"no stage of dvc\.yaml has the results of scale 'paper'"):
-        publishing.publish(SimpleNamespace(scale="paper", steps={}), say=lambda line: None)
+        publishing.publish(SimpleNamespace(scale="paper", steps={}), log=lambda line: None)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RobustftError, match="published from the checkout that made them"):
-        publishing.publish(PLAN, say=lambda line: None)
+        publishing.publish(PLAN, log=lambda line: None)
 
 
 def test_a_remote_that_cannot_be_written_loses_nothing_and_the_same_command_goes_on(checkout, crates, tmp_path, capfd):
     before = {path: path.read_bytes() for path in stored(Path("results"))}
     (tmp_path / "store").write_text("a file where the remote's folder should be")
     with pytest.raises(RobustftError, match="dvc push failed") as error:
-        publishing.publish(PLAN, say=lambda line: None)
+        publishing.publish(PLAN, log=lambda line: None)
     assert "see that the remote can be reached" in str(error.value)
     assert "ERROR" in capfd.readouterr().err, "DVC's own words are shown"
     assert crates == [], "nothing says that it was published"
     assert {path: path.read_bytes() for path in stored(Path("results"))} == before
     (tmp_path / "store").unlink()
-    publishing.publish(PLAN, say=lambda line: None)
+    publishing.publish(PLAN, log=lambda line: None)
     assert crates
     assert stored(tmp_path / "store")
 
@@ -282,7 +282,7 @@ def test_a_push_killed_while_it_collects_does_not_make_the_next_one_leave_files_
     dvc("commit", "--force", "toy")
     killed = subprocess.run([sys.executable, "-c", KILLED_PUSH], capture_output=True, check=False)
     assert killed.returncode == 9, killed.stderr
-    publishing.publish(PLAN, say=lambda line: None)
+    publishing.publish(PLAN, log=lambda line: None)
     there = {path.parent.name + path.name for path in stored(tmp_path / "store")}
     for path in (path for step in PLAN.steps.values() for path in (*step.outputs.values(), step.record)):
         assert hashlib.md5(Path(path).read_bytes()).hexdigest() in there, path
@@ -295,7 +295,7 @@ def test_publishing_that_is_killed_at_any_moment_goes_on(checkout, tmp_path):
     for number in range(200):
         Path(f"results/toy/part{number}.bin").write_bytes(generator.randbytes(200_000))
     command = [sys.executable, "-c", PUBLISH]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "pipeline")}
     started = time.monotonic()
     subprocess.run(command, env=environment, capture_output=True, check=True)
     whole = time.monotonic() - started

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.export.robustbench import export_robustbench
-from pipeline.files import read_json, sha256_file
+from robustft.export.robustbench import export_robustbench
+from robustft.files import read_json, sha256_file
 
 SHAPE = {
     "link": str, "name": str, "authors": str, "additional_data": bool, "number_forward_passes": int, "dataset": str,
@@ -16,7 +16,7 @@ SHAPE = {
 
 @pytest.fixture
 def folder(finished, tmp_path):
-    return export_robustbench(finished, tmp_path / "out", say=lambda line: None)
+    return export_robustbench(finished, tmp_path / "out", log=lambda line: None)
 
 
 def entries(folder) -> dict:

@@ -54,9 +54,9 @@ def pytest_terminal_summary(terminalreporter: object) -> None:
 def step(folder: Path, *arguments: str, before: tuple[str, ...] = (), **variables: str) -> subprocess.CompletedProcess:
     """Run one step in a process of its own at scale smoke."""
     return subprocess.run(
-        [*before, sys.executable, "-m", "pipeline", *arguments, "--scale", "smoke"],
+        [*before, sys.executable, "-m", "robustft", *arguments, "--scale", "smoke"],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+        env={**os.environ, "PYTHONPATH": str(ROOT / "pipeline"), **variables},
         capture_output=True,
         text=True,
         timeout=300,
@@ -143,7 +143,7 @@ def adopt() -> Callable[[Path], subprocess.CompletedProcess]:
     """Run `robustft adopt` in a folder."""
 
     def run(folder: Path) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "pipeline", "adopt", "--scale", "smoke"]
+        command = [sys.executable, "-m", "robustft", "adopt", "--scale", "smoke"]
         return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
 
     return run

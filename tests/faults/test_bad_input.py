@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import files
-from pipeline.errors import RobustftError
+from robustft import files
+from robustft.errors import RobustftError
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_an_unknown_step_offers_the_nearest():
     said = subprocess.run(
-        [sys.executable, "-m", "pipeline", "train", "twins/main/digits_5to9/twin_at/seed0"],
+        [sys.executable, "-m", "robustft", "train", "twins/main/digits_5to9/twin_at/seed0"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -28,9 +28,9 @@ def test_an_unknown_step_offers_the_nearest():
 
 def test_a_missing_input_names_the_file_and_the_way_to_make_it(tmp_path):
     said = subprocess.run(
-        [sys.executable, "-m", "pipeline", "train", "pretraining/digits_at"],
+        [sys.executable, "-m", "robustft", "train", "pretraining/digits_at"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT / "pipeline")},
         capture_output=True,
         text=True,
     )
@@ -67,7 +67,7 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path):
     path = tmp_path / "result"
     files.write_text(path, "old")
     code = (
-        "import os, sys\nfrom pipeline.files import atomic_path\n"
+        "import os, sys\nfrom robustft.files import atomic_path\n"
         f"with atomic_path({str(path)!r}) as part:\n    part.write_text('new')\n    os.kill(os.getpid(), 9)\n"
     )
     died = subprocess.run([sys.executable, "-c", code], cwd=ROOT)
@@ -77,7 +77,7 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path):
 
 def test_a_reader_that_has_seen_enough_is_no_error():
     """`robustft explain ... | head` once ended in a traceback."""
-    line = f"{sys.executable} -m pipeline plan --scale smoke --details | head -1"
+    line = f"{sys.executable} -m robustft plan --scale smoke --details | head -1"
     said = subprocess.run(
         ["bash", "-o", "pipefail", "-c", line], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )

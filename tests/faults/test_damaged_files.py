@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import main
-from pipeline.config import Config
-from pipeline.errors import RobustftError
-from pipeline.plan import Plan
-from pipeline.provenance.record import read_record
-from pipeline.provenance.run import run_step, scratch_folder
+from robustft.cli.parser import main
+from robustft.config.load import Config
+from robustft.errors import RobustftError
+from robustft.plan.plan import Plan
+from robustft.provenance.record import read_record
+from robustft.provenance.run import run_step, scratch_folder
 from tests.e2e.test_dag import outputs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,14 +111,14 @@ def test_a_damaged_note_of_an_attempt_does_not_stop_the_work(tmp_path, monkeypat
         note = scratch_folder(step) / name
         note.parent.mkdir(parents=True)
         note.write_bytes(DAMAGES[damage](b'{"attempts": 3}'))
-        record = read_record(run_step(step, say=lambda _: None)).values
+        record = read_record(run_step(step, log=lambda _: None)).values
         assert record["circumstances"]["attempt"] >= 1
 
 
 @pytest.mark.parametrize("name", ["training.state", "autoattack.0-64.piece"])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_resume_files_are_recognised(tmp_path, faults, name, damage):
-    from pipeline.files import read_checked, write_checked
+    from robustft.files import read_checked, write_checked
 
     path = tmp_path / name
     with faults.tried():

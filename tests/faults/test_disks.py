@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import RobustftError
-from pipeline.files import atomic_path, storage_error
+from robustft.errors import RobustftError
+from robustft.files import atomic_path, storage_error
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = "twins/main/digits_5to9/at/seed0"
@@ -115,8 +115,8 @@ def test_errors_of_the_disk_are_told_from_others(error, what):
 
 def test_a_failure_that_cannot_be_noted_is_still_told(tmp_path, monkeypatch, capfd):
     """On a full disk the note of the failure failed too, and its error hid the first one."""
-    import pipeline.provenance.run as module
-    from pipeline.cli import main
+    import robustft.provenance.run as module
+    from robustft.cli.parser import main
 
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -130,7 +130,7 @@ def test_a_failure_that_cannot_be_noted_is_still_told(tmp_path, monkeypatch, cap
 
 
 def test_a_log_that_cannot_grow_does_not_stop_the_work(tmp_path, monkeypatch, capfd, faults):
-    from pipeline.cli import main
+    from robustft.cli.parser import main
 
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
@@ -178,7 +178,7 @@ MOMENTS = [
 def test_a_disk_that_fills_up_in_the_midst(small_run, faults, tmp_path, run_step, arguments, pattern, left):
     small = tmp_path / "small"
     small.mkdir()
-    step = [sys.executable, "-m", "pipeline", *arguments, "--scale", "smoke", "--log", "logs/a.log"]
+    step = [sys.executable, "-m", "robustft", *arguments, "--scale", "smoke", "--log", "logs/a.log"]
     with faults.tried(), mounted(small, "-t", "tmpfs", "-o", "size=64m", "none"):
         shutil.copytree(small_run / "results", small / "results")
         made = "results/smoke/" + (arguments[1] if arguments[0] == "train" else RUN)
@@ -189,7 +189,7 @@ def test_a_disk_that_fills_up_in_the_midst(small_run, faults, tmp_path, run_step
         process = subprocess.Popen(
             step,
             cwd=small,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(ROOT / "pipeline")},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

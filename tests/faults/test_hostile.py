@@ -121,7 +121,7 @@ def step(folder: Path, mirror: Path, *arguments: str, limit_gb: int) -> subproce
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     environment |= {"ROBUSTFT_MIRROR": str(mirror), "ROBUSTFT_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        ["prlimit", f"--as={limit_gb << 30}", sys.executable, "-m", "pipeline", *arguments, "--papers", "twins"],
+        ["prlimit", f"--as={limit_gb << 30}", sys.executable, "-m", "robustft", *arguments, "--papers", "twins"],
         cwd=folder,
         env=environment,
         capture_output=True,

@@ -20,9 +20,9 @@ LEDGER = f"results/smoke/{RUN}/robustness.1of1.ledger.parquet"
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "pipeline", *arguments, "--scale", "smoke"],
+        [sys.executable, "-m", "robustft", *arguments, "--scale", "smoke"],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT / "pipeline")},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -118,9 +118,9 @@ def test_a_damaged_resume_state_is_put_aside_and_the_run_still_ends_the_same(und
 
 def test_state_of_edited_code_or_configuration_is_never_resumed(before_training):
     """The state's folder is named by the step's digest and its source: an edit makes another folder."""
-    from pipeline.config import Config
-    from pipeline.plan import Plan
-    from pipeline.provenance.run import scratch_folder
+    from robustft.config.load import Config
+    from robustft.plan.plan import Plan
+    from robustft.provenance.run import scratch_folder
 
     step = Plan(Config(scale="smoke")).step("train", RUN)
     edited = dataclasses.replace(step, spec={**step.spec, "seed": 7})

@@ -30,7 +30,7 @@ def ends_undisturbed(made, undisturbed):
     assert outputs(made.folder) == outputs(whole.folder)
     assert leftovers(made.folder) == []
     audit = subprocess.run(
-        [*made.command[:2], "pipeline", "audit", "--scale", "smoke"], cwd=made.folder, capture_output=True, text=True
+        [*made.command[:2], "robustft", "audit", "--scale", "smoke"], cwd=made.folder, capture_output=True, text=True
     )
     assert audit.returncode == 0, audit.stdout
 
@@ -67,14 +67,14 @@ def test_workflow_killed_at_random_moments_loses_nothing(number, workflow, undis
 
 def jobs_of(snakemake_pid):
     """Return the processes of steps below a Snakemake, by their command line (Linux)."""
-    found = subprocess.run(["pgrep", "-g", str(snakemake_pid), "-f", "m pipeline"], capture_output=True, text=True)
+    found = subprocess.run(["pgrep", "-g", str(snakemake_pid), "-f", "m robustft"], capture_output=True, text=True)
     python = []
     for pid in map(int, found.stdout.split()):
         try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if words[1:3] == [b"-m", b"pipeline"]:
+        if words[1:3] == [b"-m", b"robustft"]:
             python.append(pid)
     return python
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import RobustftError
-from pipeline.provenance.lock import SCRATCH, held
+from robustft.errors import RobustftError
+from robustft.provenance.lock import SCRATCH, held
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = "twins/main/digits_5to9/at/seed0"
@@ -27,9 +27,9 @@ def before_training(small_run, copied) -> Path:
 
 def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline", *arguments, "--scale", "smoke"],
+        [sys.executable, "-m", "robustft", *arguments, "--scale", "smoke"],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT / "pipeline")},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

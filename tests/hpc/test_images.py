@@ -19,7 +19,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 BASE = os.environ.get("ROBUSTFT_TEST_BASE", "localhost/testbed-base")
 KEPT = Path(os.environ.get("ROBUSTFT_TEST_IMAGES", Path.home() / ".cache" / "robustft" / "test-images"))
-AUDIT = ("python", "-m", "pipeline", "audit", "--scale", "smoke")
+AUDIT = ("python", "-m", "robustft", "audit", "--scale", "smoke")
 REPORT_KINDS = {"numbers", "verdicts", "table", "figure", "seal"}
 RECORDS = "*.record.json"
 
@@ -44,7 +44,7 @@ def sifs() -> dict[str, Path]:
     if subprocess.run(["buildah", "inspect", "--type", "image", BASE], capture_output=True, check=False).returncode:
         pytest.skip(f"needs the base image {BASE} in buildah's store (ROBUSTFT_TEST_BASE names another)")
     options = ["--builder", "buildah", "--base", BASE, "--compression", "lz4", "--folder", str(KEPT)]
-    subprocess.run([sys.executable, "-m", "pipeline", "images", *options], cwd=ROOT, check=True, timeout=3600)
+    subprocess.run([sys.executable, "-m", "robustft", "images", *options], cwd=ROOT, check=True, timeout=3600)
     return {role: KEPT / f"robustft-{role}.sif" for role in ("train", "report")}
 
 
@@ -166,7 +166,7 @@ def test_audit_and_explain_run_in_the_report_image(runs, sifs):
     root = [line for line in here.stdout.splitlines() if line.startswith("root:")]
     assert root
     assert root == [line for line in there.stdout.splitlines() if line.startswith("root:")]
-    words = ["python", "-m", "pipeline", "explain", "twins/main:twins_at/clean", "--scale", "smoke"]
+    words = ["python", "-m", "robustft", "explain", "twins/main:twins_at/clean", "--scale", "smoke"]
     explained = inside(sifs["report"], runs[1], *words)
     assert explained.returncode == 0, explained.stdout + explained.stderr
     assert "robustft-train" in explained.stdout
@@ -174,7 +174,7 @@ def test_audit_and_explain_run_in_the_report_image(runs, sifs):
 
 def test_an_image_holds_its_lock_and_nothing_else(sifs):
     code = "import importlib.metadata as m; print('\\n'.join(f'{d.name}=={d.version}' for d in m.distributions()))"
-    from pipeline.provenance.environment import locked_versions
+    from robustft.provenance.environment import locked_versions
 
     for role, lock in (("train", "envs/run.txt"), ("report", "envs/report.txt")):
         locked = locked_versions(ROOT / lock)
@@ -203,6 +203,6 @@ def test_an_image_keeps_no_settings_of_the_machine_that_built_it_or_calls_it(sif
 def test_a_container_without_our_identity_is_recorded_as_foreign(sifs, tmp_path):
     """The same image with its identity hidden is any image of somebody else's."""
     (tmp_path / "none").touch()
-    code = "from pipeline.provenance.container import observed_image; print(observed_image())"
+    code = "from robustft.provenance.container import observed_image; print(observed_image())"
     said = inside(sifs["report"], ROOT, "python", "-c", code, binds=(f"{tmp_path}/none:/etc/robustft-image.json",))
     assert said.stdout.strip() == "{'name': None, 'container': 'apptainer: robustft-report.sif'}", said.stderr

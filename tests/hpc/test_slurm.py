@@ -52,9 +52,9 @@ def frozen(folder: Path) -> Path:
 def audited(folder: Path, checkout: Path) -> subprocess.CompletedProcess[str]:
     """Audit a folder's results with the package, configuration and source of a checkout."""
     return subprocess.run(
-        [sys.executable, "-P", "-m", "pipeline", "audit", "--scale", "smoke"],
+        [sys.executable, "-P", "-m", "robustft", "audit", "--scale", "smoke"],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(checkout)},
+        env={**os.environ, "PYTHONPATH": str(checkout / "pipeline")},
         capture_output=True,
         text=True,
     )
@@ -62,7 +62,7 @@ def audited(folder: Path, checkout: Path) -> subprocess.CompletedProcess[str]:
 
 def make_trainings_fail(folder: Path) -> None:
     """Edit a checkout so that every training fails."""
-    with open(folder / "pipeline" / "train" / "step.py", "a") as source:
+    with open(folder / "pipeline" / "robustft" / "train" / "step.py", "a") as source:
         source.write('\n\ndef train(spec, context):\n    raise ValueError("made to fail")\n')
 
 

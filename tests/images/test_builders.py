@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import Config
-from pipeline.errors import RobustftError
-from pipeline.files import ROOT
-from pipeline.images import build, builders
-from pipeline.images.builders import Request, build_command, choose, inside_command, save_command
-from pipeline.images.pip_settings import INSIDE, PipSettings, machine_settings
-from pipeline.provenance.container import wanted_image
+from robustft.config.load import Config
+from robustft.errors import RobustftError
+from robustft.files import ROOT
+from robustft.images import build, builders
+from robustft.images.builders import Request, build_command, choose, inside_command, save_command
+from robustft.images.pip_settings import INSIDE, PipSettings, machine_settings
+from robustft.provenance.container import wanted_image
 
 ROLES = Config(scale="smoke", papers=["twins"]).images
 DIGEST = "sha256:" + "0" * 64

@@ -7,8 +7,8 @@ import subprocess
 import pytest
 import yaml
 
-from pipeline.files import ROOT
-from pipeline.provenance.environment import locked_versions
+from robustft.files import ROOT
+from robustft.provenance.environment import locked_versions
 
 ROLES = yaml.safe_load((ROOT / "config" / "images.yaml").read_text())["images"]
 

@@ -21,14 +21,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.attacks.pgd import Budget
-from pipeline.attacks.threat import ThreatModel
-from pipeline.cost.passes import Passes, method_passes
-from pipeline.levers import Levers, pull
-from pipeline.methods.protocol import Method, Start, Tuned
-from pipeline.models.checkpoint import load_strict
-from pipeline.models.classifier import Classifier
-from pipeline.models.two_wing import TwoWingBatchNorm2d
+from robustft.attacks.pgd import Budget
+from robustft.attacks.threat import ThreatModel
+from robustft.cost.passes import Passes, method_passes
+from robustft.methods.protocol import Method, PretrainingContext, Tuned
+from robustft.models.checkpoint import load_strict
+from robustft.models.classifier import Classifier
+from robustft.models.two_wing import TwoWingBatchNorm2d
+from robustft.speed.optimizations import Optimizations, apply_optimizations
 
 BUDGET = Budget(ThreatModel("linf", Fraction(1, 10)), 3, Fraction(1, 2))
 
@@ -92,9 +92,9 @@ class MethodCase(ABC):
 
     method: ClassVar[Method]
     crafts: ClassVar[bool] = True
-    """Whether `perturb` makes adversarial images."""
+    """Whether `attack` makes adversarial images."""
     reach: ClassVar[float] = 1.0
-    """How far `perturb` may move an image, over eps: above 1 for a method that leaves the ball by design."""
+    """How far `attack` may move an image, over eps: above 1 for a method that leaves the ball by design."""
     splits_batch: ClassVar[bool] = False
     """Whether the two halves of a batch are treated differently, so that only permutations within them are free."""
     lr: ClassVar[float] = 0.05
@@ -109,7 +109,7 @@ class MethodCase(ABC):
         """Whether the parameter of this name is trained."""
         return True
 
-    def start(self) -> Start | None:
+    def start(self) -> PretrainingContext | None:
         """Return what the method looks at before training; most look at nothing."""
         return None
 
@@ -152,11 +152,13 @@ class MethodCase(ABC):
 
     def test_its_stated_cost_is_what_it_takes(self, prepared, batch):
         x, _, y = batch
-        pull(prepared, Levers(needed_tokens=False))  # with it, patches are no convolution that could be counted
+        apply_optimizations(
+            prepared, Optimizations(needed_tokens=False)
+        )  # with it, patches are no convolution that could be counted
         # Where batch norms can be folded is found once for a model, with a pass of its own.
-        self.method.perturb(prepared, x, y, budget=BUDGET, generator=seeded())
+        self.method.attack(prepared, x, y, budget=BUDGET, generator=seeded())
         with counting_images(x) as crafting:
-            x_adv = self.method.perturb(prepared, x, y, budget=BUDGET, generator=seeded())
+            x_adv = self.method.attack(prepared, x, y, budget=BUDGET, generator=seeded())
         with counting_images(x) as learning:
             self.method.loss(prepared, x, x_adv, y)
         found = Passes(crafting[0] + learning[0], crafting[1], learning[1]) * (1 / len(x))
@@ -212,7 +214,7 @@ class MethodCase(ABC):
         x[0], x[1] = 0.0, 1.0  # at the ends of the range
         threat = ThreatModel(norm, Fraction(1, 10))
         budget = Budget(threat, 3, Fraction(1, 2))
-        x_adv = self.method.perturb(prepared, x, y, budget=budget, generator=seeded())
+        x_adv = self.method.attack(prepared, x, y, budget=budget, generator=seeded())
         assert x_adv.shape == x.shape
         assert not x_adv.requires_grad
         assert x_adv.grad_fn is None
@@ -232,7 +234,7 @@ class MethodCase(ABC):
         wings = [module.wing for module in prepared.modules() if isinstance(module, TwoWingBatchNorm2d)]
         needed = [parameter.requires_grad for parameter in prepared.parameters()]
         images = x.clone()
-        self.method.perturb(prepared, x, y, budget=BUDGET, generator=seeded())
+        self.method.attack(prepared, x, y, budget=BUDGET, generator=seeded())
         assert [module.training for module in prepared.modules()] == modes
         assert [m.wing for m in prepared.modules() if isinstance(m, TwoWingBatchNorm2d)] == wings
         assert [parameter.requires_grad for parameter in prepared.parameters()] == needed
@@ -250,8 +252,8 @@ class MethodCase(ABC):
 
     def test_an_attack_does_not_depend_on_the_mode_it_finds(self, prepared, batch):
         x, _, y = batch
-        training = self.method.perturb(prepared.train(), x, y, budget=BUDGET, generator=seeded())
-        evaluating = self.method.perturb(prepared.eval(), x, y, budget=BUDGET, generator=seeded())
+        training = self.method.attack(prepared.train(), x, y, budget=BUDGET, generator=seeded())
+        evaluating = self.method.attack(prepared.eval(), x, y, budget=BUDGET, generator=seeded())
         assert torch.equal(training, evaluating)
 
     def test_equal_seeds_give_equal_bytes(self, prepared, batch):
@@ -259,7 +261,7 @@ class MethodCase(ABC):
 
         def crafted(seed: int) -> Tensor:
             torch.rand(1)  # the state of the global generator must not matter
-            return self.method.perturb(prepared, x, y, budget=BUDGET, generator=seeded(seed))
+            return self.method.attack(prepared, x, y, budget=BUDGET, generator=seeded(seed))
 
         assert torch.equal(crafted(5), crafted(5))
         assert torch.equal(crafted(5), crafted(6)) is not self.crafts
@@ -297,7 +299,7 @@ class MethodCase(ABC):
         model = self.method.prepare(tiny_model(dtype=torch.float64), self.start()).train()
         # A small ball: the features of a network that was never trained tell classes apart only just.
         small = Budget(ThreatModel("linf", Fraction(1, 100)), 3, Fraction(1, 2))
-        x_adv = self.method.perturb(model, x, y, budget=small, generator=seeded())
+        x_adv = self.method.attack(model, x, y, budget=small, generator=seeded())
         before = self.total(model, (x, x_adv, y)).item()
         self.descend(model, (x, x_adv, y), steps=10)
         assert self.total(model, (x, x_adv, y)).item() < self.falls_to * before

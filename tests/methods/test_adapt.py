@@ -6,14 +6,14 @@ from functools import partial
 import pytest
 import torch
 
-from pipeline.attacks.objectives import cross_entropy
-from pipeline.attacks.pgd import pgd
-from pipeline.methods.adapt import AdaptCE, AdaptKL
-from pipeline.methods.adversarial_training import AdversarialTraining
-from pipeline.methods.protocol import Tuned
-from pipeline.methods.standard import Standard
-from pipeline.methods.trades import Trades
-from pipeline.models.prompts import PromptTuning
+from robustft.attacks.objectives import cross_entropy
+from robustft.attacks.pgd import pgd
+from robustft.methods.adapt import AdaptCE, AdaptKL
+from robustft.methods.adversarial_training import AdversarialTraining
+from robustft.methods.protocol import Tuned
+from robustft.methods.standard import Standard
+from robustft.methods.trades import Trades
+from robustft.models.tunings.prompts import PromptTuning
 from tests.models.toy_vit import images, toy_vit
 
 from .cases import BUDGET, Logits, MethodCase, Reduction, logits, seeded
@@ -46,7 +46,7 @@ class TestAdaptKLCase(MethodCase):
     def reductions(self):
         return [
             Reduction("standard training, with beta 0", AdaptKL(beta=0.0), total_of(Standard())),
-            Reduction("TRADES' loss", self.method, total_of(Trades(beta=6.0, attack="kl"))),
+            Reduction("TRADES' loss", self.method, total_of(Trades(beta=6.0, attack_loss="kl"))),
         ]
 
 
@@ -121,7 +121,7 @@ def test_neither_side_of_the_kl_is_detached():
 def test_both_variants_attack_the_prompted_network_by_cross_entropy_from_a_uniform_start(method):
     x, y = images(), torch.arange(6) % 5
     model = ADAPTIVE.prepare(toy_vit())
-    crafted = Tuned(method, ADAPTIVE).perturb(model.train(), x, y, budget=BUDGET, generator=seeded(4))
+    crafted = Tuned(method, ADAPTIVE).attack(model.train(), x, y, budget=BUDGET, generator=seeded(4))
     objective = partial(cross_entropy, y=y)
     expected = pgd(model, x, budget=BUDGET, objective=objective, start="uniform", generator=seeded(4))
     assert torch.equal(crafted, expected)
@@ -134,8 +134,8 @@ def test_an_objective_attacks_without_prompts_and_learns_with_them_under_a_tradi
         model.backbone.prompts.mul_(10)
     method = Tuned(AdversarialTraining(), TRADITIONAL)
     plain = toy_vit()
-    expected = AdversarialTraining().perturb(plain, x, y, budget=BUDGET, generator=seeded(4))
-    x_adv = method.perturb(model, x, y, budget=BUDGET, generator=seeded(4))
+    expected = AdversarialTraining().attack(plain, x, y, budget=BUDGET, generator=seeded(4))
+    x_adv = method.attack(model, x, y, budget=BUDGET, generator=seeded(4))
     assert torch.equal(x_adv, expected)
     prompted, bare = method.loss(model, x, x_adv, y).total, method.objective.loss(plain, x, x_adv, y).total
     assert prompted.item() != pytest.approx(bare.item(), abs=1e-3)

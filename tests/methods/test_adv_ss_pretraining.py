@@ -10,21 +10,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.attacks.objectives import cross_entropy
-from pipeline.attacks.pgd import Budget, pgd
-from pipeline.attacks.threat import ThreatModel
-from pipeline.cost.passes import Passes, method_passes
-from pipeline.errors import IntegrityError
-from pipeline.methods.adv_ss_pretraining import EnsemblePretraining, Jigsaw, Rotation, Selfie, gradient_diversity
-from pipeline.methods.adversarial_training import AdversarialTraining
-from pipeline.methods.protocol import Loss, Method
-from pipeline.methods.standard import Standard
-from pipeline.models.checkpoint import load_classifier, load_strict, read_checkpoint, save_checkpoint
-from pipeline.models.classifier import Classifier, build_classifier
-from pipeline.models.ensemble import EnsembleHeads
-from pipeline.models.pretext import JigsawHead, RotationHead, cut, draw_permutations, permutations, sha256_of
-from pipeline.models.selfie import PatchEncoder, SelfieHead
-from pipeline.models.tuning import Tuning
+from robustft.attacks.objectives import cross_entropy
+from robustft.attacks.pgd import Budget, pgd
+from robustft.attacks.threat import ThreatModel
+from robustft.cost.passes import Passes, method_passes
+from robustft.errors import IntegrityError
+from robustft.methods.adv_ss_pretraining import EnsemblePretraining, Jigsaw, Rotation, Selfie, gradient_diversity
+from robustft.methods.adversarial_training import AdversarialTraining
+from robustft.methods.protocol import Loss, Method
+from robustft.methods.standard import Standard
+from robustft.models.checkpoint import load_classifier, load_strict, read_checkpoint, save_checkpoint
+from robustft.models.classifier import Classifier, build_classifier
+from robustft.models.ensemble import EnsembleHeads
+from robustft.models.pretext import JigsawHead, RotationHead, cut, draw_permutations, permutations, sha256_of
+from robustft.models.selfie import PatchEncoder, SelfieHead
+from robustft.models.tunings.protocol import Tuning
 from tests.train import toy
 
 from .cases import BUDGET, Logits, MethodCase, Reduction, logits, seeded
@@ -35,7 +35,7 @@ SELFIE = {"grid": [4, 4], "targets": 4, "layers": 1, "heads": 2, "feedforward": 
 HALVES = {"clean": 0.5, "adversarial": 0.5}
 BACKBONE = {
     "name": "tiny",
-    "implementation": "pipeline.models.resnet_v2:ResNetV2",
+    "implementation": "robustft.models.backbones.resnet_v2:ResNetV2",
     "parameters": {"width": 4, "blocks": [1, 1, 1, 1], "block": "basic"},
     "normalisation": {"mean": [0.3], "std": [0.4]},
 }
@@ -178,7 +178,7 @@ class TestEnsembleCase(PretextCase):
     def stated_cost(self) -> Passes:
         # Differentiating twice is more work in a pass, not another pass.
         plain = dataclasses.asdict(ensemble(diversity=0.0, attack_diversity=0.0))
-        return method_passes("pipeline.methods.adv_ss_pretraining:EnsemblePretraining", plain, BUDGET.steps)
+        return method_passes("robustft.methods.adv_ss_pretraining:EnsemblePretraining", plain, BUDGET.steps)
 
     def reductions(self):
         return [Reduction("the mean of the three tasks, without diversity", ensemble(diversity=0.0), three_tasks)]
@@ -189,7 +189,7 @@ class TestEnsembleCase(PretextCase):
         x, _, y = batch
         threat = ThreatModel(norm, BUDGET.threat.eps)
         budget = Budget(threat, 3, BUDGET.step_over_eps)
-        x_adv = self.method.perturb(prepared, x, y, budget=budget, generator=seeded())
+        x_adv = self.method.attack(prepared, x, y, budget=budget, generator=seeded())
         assert x_adv.shape == x.shape
         assert not x_adv.requires_grad
         distance = threat.distance(x_adv.flatten(0, 1), x.flatten(0, 1))
@@ -248,13 +248,13 @@ def test_selfie_hides_the_cells_that_begin_draws_and_leaves_the_image_whole(rand
     same, targets = method.pretext(x, y, generator=seeded())
     assert same is x
     assert targets.tolist() == [[0, 1, 2, 3]] * 3
-    method.begin(model, generator=seeded(1))
+    method.on_step_start(model, generator=seeded(1))
     first = model.head.targets.tolist()
-    method.begin(model, generator=seeded(2))
+    method.on_step_start(model, generator=seeded(2))
     assert model.head.targets.tolist() != first
     # Context and target patches are perturbed together, under the split that was drawn.
     split = model.head.targets
-    x_adv = method.perturb(model, x, targets, budget=BUDGET, generator=seeded())
+    x_adv = method.attack(model, x, targets, budget=BUDGET, generator=seeded())
     assert model.head.targets is split
     moved = (cut(x_adv, (4, 4)) != cut(x, (4, 4))).flatten(2).any(dim=2)
     assert moved.all()
@@ -317,7 +317,7 @@ def test_the_released_double_softmax_is_not_repeated():
 def test_standard_pretraining_crafts_nothing_and_sees_clean_images_once(random_batch):
     method, model = Rotation(clean=1.0, adversarial=0.0), network(RotationHead(), dtype=torch.float32)
     x, y = random_batch(4)
-    assert method.perturb(model, x, y, budget=BUDGET, generator=seeded()) is x
+    assert method.attack(model, x, y, budget=BUDGET, generator=seeded()) is x
     before = model.backbone.trunk[0][1].num_batches_tracked.item()
     method.loss(model.train(), x, torch.full_like(x, math.nan), y % 4)
     assert model.backbone.trunk[0][1].num_batches_tracked.item() == before + 1
@@ -336,7 +336,7 @@ def test_the_attack_is_pgd_on_the_tasks_own_loss(task, random_batch):
     }
     method, model = cases[task][0], network(cases[task][1], dtype=torch.float32)
     x, y = method.pretext(*random_batch(6), generator=seeded())
-    crafted = method.perturb(model.train(), x, y, budget=BUDGET, generator=seeded(4))
+    crafted = method.attack(model.train(), x, y, budget=BUDGET, generator=seeded(4))
     model.eval()
     objective = partial(cross_entropy, y=y)
     expected = pgd(model, x, budget=BUDGET, objective=objective, start="uniform", generator=seeded(4))
@@ -452,7 +452,7 @@ def test_an_attack_step_follows_the_own_loss_and_a_tenth_of_the_diversity(three)
     model.eval()
     budget = Budget(BUDGET.threat, 1, BUDGET.step_over_eps)
     x = 0.5 * x + 0.25  # inside [0, 1] by more than eps, so that nothing is clipped
-    crafted = ensemble(attack_diversity=0.1).perturb(model, x, y, budget=budget, generator=seeded(4))
+    crafted = ensemble(attack_diversity=0.1).attack(model, x, y, budget=budget, generator=seeded(4))
     start = x + BUDGET.threat.uniform(x.flatten(0, 1), seeded(4)).view_as(x)
     own = torch.zeros_like(x)
     targets = {"selfie": y[:, :4], "jigsaw": y[:, 4], "rotation": y[:, 5]}
@@ -478,7 +478,7 @@ def test_an_attack_step_follows_the_own_loss_and_a_tenth_of_the_diversity(three)
 
 def test_without_its_diversity_the_attack_is_that_of_each_task_alone(three):
     model, x, _, y = three
-    crafted = ensemble(attack_diversity=0.0).perturb(model, x, y, budget=BUDGET, generator=seeded(4))
+    crafted = ensemble(attack_diversity=0.0).attack(model, x, y, budget=BUDGET, generator=seeded(4))
     noise = BUDGET.threat.uniform(x.flatten(0, 1), seeded(4)).view_as(x)
     targets = {"selfie": y[:, :4], "jigsaw": y[:, 4], "rotation": y[:, 5]}
     model.eval()
@@ -494,9 +494,9 @@ def test_without_its_diversity_the_attack_is_that_of_each_task_alone(three):
 
 def test_begin_draws_the_split_of_the_ensembles_selfie():
     model = network(EnsembleHeads(**SELFIE, table=TABLE))
-    ensemble().begin(model, generator=seeded(1))
+    ensemble().on_step_start(model, generator=seeded(1))
     first = model.head.selfie.targets.tolist()
-    ensemble().begin(model, generator=seeded(2))
+    ensemble().on_step_start(model, generator=seeded(2))
     assert model.head.selfie.targets.tolist() != first
 
 

@@ -6,10 +6,10 @@ from functools import partial
 import pytest
 import torch
 
-from pipeline.attacks.objectives import cross_entropy
-from pipeline.attacks.pgd import pgd
-from pipeline.methods.adversarial_training import AdversarialTraining
-from pipeline.methods.standard import Standard
+from robustft.attacks.objectives import cross_entropy
+from robustft.attacks.pgd import pgd
+from robustft.methods.adversarial_training import AdversarialTraining
+from robustft.methods.standard import Standard
 
 from .cases import BUDGET, Logits, MethodCase, Reduction, logits, seeded
 
@@ -55,7 +55,7 @@ def test_the_published_weight_is_one():
 
 def test_the_attack_is_pgd_on_cross_entropy_from_a_uniform_start_in_evaluation_mode(tiny_model, random_batch):
     x, y = random_batch(6)
-    crafted = AdversarialTraining().perturb(tiny_model(lived=True).train(), x, y, budget=BUDGET, generator=seeded(4))
+    crafted = AdversarialTraining().attack(tiny_model(lived=True).train(), x, y, budget=BUDGET, generator=seeded(4))
     model = tiny_model(lived=True).eval()
     objective = partial(cross_entropy, y=y)
     expected = pgd(model, x, budget=BUDGET, objective=objective, start="uniform", generator=seeded(4))

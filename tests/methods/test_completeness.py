@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import load_document
-from pipeline.files import ROOT
-from pipeline.methods.protocol import build_method
-from pipeline.models.classifier import named
+from robustft.config.load import load_document
+from robustft.files import ROOT
+from robustft.methods.protocol import build_method
+from robustft.models.classifier import named
 
 from .cases import MethodCase
 
@@ -52,7 +52,7 @@ def test_every_configured_method_class_has_a_case():
 
 
 def test_a_method_without_a_case_would_be_found():
-    assert uncovered({"pipeline.methods.none:None"}, concrete_cases()) == {"pipeline.methods.none:None"}
+    assert uncovered({"robustft.methods.none:None"}, concrete_cases()) == {"robustft.methods.none:None"}
 
 
 def test_every_case_lies_in_a_file_that_pytest_collects():

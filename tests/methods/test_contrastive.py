@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pipeline.attacks.crafting import maximise_cross_entropy
-from pipeline.errors import ConfigError
-from pipeline.methods.contrastive import Contrastive, contrast
+from robustft.attacks.inner_maximization import maximise_cross_entropy
+from robustft.errors import ConfigError
+from robustft.methods.contrastive import Contrastive, contrast
 from tests.models.toy_clip import toy_clip
 
 from .cases import BUDGET, Logits, MethodCase, Reduction, logits, seeded
@@ -114,7 +114,7 @@ def test_pre_training_reaches_image_tower_text_tower_and_scale():
 def test_adversarial_images_maximise_the_cross_entropy_over_all_prompts(tiny_model, random_batch):
     x, y = random_batch(6)
     model = tiny_model(lived=True)
-    crafted = Contrastive(adversarial=True, duplicates="negatives").perturb(
+    crafted = Contrastive(adversarial=True, duplicates="negatives").attack(
         model, x, y, budget=BUDGET, generator=seeded(4)
     )
     assert torch.equal(crafted, maximise_cross_entropy(model, x, y, budget=BUDGET, generator=seeded(4)))

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.methods.fare import Fare, squared_distance
-from pipeline.models.classifier import Classifier
-from pipeline.models.guided import Guided
+from robustft.methods.fare import Fare, squared_distance
+from robustft.models.classifier import Classifier
+from robustft.models.teacher import WithTeacher
 
 from .cases import BUDGET, MethodCase, Reduction, logits, seeded
 
@@ -27,7 +27,7 @@ class TestFareCase(MethodCase):
         return [Reduction("it is the mean squared distance itself", self.method, written_out)]
 
 
-def shifted(by: float) -> Guided:
+def shifted(by: float) -> WithTeacher:
     """A model whose embeddings are its pixels plus a learnt shift, started from a shift of zero."""
     normalise, backbone = nn.Identity(), nn.Sequential(nn.Flatten(), nn.Linear(2, 2).double())
     with torch.no_grad():
@@ -57,7 +57,7 @@ def test_labels_and_head_have_no_part_in_it(tiny_model, random_batch):
     for labels, scale in ((y, 1.0), (y.flip(0), 3.0)):
         with torch.no_grad():
             model.head.weight.mul_(scale)
-        x_adv = Fare().perturb(model, x, labels, budget=BUDGET, generator=seeded())
+        x_adv = Fare().attack(model, x, labels, budget=BUDGET, generator=seeded())
         results.append((x_adv, Fare().loss(model.eval(), x, x_adv, labels).total.item()))
     assert torch.equal(results[0][0], results[1][0])
     assert results[0][1] == results[1][1]
@@ -67,7 +67,7 @@ def test_labels_and_head_have_no_part_in_it(tiny_model, random_batch):
 def test_the_attack_leaves_the_original_embedding_behind():
     # The shift is up and right, so the farthest point of the ball is its upper right corner: each step goes there.
     x = logits([0.5, 0.5])
-    x_adv = Fare().perturb(shifted(1.0), x, torch.tensor([0]), budget=BUDGET, generator=seeded())
+    x_adv = Fare().attack(shifted(1.0), x, torch.tensor([0]), budget=BUDGET, generator=seeded())
     assert x_adv.flatten().tolist() == pytest.approx([0.6, 0.6], abs=1e-12)
 
 

@@ -7,33 +7,33 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pipeline.cost.passes import Passes, method_passes
-from pipeline.methods.adversarial_training import AdversarialTraining
-from pipeline.methods.hyperat import HyperAT
-from pipeline.methods.mart import Mart
-from pipeline.methods.prm import ArdPrm
-from pipeline.methods.protocol import Tuned
-from pipeline.methods.trades import Trades
-from pipeline.models.hypernetwork import HyperLora, Hypernetwork, folded, hyper_backbone
-from pipeline.models.lora import Lora
-from pipeline.train.loop import Trainer
+from robustft.cost.passes import Passes, method_passes
+from robustft.methods.adversarial_training import AdversarialTraining
+from robustft.methods.hyperat import HyperAT
+from robustft.methods.mart import Mart
+from robustft.methods.prm import ArdPrm
+from robustft.methods.protocol import Tuned
+from robustft.methods.trades import Trades
+from robustft.models.tunings.hypernetwork import HyperLora, Hypernetwork, folded, hyper_backbone
+from robustft.models.tunings.lora import Lora
+from robustft.train.loop import Trainer
 from tests.models import toy_vit as toy
 from tests.train import toy as train_toy
 
 from .cases import BUDGET, MethodCase, Reduction, seeded
 
 SPECS = {
-    "pgd_at": {"implementation": "pipeline.methods.adversarial_training:AdversarialTraining", "parameters": {}},
-    "trades": {"implementation": "pipeline.methods.trades:Trades", "parameters": {"beta": 6.0, "attack": "kl"}},
-    "mart": {"implementation": "pipeline.methods.mart:Mart", "parameters": {"beta": 6.0}},
+    "pgd_at": {"implementation": "robustft.methods.adversarial_training:AdversarialTraining", "parameters": {}},
+    "trades": {"implementation": "robustft.methods.trades:Trades", "parameters": {"beta": 6.0, "attack_loss": "kl"}},
+    "mart": {"implementation": "robustft.methods.mart:Mart", "parameters": {"beta": 6.0}},
     "prm": {
-        "implementation": "pipeline.methods.prm:ArdPrm",
+        "implementation": "robustft.methods.prm:ArdPrm",
         "parameters": {"warm_up_epochs": 4, "attention": False, "patches": True},
     },
 }
 BASELINES = {
     "pgd_at": AdversarialTraining(),
-    "trades": Trades(beta=6.0, attack="kl"),
+    "trades": Trades(beta=6.0, attack_loss="kl"),
     "mart": Mart(beta=6.0),
     "prm": ArdPrm(warm_up_epochs=4, attention=False, patches=True),
 }
@@ -75,11 +75,11 @@ class TestHyperATCase(MethodCase):
     @pytest.fixture
     def prepared(self, tiny_model):
         model = self.method.prepare(tiny_model(lived=True)).train()
-        hyper_backbone(model).begin(self.defence)
+        hyper_backbone(model).on_step_start(self.defence)
         return model
 
     def total(self, model, batch):
-        hyper_backbone(model).begin(self.defence)
+        hyper_backbone(model).on_step_start(self.defence)
         return super().total(model, batch)
 
     def reductions(self):
@@ -127,7 +127,7 @@ class TestHyperATInAStepOfPrmCase(TestHyperATCase):
 def test_every_defence_is_drawn_equally_often_and_left_in_the_model(model):
     draws, found = seeded(), []
     for _ in range(400):
-        METHOD.begin(model, generator=draws)
+        METHOD.on_step_start(model, generator=draws)
         found.append(hyper_backbone(model).drawn)
     counts = [found.count(name) for name in SPECS]
     assert sum(counts) == 400
@@ -140,7 +140,7 @@ def test_a_step_draws_from_its_own_generator_only(model):
         torch.rand(1)
         found, draws = [], seeded(seed)
         for _ in range(8):
-            METHOD.begin(model, generator=draws)
+            METHOD.on_step_start(model, generator=draws)
             found.append(hyper_backbone(model).drawn)
         return found
 
@@ -152,22 +152,22 @@ def test_a_step_draws_from_its_own_generator_only(model):
 def test_each_defence_solves_its_own_inner_problem_on_its_own_network(defence, model, random_batch):
     x, y = random_batch(6, dtype=torch.float64)
     budget = replace(BUDGET, epoch=3.0)  # within PRM's warm-up
-    hyper_backbone(model).begin(defence)
+    hyper_backbone(model).on_step_start(defence)
     with TUNING.attacked(model):
-        crafted = METHOD.perturb(model, x, y, budget=budget, generator=seeded(4))
+        crafted = METHOD.attack(model, x, y, budget=budget, generator=seeded(4))
     alone = folded([model], defence=defence)
-    assert torch.equal(crafted, BASELINES[defence].perturb(alone, x, y, budget=budget, generator=seeded(4)))
+    assert torch.equal(crafted, BASELINES[defence].attack(alone, x, y, budget=budget, generator=seeded(4)))
     other = folded([model], defence="mart" if defence == "trades" else "trades")
-    assert not torch.equal(crafted, BASELINES[defence].perturb(other, x, y, budget=budget, generator=seeded(4)))
+    assert not torch.equal(crafted, BASELINES[defence].attack(other, x, y, budget=budget, generator=seeded(4)))
     unlike = BASELINES["mart" if defence == "trades" else "trades"]
-    assert not torch.equal(crafted, unlike.perturb(alone, x, y, budget=budget, generator=seeded(4)))
+    assert not torch.equal(crafted, unlike.attack(alone, x, y, budget=budget, generator=seeded(4)))
 
 
 @pytest.mark.parametrize("defence", SPECS)
 def test_each_loss_is_that_of_its_defence_under_its_name(defence, model, random_batch):
     x, y = random_batch(6, dtype=torch.float64)
     x_adv = (x + 0.05).clamp(0, 1)
-    hyper_backbone(model).begin(defence)
+    hyper_backbone(model).on_step_start(defence)
     ours = METHOD.loss(model, x, x_adv, y).terms
     theirs = BASELINES[defence].loss(folded([model], defence=defence), x, x_adv, y).terms
     assert {name: term.item() for name, term in ours.items()} == {
@@ -186,8 +186,8 @@ def test_a_whole_step_generates_one_lora_and_moves_only_what_took_part(model, ra
     for _ in range(6):
         made.clear()
         before = {name: p.detach().clone() for name, p in net.defences.items()}
-        method.begin(model, generator=draws)
-        x_adv = method.perturb(model, x, y, budget=BUDGET, generator=draws)
+        method.on_step_start(model, generator=draws)
+        x_adv = method.attack(model, x, y, budget=BUDGET, generator=draws)
         loss = method.loss(model, x, x_adv, y).total
         assert made == [hyper_backbone(model).drawn]  # once, with the attack's steps and the loss's passes
         optimizer.zero_grad(set_to_none=True)
@@ -211,7 +211,7 @@ def test_a_network_of_one_defence_is_one_with_the_lora_of_peft(model, random_bat
                 layer.lora_B["default"].weight.copy_(b[number])
     peft.head.load_state_dict(model.head.state_dict())
     x_adv = (x + 0.05).clamp(0, 1)
-    hyper_backbone(model).begin("trades")
+    hyper_backbone(model).on_step_start("trades")
     ours = METHOD.loss(model, x, x_adv, y).total
     theirs = BASELINES["trades"].loss(peft, x, x_adv, y).total
     assert ours.item() == pytest.approx(theirs.item(), abs=1e-12)
@@ -229,7 +229,7 @@ def test_a_specialist_draws_only_its_defence_and_trains_a_copy_with_the_head_kep
     specialist = Tuned(alone, tuning).prepare(copy.deepcopy(model))
     draws = seeded()
     for _ in range(5):
-        alone.begin(specialist, generator=draws)
+        alone.on_step_start(specialist, generator=draws)
         assert hyper_backbone(specialist).drawn == "mart"
     assert hyper_backbone(specialist).defence == "mart"
     assert not any(p.requires_grad for p in specialist.head.parameters())
@@ -256,7 +256,7 @@ def test_a_run_stopped_and_resumed_ends_with_the_same_bytes(stopped_after, optim
     step = stopped._train_step
 
     def stop(epoch: int, position: int) -> None:
-        if stopped.carried.step == stopped_after:
+        if stopped.train_state.step == stopped_after:
             raise StoppedError
         step(epoch, position)
 

@@ -7,20 +7,20 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.attacks.crafting import maximise_cross_entropy
-from pipeline.attacks.pgd import Budget
-from pipeline.attacks.threat import ThreatModel
-from pipeline.methods.adversarial_training import AdversarialTraining
-from pipeline.methods.joint_finetuning import JointFinetuning
-from pipeline.methods.protocol import Start
-from pipeline.models.classifier import Classifier, build_classifier
+from robustft.attacks.inner_maximization import maximise_cross_entropy
+from robustft.attacks.pgd import Budget
+from robustft.attacks.threat import ThreatModel
+from robustft.methods.adversarial_training import AdversarialTraining
+from robustft.methods.joint_finetuning import JointFinetuning
+from robustft.methods.protocol import PretrainingContext
+from robustft.models.classifier import Classifier, build_classifier
 
 from .cases import BUDGET, MethodCase, Reduction, logits, seeded
 
 LN3 = math.log(3)
 CLASSES, SOURCES = 5, 4
 TINY = {
-    "implementation": "pipeline.models.resnet:ResNet",
+    "implementation": "robustft.models.backbones.resnet:ResNet",
     "parameters": {"width": 4, "blocks": [1, 1]},
     "normalisation": {"mean": [0.3], "std": [0.4]},
 }
@@ -35,7 +35,7 @@ def start():
         x = torch.rand(3 * classes, 1, 8, 8, dtype=torch.float64, generator=seeded(seed))
         return lambda: iter([(x[:4], torch.arange(4) % classes), (x[4:], torch.arange(4, len(x)) % classes)])
 
-    return Start(source, batches(CLASSES, 1), batches(SOURCES, 2))
+    return PretrainingContext(source, batches(CLASSES, 1), batches(SOURCES, 2))
 
 
 def adversarial_training(model, x, x_adv, y):
@@ -72,7 +72,7 @@ class TestJointFinetuningCase(MethodCase):
         y = torch.cat([y[:10], CLASSES + y[10:] % SOURCES])
         model = self.method.prepare(tiny_model(dtype=torch.float64), self.start()).train()
         small = Budget(ThreatModel("linf", Fraction(1, 100)), 3, Fraction(1, 2))
-        x_adv = self.method.perturb(model, x, y, budget=small, generator=seeded())
+        x_adv = self.method.attack(model, x, y, budget=small, generator=seeded())
         before = self.total(model, (x, x_adv, y)).item()
         self.descend(model, (x, x_adv, y), steps=10)
         assert self.total(model, (x, x_adv, y)).item() < self.falls_to * before
@@ -95,7 +95,7 @@ def test_loss_by_hand():
     # ln(4/3). Source images with classes 0 and 1, so labels 2 and 3: (ln 3, 0) for 0: ln(4/3), for 1: ln 4.
     known = Classifier(nn.Identity(), nn.Flatten(), Scaled(1.0))
     method = JointFinetuning(weight=0.3, selection="random", classes=1)
-    model = method.prepare(Classifier(nn.Identity(), nn.Flatten(), Scaled(1.0)), Start(known))
+    model = method.prepare(Classifier(nn.Identity(), nn.Flatten(), Scaled(1.0)), PretrainingContext(known))
     x_adv = logits([0.0, 0.0], [LN3, 0.0], [LN3, 0.0], [LN3, 0.0])
     loss = method.loss(model, x_adv * math.nan, x_adv, torch.tensor([1, 0, 2, 3]))
     assert {name: term.item() for name, term in loss.terms.items()} == {
@@ -121,7 +121,7 @@ def test_each_image_is_attacked_on_its_own_task_and_the_sources_at_half_strength
     x, _ = random_batch(6, dtype=torch.float64)
     y = torch.tensor([0, 5, 1, 6, 2, 8])
     draws = seeded(4)
-    crafted = method.perturb(model, x, y, budget=BUDGET, generator=draws)
+    crafted = method.attack(model, x, y, budget=BUDGET, generator=draws)
     again = seeded(4)
     own = maximise_cross_entropy(model, x[::2], y[::2], budget=BUDGET, generator=again)
     half = Budget(ThreatModel("linf", Fraction(1, 20)), BUDGET.steps, BUDGET.step_over_eps)
@@ -136,7 +136,7 @@ def test_transport_keeps_the_source_classes_that_resemble_the_targets():
     known = Classifier(nn.Identity(), nn.Flatten(), nn.Linear(2, 4).double())
     target = [(logits([1.0, 0.0], [0.0, 1.0]), torch.tensor([0, 1]))]
     images = logits([-1.0, 0.0], [0.0, 2.0], [3.0, 0.0], [-1.0, -1.0])
-    begun = Start(known, lambda: iter(target), lambda: iter([(images, torch.arange(4))]))
+    begun = PretrainingContext(known, lambda: iter(target), lambda: iter([(images, torch.arange(4))]))
     method = JointFinetuning(weight=0.3, selection="transport", classes=2)
     model = method.prepare(Classifier(nn.Identity(), nn.Flatten(), nn.Linear(2, 2).double()), begun)
     assert set(method.auxiliary_classes(model).tolist()) == {1, 2}
@@ -164,7 +164,7 @@ def test_without_the_auxiliary_half_it_is_adversarial_training_of_twice_the_size
     assert method.loss(model, x, x, y).total.item() == pytest.approx(2 * alone, abs=1e-12)
 
 
-@pytest.mark.parametrize("begun", [None, Start()])
+@pytest.mark.parametrize("begun", [None, PretrainingContext()])
 def test_without_a_pretrained_model_it_is_refused(begun, tiny_model):
     with pytest.raises(ValueError, match="pre-trained"):
         JointFinetuning(weight=0.3, selection="random", classes=2).prepare(tiny_model(), begun)

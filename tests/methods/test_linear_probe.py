@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.methods.adversarial_training import AdversarialTraining
-from pipeline.methods.linear_probe import LinearProbe
-from pipeline.models.classifier import Classifier
+from robustft.methods.adversarial_training import AdversarialTraining
+from robustft.methods.linear_probe import LinearProbe
+from robustft.models.classifier import Classifier
 
 from .cases import BUDGET, MethodCase, Reduction, logits, seeded
 
@@ -59,7 +59,7 @@ def test_training_never_moves_the_backbone_nor_its_statistics(tiny_model, random
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(trained, lr=0.5, weight_decay=0.1)
     for step in range(3):
-        x_adv = probe.perturb(model, x, y, budget=BUDGET, generator=seeded(step))
+        x_adv = probe.attack(model, x, y, budget=BUDGET, generator=seeded(step))
         probe.loss(model, x, x_adv, y).total.backward()
         optimizer.step()
     for name, value in model.state_dict().items():
@@ -70,6 +70,6 @@ def test_the_attack_goes_through_the_frozen_backbone(tiny_model, random_batch):
     # As strong as the attack on the whole network, for it is the same attack.
     x, y = random_batch(6)
     probe = LinearProbe()
-    crafted = probe.perturb(probe.prepare(tiny_model(lived=True)), x, y, budget=BUDGET, generator=seeded(4))
-    full = AdversarialTraining().perturb(tiny_model(lived=True), x, y, budget=BUDGET, generator=seeded(4))
+    crafted = probe.attack(probe.prepare(tiny_model(lived=True)), x, y, budget=BUDGET, generator=seeded(4))
+    full = AdversarialTraining().attack(tiny_model(lived=True), x, y, budget=BUDGET, generator=seeded(4))
     assert torch.equal(crafted, full)

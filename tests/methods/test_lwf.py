@@ -7,17 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.attacks.crafting import maximise_cross_entropy
-from pipeline.methods.adversarial_training import AdversarialTraining
-from pipeline.methods.lwf import LwF
-from pipeline.methods.protocol import Start
-from pipeline.models.classifier import Classifier, build_classifier
+from robustft.attacks.inner_maximization import maximise_cross_entropy
+from robustft.methods.adversarial_training import AdversarialTraining
+from robustft.methods.lwf import LwF
+from robustft.methods.protocol import PretrainingContext
+from robustft.models.classifier import Classifier, build_classifier
 
 from .cases import BUDGET, MethodCase, Reduction, logits, seeded
 
 LN3, LN4 = math.log(3), math.log(4)
 TINY = {
-    "implementation": "pipeline.models.resnet:ResNet",
+    "implementation": "robustft.models.backbones.resnet:ResNet",
     "parameters": {"width": 4, "blocks": [1, 1]},
     "normalisation": {"mean": [0.3], "std": [0.4]},
 }
@@ -37,7 +37,7 @@ class TestLwFCase(MethodCase):
     method = LwF(weight=0.3, temperature=2.0)
 
     def start(self):
-        return Start(source())
+        return PretrainingContext(source())
 
     def reductions(self):
         return [Reduction("AT, with weight 0", LwF(weight=0.0, temperature=2.0), adversarial_training)]
@@ -58,7 +58,7 @@ def two_tasks(own=1.0, theirs=1.0):
     """Pixels as features: the model's logits are `own` times them, its source's `theirs` times; old head as source."""
     known = Classifier(nn.Identity(), nn.Flatten(), Doubled(theirs))
     return LwF(weight=0.3, temperature=2.0).prepare(
-        Classifier(nn.Identity(), nn.Flatten(), Doubled(own)), Start(source=known)
+        Classifier(nn.Identity(), nn.Flatten(), Doubled(own)), PretrainingContext(source=known)
     )
 
 
@@ -94,7 +94,7 @@ def test_nothing_is_forgotten_before_the_first_step(tiny_model, random_batch):
     known = source()
     fresh = tiny_model(dtype=torch.float64)
     fresh.backbone.load_state_dict(known.backbone.state_dict())
-    model = LwF(weight=0.3, temperature=2.0).prepare(fresh, Start(known)).eval()
+    model = LwF(weight=0.3, temperature=2.0).prepare(fresh, PretrainingContext(known)).eval()
     assert LwF(weight=0.3, temperature=2.0).loss(model, x, x, y).terms["distillation"].item() == pytest.approx(0)
 
 
@@ -103,7 +103,7 @@ def test_the_source_never_learns(tiny_model, random_batch):
     known = source()
     before = copy.deepcopy(known.state_dict())
     method = LwF(weight=0.3, temperature=2.0)
-    model = method.prepare(tiny_model(dtype=torch.float64), Start(known)).train()
+    model = method.prepare(tiny_model(dtype=torch.float64), PretrainingContext(known)).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5, weight_decay=0.1)
     for _ in range(2):
         method.loss(model, x, x, y).total.backward()
@@ -116,11 +116,13 @@ def test_the_attack_is_that_of_adversarial_training_on_the_new_task(tiny_model, 
     x, y = random_batch(6, dtype=torch.float64)
     plain = tiny_model(lived=True, dtype=torch.float64)
     method = LwF(weight=0.3, temperature=2.0)
-    crafted = method.perturb(method.prepare(plain, Start(source())), x, y, budget=BUDGET, generator=seeded(4))
+    crafted = method.attack(
+        method.prepare(plain, PretrainingContext(source())), x, y, budget=BUDGET, generator=seeded(4)
+    )
     assert torch.equal(crafted, maximise_cross_entropy(plain, x, y, budget=BUDGET, generator=seeded(4)))
 
 
-@pytest.mark.parametrize("start", [None, Start()])
+@pytest.mark.parametrize("start", [None, PretrainingContext()])
 def test_without_a_pretrained_model_it_is_refused(start, tiny_model):
     with pytest.raises(ValueError, match="pre-trained"):
         LwF(weight=0.3, temperature=2.0).prepare(tiny_model(), start)

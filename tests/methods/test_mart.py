@@ -6,9 +6,9 @@ from functools import partial
 import pytest
 import torch
 
-from pipeline.attacks.objectives import boosted_cross_entropy, cross_entropy
-from pipeline.attacks.pgd import pgd
-from pipeline.methods.mart import Mart
+from robustft.attacks.objectives import boosted_cross_entropy, cross_entropy
+from robustft.attacks.pgd import pgd
+from robustft.methods.mart import Mart
 
 from .cases import BUDGET, Logits, MethodCase, Reduction, logits, seeded
 
@@ -56,7 +56,7 @@ def test_an_image_that_is_surely_right_has_no_weight():
 def test_the_attack_is_pgd_on_cross_entropy(start, tiny_model, random_batch):
     x, y = random_batch(6)
     method = Mart(beta=6.0, start=start)
-    crafted = method.perturb(tiny_model(lived=True).train(), x, y, budget=BUDGET, generator=seeded(4))
+    crafted = method.attack(tiny_model(lived=True).train(), x, y, budget=BUDGET, generator=seeded(4))
     objective = partial(cross_entropy, y=y)
     expected = pgd(
         tiny_model(lived=True).eval(), x, budget=BUDGET, objective=objective, start=start, generator=seeded(4)

@@ -4,11 +4,11 @@ from fractions import Fraction
 
 import torch
 
-from pipeline.attacks.crafting import noisy_step
-from pipeline.attacks.pgd import Budget
-from pipeline.attacks.threat import ThreatModel
-from pipeline.methods.adversarial_training import AdversarialTraining
-from pipeline.methods.n_fgsm import NFgsm
+from robustft.attacks.inner_maximization import noisy_step
+from robustft.attacks.pgd import Budget
+from robustft.attacks.threat import ThreatModel
+from robustft.methods.adversarial_training import AdversarialTraining
+from robustft.methods.n_fgsm import NFgsm
 
 from .cases import BUDGET, Logits, MethodCase, Reduction, logits, seeded
 
@@ -30,7 +30,7 @@ def test_the_published_settings_are_the_defaults():
 
 def test_its_images_do_leave_the_ball(tiny_model, random_batch):
     x, y = random_batch(12)
-    x_adv = NFgsm().perturb(tiny_model(lived=True), x, y, budget=BUDGET, generator=seeded())
+    x_adv = NFgsm().attack(tiny_model(lived=True), x, y, budget=BUDGET, generator=seeded())
     distance = BUDGET.threat.distance(x_adv, x)
     assert (distance > 1.25 * 0.1).all()
     assert distance.max() <= 3.25 * 0.1 + 1e-6
@@ -40,7 +40,7 @@ def test_noise_then_one_step_by_hand():
     # Logits are pixels, label 0: CE falls with pixel 0 and rises with pixel 1, so the signs are (-, +) and the step is
     # 1.25 x 0.1. The noise is U(-0.2, 0.2), of the same draws; pixels at the ends stay in [0, 1] both times.
     x = logits([0.5, 0.5], [0.0, 1.0])
-    crafted = NFgsm().perturb(Logits(), x, torch.tensor([0, 0]), budget=BUDGET, generator=seeded(3))
+    crafted = NFgsm().attack(Logits(), x, torch.tensor([0, 0]), budget=BUDGET, generator=seeded(3))
     noise = ThreatModel("linf", Fraction(1, 5)).uniform(x, seeded(3))
     assert noise.abs().max() > 0.1
     step = torch.tensor([-0.125, 0.125], dtype=torch.float64).view(1, 1, 1, 2)
@@ -52,7 +52,7 @@ def test_steps_and_their_size_come_from_the_method_not_the_budget(tiny_model, ra
     x, y = random_batch(6)
     model = tiny_model(lived=True)
     one, other = (
-        NFgsm().perturb(model, x, y, budget=Budget(BUDGET.threat, steps, size), generator=seeded())
+        NFgsm().attack(model, x, y, budget=Budget(BUDGET.threat, steps, size), generator=seeded())
         for steps, size in ((1, Fraction(1)), (7, Fraction(1, 4)))
     )
     assert torch.equal(one, other)

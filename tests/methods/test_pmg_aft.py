@@ -7,17 +7,17 @@ import torch
 import yaml
 from torch import nn
 
-from pipeline.attacks.crafting import maximise_cross_entropy
-from pipeline.attacks.pgd import evaluating
-from pipeline.attacks.pmg_aft import pgd_autocast
-from pipeline.errors import ConfigError
-from pipeline.files import ROOT
-from pipeline.methods.adversarial_training import AdversarialTraining
-from pipeline.methods.pmg_aft import PmgAft
-from pipeline.methods.protocol import Tuned, build_method
-from pipeline.models.classifier import Classifier
-from pipeline.models.clip import FixedTextHead, ZeroShot
-from pipeline.models.guided import Guided
+from robustft.attacks.inner_maximization import maximise_cross_entropy
+from robustft.attacks.pgd import evaluating
+from robustft.attacks.pmg_aft import pgd_autocast
+from robustft.errors import ConfigError
+from robustft.files import ROOT
+from robustft.methods.adversarial_training import AdversarialTraining
+from robustft.methods.pmg_aft import PmgAft
+from robustft.methods.protocol import Tuned, build_method
+from robustft.models.backbones.clip import FixedTextHead, ZeroShot
+from robustft.models.classifier import Classifier
+from robustft.models.teacher import WithTeacher
 from tests.models.toy_clip import toy_clip
 
 from .cases import BUDGET, MethodCase, Reduction, logits, seeded
@@ -40,9 +40,9 @@ class Held(nn.Module):
         return x.flatten(1) if self.answer is None else self.answer
 
 
-def guided(teacher) -> Guided:
+def with_teacher(teacher) -> WithTeacher:
     """A model whose logits are its pixels, and whose teacher answers every image with these logits."""
-    model = Guided(Classifier(nn.Identity(), Held(), nn.Identity()))
+    model = WithTeacher(Classifier(nn.Identity(), Held(), nn.Identity()))
     model.teacher.backbone.answer = teacher
     return model
 
@@ -81,7 +81,7 @@ def test_loss_by_hand():
     # Image 2, label 1: all three (0, 0): CE = ln 2, both KL 0.
     x, x_adv = logits([0.0, 0.0], [0.0, 0.0]), logits([LN4, 0.0], [0.0, 0.0])
     teacher = torch.tensor([[0.0, LN3], [0.0, 0.0]], dtype=torch.float64)
-    loss = pmg_aft(alpha=2.0, beta=3.0).loss(guided(teacher), x, x_adv, torch.tensor([0, 1]))
+    loss = pmg_aft(alpha=2.0, beta=3.0).loss(with_teacher(teacher), x, x_adv, torch.tensor([0, 1]))
     general = math.log(5 / 16) / 4 + 3 * math.log(15 / 4) / 4
     assert {name: term.item() for name, term in loss.terms.items()} == {
         "cross_entropy": pytest.approx((math.log(5 / 4) + LN2) / 2, abs=1e-15),
@@ -94,7 +94,7 @@ def test_other_directions_by_hand():
     # KL(adversarial || teacher) = 4/5 ln 16/5 + 1/5 ln 4/15. KL(adversarial || clean) = 4/5 ln 8/5 + 1/5 ln 2/5.
     teacher = torch.tensor([[0.0, LN3]], dtype=torch.float64)
     method = pmg_aft(general_from="student", clean_from="adversarial")
-    loss = method.loss(guided(teacher), logits([0.0, 0.0]), logits([LN4, 0.0]), torch.tensor([0]))
+    loss = method.loss(with_teacher(teacher), logits([0.0, 0.0]), logits([LN4, 0.0]), torch.tensor([0]))
     assert loss.terms["general"].item() == pytest.approx(4 / 5 * math.log(16 / 5) + math.log(4 / 15) / 5, abs=1e-15)
     assert loss.terms["clean"].item() == pytest.approx(4 / 5 * math.log(8 / 5) + math.log(2 / 5) / 5, abs=1e-15)
 
@@ -102,8 +102,8 @@ def test_other_directions_by_hand():
 def test_the_released_sum_grows_with_the_batch_and_the_cross_entropy_does_not():
     teacher = torch.tensor([[0.0, LN3]] * 3, dtype=torch.float64)
     batch = logits(*[[0.0, 0.0]] * 3), logits(*[[LN4, 0.0]] * 3), torch.zeros(3, dtype=torch.int64)
-    mean = pmg_aft().loss(guided(teacher), *batch).terms
-    total = pmg_aft(kl_reduction="sum").loss(guided(teacher), *batch).terms
+    mean = pmg_aft().loss(with_teacher(teacher), *batch).terms
+    total = pmg_aft(kl_reduction="sum").loss(with_teacher(teacher), *batch).terms
     assert total["cross_entropy"].item() == mean["cross_entropy"].item()
     assert total["general"].item() == pytest.approx(3 * mean["general"].item(), abs=1e-14)
     assert total["clean"].item() == pytest.approx(3 * mean["clean"].item(), abs=1e-14)
@@ -114,7 +114,7 @@ def test_scale_by_hand():
     # label 0 has probability 1/4; with the released scale 1 it is 1/5, and the probability 1 / (1 + e^(1/5)).
     for scale, probability in ((5 * LN3, 1 / 4), (1.0, 1 / (1 + math.exp(1 / 5)))):
         head = FixedTextHead(torch.eye(2, dtype=torch.float64), torch.tensor(scale, dtype=torch.float64))
-        model = Guided(Classifier(nn.Identity(), nn.Flatten(), head))
+        model = WithTeacher(Classifier(nn.Identity(), nn.Flatten(), head))
         x = logits([3.0, 4.0])
         loss = pmg_aft().loss(model, x, x, torch.tensor([0]))
         assert loss.terms["cross_entropy"].item() == pytest.approx(-math.log(probability), abs=1e-14)
@@ -124,18 +124,18 @@ def test_scale_by_hand():
 def test_gradients_go_through_the_clean_image_and_not_through_the_teacher():
     # d KL(p || q) / d logits of p = p (ln p/q - KL). Here p = (1/2, 1/2), q = (4/5, 1/5): (-ln 2/2, ln 2/2); beta 6.
     x, x_adv = logits([0.0, 0.0]).requires_grad_(), logits([LN4, 0.0])
-    pmg_aft(beta=6.0).loss(guided(None), x, x_adv, torch.tensor([0])).terms["clean"].backward()
+    pmg_aft(beta=6.0).loss(with_teacher(None), x, x_adv, torch.tensor([0])).terms["clean"].backward()
     assert x.grad.flatten().tolist() == pytest.approx([-3 * LN2, 3 * LN2], abs=1e-14)
     # With q = P(x_a) the general term's gradient at its logits is q - P_0: the teacher is a constant.
     x_adv = logits([LN4, 0.0]).requires_grad_()
     teacher = torch.tensor([[0.0, LN3]], dtype=torch.float64)
-    pmg_aft().loss(guided(teacher), logits([0.0, 0.0]), x_adv, torch.tensor([0])).terms["general"].backward()
+    pmg_aft().loss(with_teacher(teacher), logits([0.0, 0.0]), x_adv, torch.tensor([0])).terms["general"].backward()
     assert x_adv.grad.flatten().tolist() == pytest.approx([4 / 5 - 1 / 4, 1 / 5 - 3 / 4], abs=1e-14)
 
 
 def test_teacher_and_model_see_the_same_adversarial_image():
     seen = []
-    model = guided(None)
+    model = with_teacher(None)
     model.teacher.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     x_adv = logits([LN4, 0.0])
     pmg_aft().loss(model, logits([0.0, 0.0]), x_adv, torch.tensor([0]))
@@ -148,7 +148,7 @@ def test_images_are_crafted_on_the_model_in_training_alone(tiny_model, random_ba
     model = pmg_aft().prepare(tiny_model(lived=True))
     with torch.no_grad():
         model.head.weight.add_(torch.randn(model.head.weight.shape, generator=seeded()))
-    crafted = pmg_aft().perturb(model, x, y, budget=BUDGET, generator=seeded(4))
+    crafted = pmg_aft().attack(model, x, y, budget=BUDGET, generator=seeded(4))
     assert torch.equal(crafted, maximise_cross_entropy(model.alone(), x, y, budget=BUDGET, generator=seeded(4)))
     assert not torch.equal(crafted, maximise_cross_entropy(model.teacher, x, y, budget=BUDGET, generator=seeded(4)))
 
@@ -162,7 +162,7 @@ def test_a_step_against_prompts_trains_the_image_tower_and_leaves_the_teacher_al
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1, weight_decay=0.1)
     for _ in range(2):
         optimizer.zero_grad()
-        x_adv = method.perturb(model, x, y, budget=BUDGET, generator=seeded())
+        x_adv = method.attack(model, x, y, budget=BUDGET, generator=seeded())
         method.loss(model, x, x_adv, y).total.backward()
         optimizer.step()
     changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
@@ -197,11 +197,11 @@ def test_an_unknown_word_is_an_error(changes):
 
 def test_the_released_training_attack_is_the_evaluations_pgd_under_autocast(tiny_model, random_batch):
     x, y = random_batch(6)
-    method = pmg_aft(kl_reduction="sum", attack="mean_float16")
+    method = pmg_aft(kl_reduction="sum", attack_gradient="mean_float16")
     model = method.prepare(tiny_model(lived=True))
     with torch.no_grad():
         model.head.weight.mul_(1e-7)  # gradients as small as a lost logit scale makes them: none in float16
-    found = method.perturb(model, x, y, budget=BUDGET, generator=torch.Generator().manual_seed(3))
+    found = method.attack(model, x, y, budget=BUDGET, generator=torch.Generator().manual_seed(3))
     with evaluating(model):
         wanted = pgd_autocast(
             model,
@@ -213,5 +213,5 @@ def test_the_released_training_attack_is_the_evaluations_pgd_under_autocast(tiny
             step_over_eps=str(BUDGET.step_over_eps),
         )
     assert torch.equal(found, wanted)
-    other = pmg_aft().perturb(model, x, y, budget=BUDGET, generator=torch.Generator().manual_seed(3))
+    other = pmg_aft().attack(model, x, y, budget=BUDGET, generator=torch.Generator().manual_seed(3))
     assert not torch.equal(found, other)

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.attacks.crafting import maximise_cross_entropy
-from pipeline.attacks.objectives import cross_entropy
-from pipeline.errors import ConfigError
-from pipeline.methods.adversarial_training import AdversarialTraining
-from pipeline.methods.prm import ArdPrm, dropping_attention, mask_patches, patch_size
+from robustft.attacks.inner_maximization import maximise_cross_entropy
+from robustft.attacks.objectives import cross_entropy
+from robustft.errors import ConfigError
+from robustft.methods.adversarial_training import AdversarialTraining
+from robustft.methods.prm import ArdPrm, dropping_attention, mask_patches, patch_size
 from tests.models import toy_vit as toy
 
 from .cases import BUDGET, Logits, MethodCase, Reduction, logits, seeded
@@ -66,7 +66,7 @@ def problem(random_batch):
 
 def crafted(method: ArdPrm, problem, *, epoch: float, seed: int = 0) -> Tensor:
     model, x, y = problem
-    return method.perturb(model, x, y, budget=at_epoch(epoch), generator=seeded(seed))
+    return method.attack(model, x, y, budget=at_epoch(epoch), generator=seeded(seed))
 
 
 def test_the_loss_by_hand():
@@ -115,7 +115,7 @@ def test_as_many_patches_are_masked_as_the_share_of_sixteen_rounded_down(epoch, 
         seen.append(dropped)
         return mask_patches(x_adv, x, size=size, dropped=dropped, generator=generator)
 
-    monkeypatch.setattr("pipeline.methods.prm.mask_patches", counted)
+    monkeypatch.setattr("robustft.methods.prm.mask_patches", counted)
     crafted(PRM, problem, epoch=epoch)
     assert seen == [dropped] * BUDGET.steps * bool(dropped)
 
@@ -191,4 +191,4 @@ def test_ard_at_the_beginning_leaves_no_gradient(problem):
 
 def test_networks_without_patches_are_refused(problem):
     with pytest.raises(ConfigError, match="vision transformers"):
-        PRM.perturb(nn.Flatten(), *problem[1:], budget=BUDGET, generator=seeded())
+        PRM.attack(nn.Flatten(), *problem[1:], budget=BUDGET, generator=seeded())

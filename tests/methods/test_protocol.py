@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.attacks.pgd import Budget
-from pipeline.attacks.threat import ThreatModel
-from pipeline.errors import ConfigError
-from pipeline.methods.adversarial_training import AdversarialTraining
-from pipeline.methods.protocol import Loss, Method, Start, Tuned, build_method
-from pipeline.methods.standard import Standard
-from pipeline.methods.trades import Trades
-from pipeline.models.tuning import Full, Partial
+from robustft.attacks.pgd import Budget
+from robustft.attacks.threat import ThreatModel
+from robustft.errors import ConfigError
+from robustft.methods.adversarial_training import AdversarialTraining
+from robustft.methods.protocol import Loss, Method, PretrainingContext, Tuned, build_method
+from robustft.methods.standard import Standard
+from robustft.methods.trades import Trades
+from robustft.models.tunings.protocol import Full, Partial
 
-TRADES = "pipeline.methods.trades:Trades"
+TRADES = "robustft.methods.trades:Trades"
 
 
 def test_the_total_is_the_plain_sum_of_the_terms():
@@ -38,12 +38,12 @@ def test_a_term_that_is_not_a_number_shows_in_the_total():
 
 
 def test_a_specification_becomes_the_method_with_its_parameters():
-    spec = {"name": "mine", "implementation": TRADES, "parameters": {"beta": 3.0, "attack": "kl"}}
-    assert build_method(spec) == Trades(beta=3.0, attack="kl")
+    spec = {"name": "mine", "implementation": TRADES, "parameters": {"beta": 3.0, "attack_loss": "kl"}}
+    assert build_method(spec) == Trades(beta=3.0, attack_loss="kl")
 
 
 def test_an_unknown_parameter_is_an_error_that_names_the_nearest():
-    spec = {"name": "mine", "implementation": TRADES, "parameters": {"betta": 3.0, "attack": "kl"}}
+    spec = {"name": "mine", "implementation": TRADES, "parameters": {"betta": 3.0, "attack_loss": "kl"}}
     with pytest.raises(ConfigError, match="'mine' has no parameter 'betta'") as error:
         build_method(spec)
     assert "did you mean 'beta'?" in str(error.value)
@@ -58,38 +58,43 @@ def test_a_missing_parameter_is_named():
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"beta": "6.0", "attack": "kl"}, "beta='6.0'.*a number"),
-        ({"beta": True, "attack": "kl"}, "beta=True.*a number"),
-        ({"beta": 6.0, "attack": "klx"}, "attack='klx'.*'kl', 'cross_entropy'"),
+        ({"beta": "6.0", "attack_loss": "kl"}, "beta='6.0'.*a number"),
+        ({"beta": True, "attack_loss": "kl"}, "beta=True.*a number"),
+        ({"beta": 6.0, "attack_loss": "klx"}, "attack_loss='klx'.*'kl', 'cross_entropy'"),
     ],
 )
 def test_a_parameter_of_another_kind_is_named_with_what_is_valid(parameters, message):
-    spec = {"name": "trades", "implementation": "pipeline.methods.trades:Trades", "parameters": parameters}
+    spec = {"name": "trades", "implementation": "robustft.methods.trades:Trades", "parameters": parameters}
     with pytest.raises(ConfigError, match=f"(?s){message}"):
         build_method(spec)
 
 
 def test_a_whole_number_is_a_number():
-    spec = {"name": "trades", "implementation": "pipeline.methods.trades:Trades"}
-    assert build_method({**spec, "parameters": {"beta": 6, "attack": "kl"}}) == Trades(beta=6.0, attack="kl")
+    spec = {"name": "trades", "implementation": "robustft.methods.trades:Trades"}
+    assert build_method({**spec, "parameters": {"beta": 6, "attack_loss": "kl"}}) == Trades(beta=6.0, attack_loss="kl")
 
 
 def test_a_method_without_a_tuning_is_built_as_it_is():
-    spec = {"name": "mine", "implementation": TRADES, "parameters": {"beta": 3.0, "attack": "kl"}, "tuning": None}
-    assert build_method(spec) == Trades(beta=3.0, attack="kl")
+    spec = {"name": "mine", "implementation": TRADES, "parameters": {"beta": 3.0, "attack_loss": "kl"}, "tuning": None}
+    assert build_method(spec) == Trades(beta=3.0, attack_loss="kl")
 
 
 def test_a_method_with_a_tuning_is_built_as_both():
-    tuning = {"implementation": "pipeline.models.tuning:Partial", "parameters": {"frozen": ["head"]}}
-    spec = {"name": "mine", "implementation": TRADES, "parameters": {"beta": 3.0, "attack": "kl"}, "tuning": tuning}
-    assert build_method(spec) == Tuned(Trades(beta=3.0, attack="kl"), Partial(frozen=["head"]))
+    tuning = {"implementation": "robustft.models.tunings.protocol:Partial", "parameters": {"frozen": ["head"]}}
+    spec = {
+        "name": "mine",
+        "implementation": TRADES,
+        "parameters": {"beta": 3.0, "attack_loss": "kl"},
+        "tuning": tuning,
+    }
+    assert build_method(spec) == Tuned(Trades(beta=3.0, attack_loss="kl"), Partial(frozen=["head"]))
 
 
 def test_an_unknown_parameter_of_a_methods_tuning_is_named():
-    tuning = {"implementation": "pipeline.models.tuning:Partial", "parameters": {"frozn": ["head"]}}
+    tuning = {"implementation": "robustft.models.tunings.protocol:Partial", "parameters": {"frozn": ["head"]}}
     with pytest.raises(ConfigError, match=r"(?s)'Partial' has no parameter 'frozn'.*'frozen'"):
         build_method(
-            {"name": "mine", "implementation": "pipeline.methods.standard:Standard", "parameters": {}}
+            {"name": "mine", "implementation": "robustft.methods.standard:Standard", "parameters": {}}
             | {"tuning": tuning}
         )
 
@@ -101,7 +106,7 @@ BUDGET = Budget(ThreatModel("linf", Fraction(1, 10)), 2, Fraction(1, 2), epoch=1
 class Minimal(Method):
     """Only what has no default."""
 
-    def perturb(self, model, x, y, *, budget, generator):
+    def attack(self, model, x, y, *, budget, generator):
         return x + 1
 
     def loss(self, model, x, x_adv, y):
@@ -113,10 +118,10 @@ def test_what_a_method_does_not_say_leaves_model_and_batch_as_they_are(tiny_mode
     method, draws = Minimal(), torch.Generator()
     state = {name: value.clone() for name, value in model.state_dict().items()}
     assert method.prepare(model) is model
-    assert method.prepare(model, Start()) is model
+    assert method.prepare(model, PretrainingContext()) is model
     assert method.auxiliary_classes(model) is None
     assert method.pretext(x, y, generator=draws) == (x, y)
-    assert method.begin(model, generator=draws) is None
+    assert method.on_step_start(model, generator=draws) is None
     assert method.export(model) is model
     assert (method.uses_source, method.uses_auxiliary) == (False, False)
     assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
@@ -124,7 +129,7 @@ def test_what_a_method_does_not_say_leaves_model_and_batch_as_they_are(tiny_mode
 
 
 def test_a_start_of_which_nothing_is_known_has_no_model_and_no_images():
-    start = Start()
+    start = PretrainingContext()
     assert start.source is None
     assert list(start.target()) == list(start.auxiliary()) == []
 
@@ -187,22 +192,22 @@ def test_the_tuning_prepares_first_and_exports_last(tuned, story):
 
 
 def test_images_are_crafted_on_what_the_tuning_shows_to_training_attacks_and_on_nothing_else(tuned, story):
-    assert tuned.perturb("model", "x", "y", budget="budget", generator="draws") == "objective.perturb(model)"
+    assert tuned.attack("model", "x", "y", budget="budget", generator="draws") == "objective.perturb(model)"
     assert [name for name, *_ in story] == ["enter", "perturb", "leave"]
     assert story[1] == ("perturb", ("model", "x", "y"), {"budget": "budget", "generator": "draws"})
     story.clear()
     tuned.loss("model", "x", "x_adv", "y")
-    tuned.begin("model", generator="draws")
+    tuned.on_step_start("model", generator="draws")
     assert {"enter", "leave"}.isdisjoint(name for name, *_ in story)
 
 
 def test_what_training_attacks_see_is_put_back_when_crafting_fails(story):
     class Failing(Standard):
-        def perturb(self, model, x, y, *, budget, generator):
+        def attack(self, model, x, y, *, budget, generator):
             raise ValueError("no luck")
 
     with pytest.raises(ValueError, match="no luck"):
-        Tuned(Failing(), Attaching(story)).perturb("model", "x", "y", budget=BUDGET, generator=None)
+        Tuned(Failing(), Attaching(story)).attack("model", "x", "y", budget=BUDGET, generator=None)
     assert [name for name, *_ in story] == ["enter", "leave"]
 
 
@@ -248,7 +253,7 @@ def test_a_traditional_attack_is_that_of_the_model_without_what_was_attached(tin
     plain, tuned = AdversarialTraining(), Tuned(AdversarialTraining(), Prompted())
 
     def crafted(method, model):
-        return method.perturb(model, x, y, budget=BUDGET, generator=torch.Generator().manual_seed(0))
+        return method.attack(model, x, y, budget=BUDGET, generator=torch.Generator().manual_seed(0))
 
     model = tuned.prepare(tiny_model(lived=True)).eval()
     assert torch.equal(crafted(tuned, model), crafted(plain, tiny_model(lived=True).eval()))

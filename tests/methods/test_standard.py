@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pipeline.methods.standard import Standard
+from robustft.methods.standard import Standard
 
 from .cases import BUDGET, Logits, MethodCase, Reduction, logits, seeded
 
@@ -36,4 +36,4 @@ def test_loss_by_hand():
 
 def test_the_images_pass_through_untouched(tiny_model, random_batch):
     x, y = random_batch(4)
-    assert Standard().perturb(tiny_model(), x, y, budget=BUDGET, generator=seeded()) is x
+    assert Standard().attack(tiny_model(), x, y, budget=BUDGET, generator=seeded()) is x

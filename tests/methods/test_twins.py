@@ -8,19 +8,19 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.methods.adversarial_training import AdversarialTraining
-from pipeline.methods.standard import Standard
-from pipeline.methods.trades import Trades
-from pipeline.methods.twins import TwinsAT, TwinsTrades
-from pipeline.models.two_wing import TwoWingBatchNorm2d, halves, using
+from robustft.methods.adversarial_training import AdversarialTraining
+from robustft.methods.standard import Standard
+from robustft.methods.trades import Trades
+from robustft.methods.twins import TwinsAT, TwinsTrades
+from robustft.models.two_wing import TwoWingBatchNorm2d, halves, using
 
 from .cases import BUDGET, Logits, MethodCase, Reduction, logits, seeded
 
 LN2, LN3, LN4 = math.log(2), math.log(3), math.log(4)
 
 AT = TwinsAT(lambda_frozen=0.5, lambda_adaptive=2.0)
-TRADES = TwinsTrades(lambda_frozen=0.5, lambda_adaptive=2.0, beta=6.0, attack="kl", kl_over="wing")
-RELEASED = dataclasses.replace(TRADES, attack="cross_entropy", kl_over="batch")
+TRADES = TwinsTrades(lambda_frozen=0.5, lambda_adaptive=2.0, beta=6.0, attack_loss="kl", kl_over="wing")
+RELEASED = dataclasses.replace(TRADES, attack_loss="cross_entropy", kl_over="batch")
 
 
 def on_one_wing(baseline, wing):
@@ -66,7 +66,7 @@ class TwinsCase(MethodCase):
 
     def test_the_attack_does_not_see_the_frozen_wing(self, prepared, batch):
         x, _, y = batch
-        crafted = self.method.perturb(prepared, x, y, budget=BUDGET, generator=seeded())
+        crafted = self.method.attack(prepared, x, y, budget=BUDGET, generator=seeded())
         other = copy.deepcopy(prepared)
         for layer in other.modules():
             if isinstance(layer, TwoWingBatchNorm2d):
@@ -74,24 +74,24 @@ class TwinsCase(MethodCase):
                 layer.frozen.running_var *= 3.0
                 layer.frozen.weight.data *= -1.0
                 layer.frozen.bias.data += 1.0
-        assert torch.equal(crafted, self.method.perturb(other, x, y, budget=BUDGET, generator=seeded()))
+        assert torch.equal(crafted, self.method.attack(other, x, y, budget=BUDGET, generator=seeded()))
 
     def test_the_attack_sees_the_adaptive_wings_running_statistics(self, prepared, batch):
         x, _, y = batch
-        crafted = self.method.perturb(prepared, x, y, budget=BUDGET, generator=seeded())
+        crafted = self.method.attack(prepared, x, y, budget=BUDGET, generator=seeded())
         other = copy.deepcopy(prepared)
         for layer in other.modules():
             if isinstance(layer, TwoWingBatchNorm2d):
                 layer.adaptive.running_mean += torch.linspace(-1, 1, len(layer.adaptive.running_mean))
-        assert not torch.equal(crafted, self.method.perturb(other, x, y, budget=BUDGET, generator=seeded()))
+        assert not torch.equal(crafted, self.method.attack(other, x, y, budget=BUDGET, generator=seeded()))
 
     def test_an_images_attack_does_not_depend_on_its_batch(self, prepared, batch):
         # It would under batch statistics. The first image's random start is the same in both calls.
         x, _, y = batch
-        together = self.method.perturb(prepared, x, y, budget=BUDGET, generator=seeded())
+        together = self.method.attack(prepared, x, y, budget=BUDGET, generator=seeded())
         shuffled = x.clone()  # the others mirrored
         shuffled[1:] = x[1:].flip(3)
-        other = self.method.perturb(prepared, shuffled, y, budget=BUDGET, generator=seeded())
+        other = self.method.attack(prepared, shuffled, y, budget=BUDGET, generator=seeded())
         torch.testing.assert_close(together[0], other[0], rtol=0, atol=1e-12)
         assert not torch.equal(together[1:], other[1:])
 
@@ -111,7 +111,7 @@ class TestTwinsTradesCase(TwinsCase):
     method = TRADES
 
     def reductions(self):
-        trades, found = Trades(beta=6.0, attack="kl"), []
+        trades, found = Trades(beta=6.0, attack_loss="kl"), []
         for wing in ("frozen", "adaptive"):
             found += [
                 Reduction(f"TRADES on the {wing} wing", only(self.method, wing), on_one_wing(trades, wing)),
@@ -133,7 +133,7 @@ class TestTwinsTradesReleasedCase(TwinsCase):
             Reduction(
                 f"TRADES on the {wing} wing with beta 6 x {count}/9",
                 only(self.method, wing),
-                on_one_wing(Trades(beta=6.0 * count / 9, attack="cross_entropy"), wing),
+                on_one_wing(Trades(beta=6.0 * count / 9, attack_loss="cross_entropy"), wing),
             )
             for wing, count in (("frozen", 5), ("adaptive", 4))
         ]
@@ -258,15 +258,15 @@ def test_running_statistics_of_twins_at_see_adversarial_images_only():
 def plain_attack(method, model, x, y):
     """The attack of a one-network method on the adaptive wing."""
     with using(model, "adaptive"):
-        return method.perturb(model, x, y, budget=BUDGET, generator=seeded(4))
+        return method.attack(model, x, y, budget=BUDGET, generator=seeded(4))
 
 
 @pytest.mark.parametrize(
     ("method", "attack"),
     [
         (AT, AdversarialTraining()),
-        (TRADES, Trades(beta=6.0, attack="kl")),
-        (RELEASED, Trades(beta=6.0, attack="cross_entropy")),
+        (TRADES, Trades(beta=6.0, attack_loss="kl")),
+        (RELEASED, Trades(beta=6.0, attack_loss="cross_entropy")),
         (RELEASED, AdversarialTraining()),
     ],
 )
@@ -280,15 +280,15 @@ def test_each_variant_crafts_what_its_one_network_method_crafts_on_the_adaptive_
             layer.frozen.weight.data *= -1.0  # so that the wings differ
     for wing in ("both", "frozen"):  # whatever wing acts outside, the adaptive one is attacked
         with using(model, wing):
-            crafted = method.perturb(model, x, y, budget=BUDGET, generator=seeded(4))
+            crafted = method.attack(model, x, y, budget=BUDGET, generator=seeded(4))
         assert torch.equal(crafted, plain_attack(attack, model, x, y))
 
 
 def test_the_released_attack_is_not_the_published_one(tiny_model, random_batch):
     x, y = random_batch(6)
     model = TRADES.prepare(tiny_model(lived=True))
-    published = TRADES.perturb(model, x, y, budget=BUDGET, generator=seeded(4))
-    assert not torch.equal(published, RELEASED.perturb(model, x, y, budget=BUDGET, generator=seeded(4)))
+    published = TRADES.attack(model, x, y, budget=BUDGET, generator=seeded(4))
+    assert not torch.equal(published, RELEASED.attack(model, x, y, budget=BUDGET, generator=seeded(4)))
 
 
 def test_a_batch_of_one_is_refused():

@@ -4,10 +4,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipeline.errors import IntegrityError
-from pipeline.models.checkpoint import load_classifier, load_strict, read_checkpoint, save_checkpoint
-from pipeline.models.classifier import build_classifier
-from pipeline.models.tuning import Full
+from robustft.errors import IntegrityError
+from robustft.models.checkpoint import load_classifier, load_strict, read_checkpoint, save_checkpoint
+from robustft.models.classifier import build_classifier
+from robustft.models.tunings.protocol import Full
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.errors import ConfigError
-from pipeline.models.classifier import Classifier, Normalise, build_classifier
+from robustft.errors import ConfigError
+from robustft.models.classifier import Classifier, Normalise, build_classifier
 
 
 def test_normalisation_by_hand_for_each_channel():

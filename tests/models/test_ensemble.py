@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pipeline.attacks.objectives import cross_entropy
-from pipeline.attacks.pgd import Budget, pgd
-from pipeline.attacks.threat import ThreatModel
-from pipeline.evaluate.checks import model_checks
-from pipeline.models.classifier import Classifier, build_classifier
-from pipeline.models.ensemble import EnsembleHeads, LogMeanSoftmax, mean_of_softmax
-from pipeline.models.pretext import permutations
+from robustft.attacks.objectives import cross_entropy
+from robustft.attacks.pgd import Budget, pgd
+from robustft.attacks.threat import ThreatModel
+from robustft.evaluate.checks import model_checks
+from robustft.models.classifier import Classifier, build_classifier
+from robustft.models.ensemble import EnsembleHeads, LogMeanSoftmax, mean_of_softmax
+from robustft.models.pretext import permutations
 
 from .test_pretext import TABLE, TINY
 from .test_selfie import FULL, SMALL
@@ -30,7 +30,7 @@ def three_tasks() -> Classifier:
 def test_the_parameters_are_those_of_the_released_network_and_the_stem_it_forgot():
     # Fact sheet, section 2: 38,530,659 and Selfie's head; the released trunk lacks the stem's batch norm (B3), 2 x 64.
     backbone = {
-        "implementation": "pipeline.models.resnet_v2:ResNetV2",
+        "implementation": "robustft.models.backbones.resnet_v2:ResNetV2",
         "parameters": {"width": 64, "blocks": [3, 4, 6, 3], "block": "bottleneck"},
         "normalisation": {"mean": [0.0] * 3, "std": [1.0] * 3},
     }

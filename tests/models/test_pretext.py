@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.errors import ConfigError, IntegrityError
-from pipeline.models.classifier import build_classifier
-from pipeline.models.pretext import (
+from robustft.errors import ConfigError, IntegrityError
+from robustft.models.classifier import build_classifier
+from robustft.models.pretext import (
     JigsawHead,
     RotationHead,
     cut,
@@ -28,7 +28,7 @@ TABLE = {
 
 TINY = {
     "name": "tiny",
-    "implementation": "pipeline.models.resnet_v2:ResNetV2",
+    "implementation": "robustft.models.backbones.resnet_v2:ResNetV2",
     "parameters": {"width": 4, "blocks": [1, 1, 1, 1], "block": "basic"},
     "normalisation": {"mean": [0.3], "std": [0.4]},
 }

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.models.classifier import build_classifier
-from pipeline.models.selfie import AttentionPooling, PatchEncoder, SelfieHead
+from robustft.models.classifier import build_classifier
+from robustft.models.selfie import AttentionPooling, PatchEncoder, SelfieHead
 
 from .test_pretext import TINY
 
@@ -133,7 +133,7 @@ def test_the_tuning_leaves_the_trunk_under_its_name_and_drops_stage_4():
 
 def test_the_full_size_model_runs_on_small_images_of_the_paper():
     backbone = {
-        "implementation": "pipeline.models.resnet_v2:ResNetV2",
+        "implementation": "robustft.models.backbones.resnet_v2:ResNetV2",
         "parameters": {"width": 64, "blocks": [3, 4, 6, 3], "block": "bottleneck"},
         "normalisation": {"mean": [0.0] * 3, "std": [1.0] * 3},
     }

@@ -5,9 +5,9 @@ import copy
 import pytest
 import torch
 
-from pipeline.levers import Levers, pull
-from pipeline.models.classifier import Classifier
-from pipeline.models.source_head import WithSource
+from robustft.models.classifier import Classifier
+from robustft.models.source_head import WithSource
+from robustft.speed.optimizations import Optimizations, apply_optimizations
 
 
 @pytest.fixture
@@ -59,5 +59,5 @@ def test_the_view_shares_weights_and_modes(model):
 
 
 def test_the_view_has_the_levers_of_the_model(model):
-    pull(model, Levers(folded_batch_norm=False))
-    assert not model.answering_source().levers.folded_batch_norm
+    apply_optimizations(model, Optimizations(folded_batch_norm=False))
+    assert not model.answering_source().optimizations.folded_batch_norm

@@ -5,9 +5,9 @@ import torch
 from timm.layers import DropPath
 from torch import nn
 
-from pipeline.levers import Levers, pull
-from pipeline.models.classifier import Classifier
-from pipeline.models.together import together
+from robustft.models.classifier import Classifier
+from robustft.models.together import together
+from robustft.speed.optimizations import Optimizations, apply_optimizations
 
 from .toy_vit import images, toy_vit
 
@@ -37,7 +37,7 @@ def test_batches_of_any_sizes_share_a_pass_and_get_their_own_logits():
 def test_gradients_are_those_of_two_passes():
     def gradients(one_pass):
         model = toy_vit().train()
-        pull(model, Levers(one_pass=one_pass))
+        apply_optimizations(model, Optimizations(one_pass=one_pass))
         clean, adversarial = together(model, images(4), images(4, seed=1))
         (clean.square().sum() + (clean.exp() * adversarial).sum()).backward()
         return {name: parameter.grad for name, parameter in model.named_parameters()}
@@ -47,7 +47,7 @@ def test_gradients_are_those_of_two_passes():
 
 def test_switched_off_each_batch_has_its_own_pass():
     model = toy_vit()
-    pull(model, Levers(one_pass=False))
+    apply_optimizations(model, Optimizations(one_pass=False))
     seen, logits = passes(model, images(4), images(2))
     assert seen == [4, 2]
     assert torch.equal(logits[1], model(images(2)))

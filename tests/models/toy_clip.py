@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from pipeline.models.classifier import Classifier, build_classifier
+from robustft.models.classifier import Classifier, build_classifier
 
 NAMES = ["zero", "one", "two", "three", "four", "five", "six"]
 
@@ -17,9 +17,9 @@ def backbone(**changes: Any) -> dict[str, Any]:
     text = {"width": 8, "layers": 1, "heads": 2, "context_length": 8, "mlp_ratio": 2.0}
     return {
         "name": "toy_clip",
-        "implementation": "pipeline.models.clip:ImageTower",
+        "implementation": "robustft.models.backbones.clip:ImageTower",
         "parameters": {**image, **changes},
-        "head": {"implementation": "pipeline.models.clip:TextHead", "parameters": text},
+        "head": {"implementation": "robustft.models.backbones.clip:TextHead", "parameters": text},
         "normalisation": {"mean": [0.3], "std": [0.4]},
     }
 

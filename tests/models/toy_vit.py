@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from pipeline.models.classifier import Classifier, build_classifier
+from robustft.models.classifier import Classifier, build_classifier
 
 WIDTH, DEPTH, CLASSES = 8, 2, 5
 BACKBONE = {
     "name": "toy_vit",
-    "implementation": "pipeline.models.vit:ViT",
+    "implementation": "robustft.models.backbones.vit:ViT",
     "parameters": {"image_size": 8, "patch_size": 2, "width": WIDTH, "depth": DEPTH, "heads": 2},
     "normalisation": {"mean": [0.3], "std": [0.4]},
 }

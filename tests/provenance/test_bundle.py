@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 import torch
 
-import pipeline.train.step as training
-from pipeline.errors import RobustftError
-from pipeline.files import ROOT, sha256_file
-from pipeline.plan import Plan
-from pipeline.provenance import bundle as bundles
-from pipeline.provenance import run as running
-from pipeline.provenance.bundle import run_bundle
-from pipeline.provenance.record import read_record
-from pipeline.provenance.run import SCRATCH, run_step, scratch_folder
-from pipeline.steps import Bundle, Step
+import robustft.train.step as training
+from robustft.errors import RobustftError
+from robustft.files import ROOT, sha256_file
+from robustft.plan.plan import Plan
+from robustft.plan.step import Bundle, Step
+from robustft.provenance import bundle as bundles
+from robustft.provenance import run as running
+from robustft.provenance.bundle import run_bundle
+from robustft.provenance.record import read_record
+from robustft.provenance.run import SCRATCH, run_step, scratch_folder
 from tests import toy_config
 
 NAME = "toy_main_high_at"
@@ -49,7 +49,7 @@ def ready(tmp_path_factory) -> Path:
     os.chdir(folder)
     try:
         for step in (plan.step("data", "digits"), plan.step("train", "pretraining/low_standard")):
-            run_step(step, say=silent)
+            run_step(step, log=silent)
     finally:
         os.chdir(before)
     return folder
@@ -104,7 +104,7 @@ def stopped(monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(training, "train", train)
             with pytest.raises(error, match="no luck"):
-                run_bundle(bundle, say=said.append)
+                run_bundle(bundle, log=said.append)
         return said
 
     return stop
@@ -121,7 +121,7 @@ def taken(said: list[str]) -> list[str]:
 
 def test_each_step_of_a_bundle_has_its_own_outputs_and_its_own_record(bundle):
     said: list[str] = []
-    run_bundle(bundle, say=said.append)
+    run_bundle(bundle, log=said.append)
     assert ran(said) == [step.key for step in bundle.steps]
     for step in bundle.steps:
         record = read_record(step.record).values
@@ -137,15 +137,15 @@ def test_each_step_of_a_bundle_has_its_own_outputs_and_its_own_record(bundle):
 
 
 def test_a_bundle_that_ends_well_leaves_no_scratch(bundle):
-    run_bundle(bundle, say=silent)
+    run_bundle(bundle, log=silent)
     assert list(Path(SCRATCH).iterdir()) == []
 
 
 ALONE = """
 import sys
 from pathlib import Path
-from pipeline.plan import Plan
-from pipeline.provenance.run import run_step
+from robustft.plan.plan import Plan
+from robustft.provenance.run import run_step
 from tests import toy_config
 plan = Plan(toy_config.write(Path("config")))
 for key in sys.argv[1:]:
@@ -155,7 +155,7 @@ for key in sys.argv[1:]:
 
 def test_a_bundle_writes_the_bytes_of_its_steps_run_alone(bundle, plan, tmp_path):
     """In a process of its own each, so nothing that a step leaves behind in the process can matter."""
-    run_bundle(bundle, say=silent)
+    run_bundle(bundle, log=silent)
     together = hashes(bundle)
     folder = tmp_path / "alone"
     shutil.copytree(Path.cwd(), folder)
@@ -164,7 +164,7 @@ def test_a_bundle_writes_the_bytes_of_its_steps_run_alone(bundle, plan, tmp_path
             (folder / path).unlink()
     for keys in (bundle.steps[2:], bundle.steps[:2]):  # and in another order
         command = [sys.executable, "-c", ALONE, *(step.key for step in keys)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "pipeline")}
         subprocess.run(command, cwd=folder, env=environment, check=True)
     assert {path: sha256_file(folder / path) for path in together} == together
     assert len(set(together.values())) == len(together)  # no two outputs are the same
@@ -179,13 +179,13 @@ def test_a_bundle_started_again_takes_finished_steps_from_scratch_and_does_only_
     kept = {path: path.read_bytes() for step in bundle.steps[:2] for path in files(step)}
     deleted(bundle)
     said: list[str] = []
-    run_bundle(bundle, say=said.append)
+    run_bundle(bundle, log=said.append)
     assert taken(said) == keys[:2]
     assert ran(said) == keys[2:]
     assert {path: path.read_bytes() for path in kept} == kept
     again = hashes(bundle)
     deleted(bundle)
-    run_bundle(bundle, say=silent)
+    run_bundle(bundle, log=silent)
     assert hashes(bundle) == again
     assert list(Path(SCRATCH).iterdir()) == []
 
@@ -193,7 +193,7 @@ def test_a_bundle_started_again_takes_finished_steps_from_scratch_and_does_only_
 def test_the_failure_is_kept_and_told_in_the_record_of_the_step_that_failed(bundle, stopped):
     stopped(bundle)
     deleted(bundle)
-    run_bundle(bundle, say=silent)
+    run_bundle(bundle, log=silent)
     for step, attempts in zip(bundle.steps, (1, 1, 2, 1), strict=True):
         circumstances = read_record(step.record).values["circumstances"]
         assert circumstances["attempt"] == attempts, step.key
@@ -206,9 +206,9 @@ def test_steps_whose_input_was_made_again_are_run_again(bundle, stopped, plan):
     stopped(bundle)
     deleted(bundle)
     # The same bytes, but vouched for by another record, of which a kept record would not know.
-    run_step(plan.step("train", "pretraining/low_standard"), say=silent)
+    run_step(plan.step("train", "pretraining/low_standard"), log=silent)
     said: list[str] = []
-    run_bundle(bundle, say=said.append)
+    run_bundle(bundle, log=said.append)
     assert taken(said) == []
     assert ran(said) == [step.key for step in bundle.steps]
     record = read_record(plan.step("train", "pretraining/low_standard").record)
@@ -221,7 +221,7 @@ def test_an_input_that_was_changed_since_is_refused_and_not_papered_over_by_what
     path = Path(plan.step("train", "pretraining/low_standard").outputs["checkpoint"])
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(RobustftError, match="the input 'initial' is not what its step wrote"):
-        run_bundle(bundle, say=silent)
+        run_bundle(bundle, log=silent)
 
 
 def test_steps_of_source_that_was_edited_since_are_run_again(bundle, stopped, monkeypatch):
@@ -229,9 +229,11 @@ def test_steps_of_source_that_was_edited_since_are_run_again(bundle, stopped, mo
     deleted(bundle)
     real = running.source_hashes
     for module in (running, bundles):
-        monkeypatch.setattr(module, "source_hashes", lambda names: {**real(names), "pipeline/errors.py": "edited"})
+        monkeypatch.setattr(
+            module, "source_hashes", lambda names: {**real(names), "pipeline/robustft/errors.py": "edited"}
+        )
     said: list[str] = []
-    run_bundle(bundle, say=said.append)
+    run_bundle(bundle, log=said.append)
     assert taken(said) == []
 
 
@@ -242,7 +244,7 @@ def test_a_step_that_was_not_kept_whole_is_run_again(bundle, stopped):
     kept = folder / scratch_folder(bundle.steps[1]).name
     (kept / "1").unlink()  # of the ledger and the record, the latter
     said: list[str] = []
-    run_bundle(bundle, say=said.append)
+    run_bundle(bundle, log=said.append)
     assert taken(said) == [bundle.steps[0].key]
     assert ran(said) == [step.key for step in bundle.steps[1:]]
 
@@ -255,7 +257,7 @@ def test_a_step_whose_kept_file_was_edited_in_place_is_run_again(bundle, stopped
     path.write_bytes(before.replace(b"1", b"2"))
     deleted(bundle)
     said: list[str] = []
-    run_bundle(bundle, say=said.append)
+    run_bundle(bundle, log=said.append)
     assert bundle.steps[0].key in ran(said)
     assert path.read_bytes() == before
 
@@ -270,13 +272,13 @@ def test_what_is_kept_survives_that_snakemake_deletes_the_outputs_themselves(bun
 
 
 def test_a_bundle_that_is_not_the_one_planned_runs_nothing_and_takes_nothing(bundle, stopped):
-    run_bundle(bundle, expect=bundle.digest, say=silent)
+    run_bundle(bundle, expect=bundle.digest, log=silent)
     deleted(bundle)
     stopped(bundle)  # the first two are kept
     deleted(bundle)
     said: list[str] = []
     with pytest.raises(RobustftError, match=f"(?s)changed after it was planned.*{bundle.digest}"):
-        run_bundle(bundle, expect="0" * 64, say=said.append)
+        run_bundle(bundle, expect="0" * 64, log=said.append)
     assert said == []
     assert not any(path.exists() for step in bundle.steps for path in files(step))
 
@@ -294,6 +296,6 @@ def test_a_bundle_of_another_configuration_takes_nothing_from_this_one(bundle, s
     change = {"papers": {"toy": {"recipe": {"lr": 0.25}}}}
     other = Plan(toy_config.write(tmp_path / "work" / "config", scale=change)).bundle(NAME)
     said: list[str] = []
-    run_bundle(other, say=said.append)
+    run_bundle(other, log=said.append)
     assert taken(said) == []
     assert json.loads(Path(other.steps[0].record).read_text())["step"]["spec"]["recipe"]["lr"] == 0.25

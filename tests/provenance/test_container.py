@@ -8,14 +8,14 @@ import sys
 import pytest
 import yaml
 
-from pipeline.config import Config
-from pipeline.errors import RobustftError
-from pipeline.files import ROOT
-from pipeline.plan import Plan
-from pipeline.provenance import container
-from pipeline.provenance.audit import _Auditor
-from pipeline.provenance.container import foreign_container, missing_images, observed_image, unlike, wanted_image
-from pipeline.provenance.record import Record
+from robustft.config.load import Config
+from robustft.errors import RobustftError
+from robustft.files import ROOT
+from robustft.plan.plan import Plan
+from robustft.provenance import container
+from robustft.provenance.audit import _Auditor
+from robustft.provenance.container import foreign_container, missing_images, observed_image, unlike, wanted_image
+from robustft.provenance.record import Record
 
 ROLES = yaml.safe_load((ROOT / "config" / "images.yaml").read_text())["images"]
 

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from pipeline.files import ROOT
-from pipeline.provenance.environment import PACKAGES, _metadata, _version, environment, forget_peak, peak_memory_mb
+from robustft.files import ROOT
+from robustft.provenance.environment import PACKAGES, _metadata, _version, environment, forget_peak, peak_memory_mb
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems never reset a peak")
 
@@ -30,7 +30,7 @@ def test_a_process_does_not_have_the_peak_of_the_one_that_started_it():
     """`ru_maxrss` is handed on; a parent of 200 MB starts the child that tells its own peak."""
     code = (
         "import subprocess, sys\nheld = bytearray(b'x') * (200 << 20)\n"
-        "tell = 'from pipeline.provenance.environment import peak_memory_mb; print(peak_memory_mb())'\n"
+        "tell = 'from robustft.provenance.environment import peak_memory_mb; print(peak_memory_mb())'\n"
         "subprocess.run([sys.executable, '-c', tell], check=True)"
     )
     said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -51,7 +51,7 @@ def test_versions_are_those_that_python_tells():
 
 def test_versions_are_found_without_importing_the_slow_way():
     code = (
-        "import sys, pipeline.provenance.environment as e; e.environment(); print('importlib.metadata' in sys.modules)"
+        "import sys, robustft.provenance.environment as e; e.environment(); print('importlib.metadata' in sys.modules)"
     )
     told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert told.strip() == "False"

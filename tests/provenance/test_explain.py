@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.errors import RobustftError
-from pipeline.files import read_json
-from pipeline.plan import Plan
-from pipeline.provenance import audit as auditing
-from pipeline.provenance.explain import explain
-from pipeline.provenance.run import run_step
-from pipeline.report.tables import parse_rows
+from robustft.errors import RobustftError
+from robustft.files import read_json
+from robustft.plan.plan import Plan
+from robustft.provenance import audit as auditing
+from robustft.provenance.explain import explain
+from robustft.provenance.run import run_step
+from robustft.report.tables import parse_rows
 from tests import toy_config
 from tests.toy_config import method, part
 
@@ -84,7 +84,7 @@ def finished(tmp_path_factory):
     plan = Plan(toy_config.write(folder / "config", paper=PAPER))
     os.chdir(folder)
     for step in plan.steps.values():
-        run_step(step, say=lambda line: None)
+        run_step(step, log=lambda line: None)
     yield plan
     os.chdir(before)
     torch.set_num_threads(threads)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import RobustftError
-from pipeline.provenance.freeze import freeze, how_to_run
+from robustft.errors import RobustftError
+from robustft.provenance.freeze import freeze, how_to_run
 
 
 def git(folder: Path, *arguments: str) -> str:

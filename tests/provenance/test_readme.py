@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from pipeline.provenance.readme import readme_findings
+from robustft.provenance.readme import readme_findings
 
 BLOCK = "<!-- robustft:begin docs/t.md -->\n| AT | 69.1 ± 3.4 |\n<!-- robustft:end -->\n"
 

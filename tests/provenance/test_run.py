@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import Config
-from pipeline.errors import IntegrityError, RobustftError
-from pipeline.files import digest_of, sha256_file
-from pipeline.plan import Plan
-from pipeline.provenance.environment import environment, locked_versions
-from pipeline.provenance.record import problem_with, read_record
-from pipeline.provenance.run import run_step, scratch_folder, write_failure
+from robustft.config.load import Config
+from robustft.errors import IntegrityError, RobustftError
+from robustft.files import digest_of, sha256_file
+from robustft.plan.plan import Plan
+from robustft.provenance.environment import environment, locked_versions
+from robustft.provenance.record import problem_with, read_record
+from robustft.provenance.run import run_step, scratch_folder, write_failure
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def silent(_: str) -> None:
 
 
 def test_the_record_says_what_was_read_run_and_written(step):
-    record = read_record(run_step(step, say=silent)).values
+    record = read_record(run_step(step, log=silent)).values
     assert record["step"]["spec"] == step.spec
     assert record["step"]["spec_sha256"] == digest_of(step.spec)
     data = record["outputs"]["data"]
@@ -39,34 +39,34 @@ def test_the_record_says_what_was_read_run_and_written(step):
 
 
 def test_a_step_that_ends_well_leaves_no_scratch(step):
-    run_step(step, say=silent)
+    run_step(step, log=silent)
     assert not scratch_folder(step).exists()
 
 
 def test_attempts_are_counted_until_one_succeeds(step, monkeypatch):
-    import pipeline.data.step as module
+    import robustft.data.step as module
 
     real = module.save
     monkeypatch.setattr(module, "save", lambda *a, **k: (_ for _ in ()).throw(RobustftError("no luck")))
     for _ in range(2):
         with pytest.raises(RobustftError, match="no luck"):
-            run_step(step, say=silent)
+            run_step(step, log=silent)
     failure = write_failure(step, RobustftError("no luck"))
     assert json.loads(failure.read_text())["error"] == "RobustftError: no luck"
     monkeypatch.setattr(module, "save", real)
-    assert read_record(run_step(step, say=silent)).values["circumstances"]["attempt"] == 3
+    assert read_record(run_step(step, log=silent)).values["circumstances"]["attempt"] == 3
 
 
 def test_a_digest_that_was_not_planned_runs_nothing(step):
     with pytest.raises(RobustftError, match="changed after it was planned"):
-        run_step(step, expect="0" * 64, say=silent)
+        run_step(step, expect="0" * 64, log=silent)
     assert not Path(step.outputs["data"]).exists()
 
 
 @pytest.fixture
 def consumer(step):
     """A step that reads what the other one made."""
-    run_step(step, say=silent)
+    run_step(step, log=silent)
     return dataclasses.replace(
         step,
         id="consumer",
@@ -77,11 +77,11 @@ def consumer(step):
 
 
 def test_an_input_that_is_not_what_its_step_wrote_is_refused(step, consumer):
-    run_step(consumer, say=silent)
+    run_step(consumer, log=silent)
     path = Path(step.outputs["data"])
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(IntegrityError, match="the input 'data' is not what its step wrote") as error:
-        run_step(consumer, say=silent)
+        run_step(consumer, log=silent)
     assert sha256_file(path) in str(error.value)
 
 
@@ -95,14 +95,14 @@ def test_an_input_that_is_not_what_its_step_wrote_is_refused(step, consumer):
     ],
 )
 def test_a_record_that_contradicts_itself_is_named(step, edit, problem):
-    path = run_step(step, say=silent)
+    path = run_step(step, log=silent)
     values = json.loads(path.read_text())
     edit(values)
     assert problem in problem_with(values)
 
 
 def test_a_package_that_is_not_as_locked_is_named(tmp_path, monkeypatch):
-    import pipeline.provenance.environment as module
+    import robustft.provenance.environment as module
 
     lock = tmp_path / "lock.txt"
     lock.write_text("numpy==0.0.1 ; python_full_version < '3.12' \\\n    --hash=sha256:00\nPyYAML==1 \\\n")

@@ -4,11 +4,11 @@ import copy
 
 import pytest
 
-from pipeline.config import load_document
-from pipeline.errors import ConfigError
-from pipeline.files import ROOT
-from pipeline.report.claims import cells, counts, describe_counts, expanded, outside
-from pipeline.report.matching import fitting, judged_parts, resolved, sides, unmeasured
+from robustft.config.load import load_document
+from robustft.errors import ConfigError
+from robustft.files import ROOT
+from robustft.report.claim_matching import fitting, judged_parts, resolved, sides, unmeasured
+from robustft.report.claims import cells, counts, describe_counts, expanded, outside
 
 DOCUMENT = {
     "paper": "toy",

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.config import Config
-from pipeline.files import ROOT
-from pipeline.plan import TRAINING_METRICS, Plan
-from pipeline.report.claims import MISSING, cells, counts, expanded
-from pipeline.report.matching import fitting, sides, unmeasured
+from robustft.config.load import Config
+from robustft.files import ROOT
+from robustft.plan.plan import TRAINING_METRICS, Plan
+from robustft.report.claim_matching import fitting, sides, unmeasured
+from robustft.report.claims import MISSING, cells, counts, expanded
 
 RECORD = ROOT.parent / "shared" / "papers"
 """What is known of each paper, one file a paper; beside the checkout, not in it."""

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.context import Context
-from pipeline.evaluate.ledger import Outcome, write_ledger
-from pipeline.report.figures.step import Material, figure
+from robustft.evaluate.ledger import Outcome, write_ledger
+from robustft.report.figures.step import Material, figure
+from robustft.runtime.context import Context
 
 METHODS = {"at": "AT", "twins_at": "TWINS-AT", "merged": "Merged", "other": "Another"}
 
@@ -72,7 +72,7 @@ def drawn(tmp_path):
         write_ledger(inputs[name], [outcome("clean", correct, first=first).table()], checks={})
         ledgers.append({"ledger": name, "dataset": dataset, "method": "at", "seed": 0})
     about = {"name": "f", "title": "A title", "caption": "A caption.", "methods": ["twins_at", "at", "merged", "unrun"]}
-    about |= {"kind": "pipeline.report.figures.twins_diagnostics:draw", "experiment": "main"}
+    about |= {"kind": "robustft.report.figures.twins_diagnostics:draw", "experiment": "main"}
     spec = {"scale": "demo", "reproduces": False, "methods": METHODS, "members": members, "figure": about}
     spec |= {"colors": {"at": "#0072B2", "twins_at": "#D55E00", "merged": "#000000"}, "ledgers": ledgers}
     spec |= {"attacks": {"clean": "Clean"}, "datasets": {"d": "Dogs", "e": "Elephants"}}

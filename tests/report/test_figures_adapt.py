@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from pipeline.report.figures.adapt_gap import draw
-from pipeline.report.figures.step import Material
-from pipeline.report.figures.style import save
+from robustft.report.figures.adapt_gap import draw
+from robustft.report.figures.step import Material
+from robustft.report.figures.style import save
 
 # method: (title, adaptive, traditional, clean), each the mean of two seeds one point apart.
 ROWS = {

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from matplotlib.collections import PathCollection
 
-from pipeline.evaluate.ledger import Outcome, write_ledger
-from pipeline.report.figures import adv_ss_accuracy, adv_ss_vulnerability
-from pipeline.report.figures.step import Material
-from pipeline.report.figures.style import save
+from robustft.evaluate.ledger import Outcome, write_ledger
+from robustft.report.figures import adv_ss_accuracy, adv_ss_vulnerability
+from robustft.report.figures.step import Material
+from robustft.report.figures.style import save
 
 # method: (title, clean, robust, epochs or None), each the mean of two seeds one point apart.
 ROWS = {

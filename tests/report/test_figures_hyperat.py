@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from pipeline.report.figures import hyperat_iterations, hyperat_merging
-from pipeline.report.figures.step import Material
-from pipeline.report.figures.style import save
+from robustft.report.figures import hyperat_iterations, hyperat_merging
+from robustft.report.figures.step import Material
+from robustft.report.figures.style import save
 
 # method: (title, clean, PGD-20)
 ROWS = {

@@ -8,8 +8,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from pipeline.report.figures import pmg_aft_accuracy, pmg_aft_trade_off
-from pipeline.report.figures.step import Material
+from robustft.report.figures import pmg_aft_accuracy, pmg_aft_trade_off
+from robustft.report.figures.step import Material
 
 METHODS = {"clip": "CLIP", "tecoa": "TeCoA"}
 DATASETS = {"b": "Second set", "a": "First"}

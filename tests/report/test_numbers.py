@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.errors import IntegrityError
-from pipeline.evaluate.ledger import Outcome, write_ledger
-from pipeline.report.alarms import Expected, Judged, judge
-from pipeline.report.numbers import compute, joined, metrics, trainings
+from robustft.errors import IntegrityError
+from robustft.evaluate.ledger import Outcome, write_ledger
+from robustft.report.numbers import compute, joined, metrics, trainings
+from robustft.report.sanity_checks import Expected, Judged, judge
 
 LABEL = np.zeros(100, np.int16)
 ON_D = {"trained_on": "d", "dataset": "d", "elsewhere": False}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.report.statistics import mean, sample_sd, student_t975, wilson
+from robustft.report.statistics import mean, sample_sd, student_t975, wilson
 
 
 def test_wilson_by_hand():

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeline.errors import RobustftError
-from pipeline.files import write_json
-from pipeline.report.summary import summary
+from robustft.errors import RobustftError
+from robustft.files import write_json
+from robustft.report.summary import summary
 
 
 def measurement(method: str, seed: int, *ok: bool) -> dict:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.report.tables import FORMATS, build_grid, cell_text, parse_rows
+from robustft.report.tables import FORMATS, build_grid, cell_text, parse_rows
 
 SPEC = {
     "scale": "demo",

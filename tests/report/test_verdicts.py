@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pipeline.evaluate.ledger import Outcome, write_ledger
-from pipeline.report.intervals import (
+from robustft.evaluate.ledger import Outcome, write_ledger
+from robustft.report.intervals import (
     Interval,
     combined,
     difference,
@@ -15,9 +15,9 @@ from pipeline.report.intervals import (
     seed_half_width,
     value_interval,
 )
-from pipeline.report.tables import to_markdown
-from pipeline.report.verdict_tables import build_grid, cell_grids
-from pipeline.report.verdicts import Judge, judge_ordering, judge_value, judged, verdicts
+from robustft.report.tables import to_markdown
+from robustft.report.verdict_tables import build_grid, cell_grids
+from robustft.report.verdicts import Judge, judge_ordering, judge_value, judged, verdicts
 
 
 def test_independent_errors_add_in_squares_and_rounding_in_full():

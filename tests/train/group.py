@@ -12,29 +12,29 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from pipeline.methods.adapt import AdaptKL
-from pipeline.methods.adv_ss_pretraining import EnsemblePretraining, Jigsaw, Rotation, Selfie
-from pipeline.methods.adversarial_training import AdversarialTraining
-from pipeline.methods.contrastive import Contrastive
-from pipeline.methods.hyperat import HyperAT
-from pipeline.methods.joint_finetuning import JointFinetuning
-from pipeline.methods.linear_probe import LinearProbe
-from pipeline.methods.mart import Mart
-from pipeline.methods.n_fgsm import NFgsm
-from pipeline.methods.pmg_aft import PmgAft
-from pipeline.methods.protocol import Loss, Method, Start, Tuned
-from pipeline.methods.standard import Standard
-from pipeline.methods.trades import Trades
-from pipeline.methods.twins import TwinsAT, TwinsTrades
-from pipeline.models.classifier import Classifier, build_classifier
-from pipeline.models.ensemble import EnsembleHeads
-from pipeline.models.hypernetwork import HyperLora
-from pipeline.models.pretext import JigsawHead, RotationHead, draw_permutations, sha256_of
-from pipeline.models.prompts import PromptTuning
-from pipeline.models.selfie import SelfieHead
-from pipeline.models.shares import averaged, by_share
-from pipeline.models.whole_batch_norm import to_whole_batch
-from pipeline.train.distributed import World
+from robustft.methods.adapt import AdaptKL
+from robustft.methods.adv_ss_pretraining import EnsemblePretraining, Jigsaw, Rotation, Selfie
+from robustft.methods.adversarial_training import AdversarialTraining
+from robustft.methods.contrastive import Contrastive
+from robustft.methods.hyperat import HyperAT
+from robustft.methods.joint_finetuning import JointFinetuning
+from robustft.methods.linear_probe import LinearProbe
+from robustft.methods.mart import Mart
+from robustft.methods.n_fgsm import NFgsm
+from robustft.methods.pmg_aft import PmgAft
+from robustft.methods.protocol import Loss, Method, Start, Tuned
+from robustft.methods.standard import Standard
+from robustft.methods.trades import Trades
+from robustft.methods.twins import TwinsAT, TwinsTrades
+from robustft.models.classifier import Classifier, build_classifier
+from robustft.models.ensemble import EnsembleHeads
+from robustft.models.pretext import JigsawHead, RotationHead, draw_permutations, sha256_of
+from robustft.models.selfie import SelfieHead
+from robustft.models.tunings.hypernetwork import HyperLora
+from robustft.models.tunings.prompts import PromptTuning
+from robustft.parallel.sharded_batch import averaged, sharded_forward
+from robustft.parallel.sync_batch_norm import to_sync_batch_norm
+from robustft.train.distributed import World
 from tests.models.toy_clip import toy_clip
 from tests.models.toy_vit import toy_vit
 
@@ -50,7 +50,7 @@ class Halves(Standard):
         model.head = torch.nn.Linear(model.head.in_features, 10).to(model.head.weight)
         return model
 
-    def begin(self, model: Any, *, generator: torch.Generator) -> None:
+    def on_step_start(self, model: Any, *, generator: torch.Generator) -> None:
         model.weight = 1 + torch.rand(1, generator=generator).item()
 
     def loss(self, model: Any, x: torch.Tensor, x_adv: torch.Tensor, y: torch.Tensor) -> Loss:
@@ -68,7 +68,11 @@ def resnet() -> Classifier:
 def preact() -> Classifier:
     torch.manual_seed(7)
     parameters = {"width": 4, "blocks": [1, 1, 1, 1], "block": "basic"}
-    backbone = {**toy.BACKBONE, "implementation": "pipeline.models.resnet_v2:ResNetV2", "parameters": parameters}
+    backbone = {
+        **toy.BACKBONE,
+        "implementation": "robustft.models.backbones.resnet_v2:ResNetV2",
+        "parameters": parameters,
+    }
     return _lived(build_classifier(backbone, shape=[1, 8, 8], classes=5))
 
 
@@ -100,10 +104,10 @@ SELFIE = {"grid": [4, 4], "targets": 4, "layers": 1, "heads": 2, "feedforward": 
 WINGS = {"lambda_frozen": 0.5, "lambda_adaptive": 1.0}
 MEAN = {"clean": 0.5, "adversarial": 0.5}
 DEFENCES = {
-    "at": {"implementation": "pipeline.methods.adversarial_training:AdversarialTraining"},
+    "at": {"implementation": "robustft.methods.adversarial_training:AdversarialTraining"},
     "trades": {
-        "implementation": "pipeline.methods.trades:Trades",
-        "parameters": {"beta": 6.0, "attack": "kl"},
+        "implementation": "robustft.methods.trades:Trades",
+        "parameters": {"beta": 6.0, "attack_loss": "kl"},
     },
 }
 HYPER = HyperLora(defences=list(DEFENCES), rank=2, embedding=4, hidden=8, code=4)
@@ -131,8 +135,8 @@ CASES: dict[str, Case] = {
     "at_float32": Case(method=AdversarialTraining(), dtype=torch.float32, tolerance=1e-5),
     "at_l2": Case(method=AdversarialTraining(), parts={"threat": {"norm": "l2", "eps": "1/2"}}),
     "twins_at": Case(method=TwinsAT(**WINGS)),
-    "twins_trades": Case(method=TwinsTrades(**WINGS, beta=6.0, attack="kl", kl_over="batch")),
-    "trades": Case(method=Trades(beta=6.0, attack="kl")),
+    "twins_trades": Case(method=TwinsTrades(**WINGS, beta=6.0, attack_loss="kl", kl_over="batch")),
+    "trades": Case(method=Trades(beta=6.0, attack_loss="kl")),
     "mart": Case(method=Mart(beta=5.0)),
     "n_fgsm": Case(method=NFgsm()),
     "linear_probe": Case(method=LinearProbe()),
@@ -202,7 +206,7 @@ def _train(name: str, folder: Path, world: World, batch: int) -> None:
         start=starting(case),
     )
     (row,) = trainer.run()
-    assert trainer.carried.step == 2
+    assert trainer.train_state.step == 2
     torch.save([trainer.model.state_dict(), row], folder / name / f"rank{world.rank}of{world.size}.pt")
     assert bool(list(scratch.iterdir())) == (world.rank == 0), "only the first process stores the resume state"
 
@@ -225,7 +229,7 @@ class Norm(torch.nn.Module):
         super().__init__()
         self.norm = torch.nn.BatchNorm2d(3, momentum=0.3).double()
 
-    @by_share
+    @sharded_forward
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.norm(x)
 
@@ -239,7 +243,7 @@ def normalised(world: World, *, batch: int = 5) -> dict[str, torch.Tensor]:
     with torch.no_grad():
         model.norm.weight.copy_(torch.tensor([0.5, 1.0, 2.0]))
     if world.size > 1:
-        to_whole_batch(model)
+        to_sync_batch_norm(model)
     with world.sharing():
         y = model(x)
         (first,) = torch.autograd.grad((weights * y).square().sum(), x, create_graph=True)

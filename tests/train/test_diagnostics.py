@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.methods.protocol import Loss
-from pipeline.methods.standard import Standard
-from pipeline.methods.twins import TwinsAT
-from pipeline.train.diagnostics import (
+from robustft.methods.protocol import Loss
+from robustft.methods.standard import Standard
+from robustft.methods.twins import TwinsAT
+from robustft.train.diagnostics import (
     convolutions,
     flat_weights,
     gradient_diagnostics,

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.errors import RobustftError
-from pipeline.files import ROOT
-from pipeline.methods.twins import TwinsAT
-from pipeline.models.shares import crafted
-from pipeline.models.whole_batch_norm import WholeBatchNorm2d
-from pipeline.train.distributed import Objective, World, launch
+from robustft.errors import RobustftError
+from robustft.files import ROOT
+from robustft.methods.twins import TwinsAT
+from robustft.parallel.sharded_batch import sharded_attack
+from robustft.parallel.sync_batch_norm import WholeBatchNorm2d
+from robustft.train.distributed import Objective, World, launch
 
 from . import group, toy
 
@@ -116,7 +116,7 @@ def test_a_process_alone_shares_nothing(monkeypatch):
     assert world.wrap(objective) is objective
     assert not any(isinstance(module, WholeBatchNorm2d) for module in objective.modules())
     with world.sharing():
-        assert crafted(lambda: objective, 100) is objective
+        assert sharded_attack(lambda: objective, 100) is objective
     world.leave()
 
 

@@ -12,23 +12,23 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pipeline.errors import ConfigError, RobustftError
-from pipeline.levers import Levers
-from pipeline.methods.adversarial_training import AdversarialTraining
-from pipeline.methods.linear_probe import LinearProbe
-from pipeline.methods.protocol import Loss, Start, Tuned
-from pipeline.methods.standard import Standard
-from pipeline.methods.trades import Trades
-from pipeline.methods.twins import TwinsAT, TwinsTrades
-from pipeline.models.classifier import Classifier, Normalise, build_classifier
-from pipeline.models.tuning import Partial
-from pipeline.train import loop
-from pipeline.train.diagnostics import flat_weights
-from pipeline.train.monitor import Monitor
+from robustft.errors import ConfigError, RobustftError
+from robustft.methods.adversarial_training import AdversarialTraining
+from robustft.methods.linear_probe import LinearProbe
+from robustft.methods.protocol import Loss, Start, Tuned
+from robustft.methods.standard import Standard
+from robustft.methods.trades import Trades
+from robustft.methods.twins import TwinsAT, TwinsTrades
+from robustft.models.classifier import Classifier, Normalise, build_classifier
+from robustft.models.tunings.protocol import Partial
+from robustft.speed.optimizations import Optimizations
+from robustft.train import loop
+from robustft.train.diagnostics import flat_weights
+from robustft.train.monitor import Monitor
 
 from . import toy
 
-TWINS_TRADES = TwinsTrades(lambda_frozen=0.5, lambda_adaptive=2.0, beta=6.0, attack="kl", kl_over="wing")
+TWINS_TRADES = TwinsTrades(lambda_frozen=0.5, lambda_adaptive=2.0, beta=6.0, attack_loss="kl", kl_over="wing")
 AT = AdversarialTraining()
 
 
@@ -45,11 +45,11 @@ class Killed:
     def __getattr__(self, name: str):
         return getattr(self.method, name)
 
-    def perturb(self, *args, **kwargs):
+    def attack(self, *args, **kwargs):
         if self.left == 0:
             raise KilledError
         self.left -= 1
-        return self.method.perturb(*args, **kwargs)
+        return self.method.attack(*args, **kwargs)
 
 
 class Drawing(AdversarialTraining):
@@ -68,7 +68,7 @@ class Drawing(AdversarialTraining):
         turned = torch.randint(0, 2, y.shape, generator=generator)
         return torch.where(turned[:, None, None, None] == 1, x.rot90(2, (2, 3)), x), (y + turned) % 5
 
-    def begin(self, model, *, generator):
+    def on_step_start(self, model, *, generator):
         model.weight = 0.5 + torch.rand(1, generator=generator).item()
 
     def loss(self, model, x, x_adv, y):
@@ -311,7 +311,7 @@ def test_diagnostics_are_taken_at_evenly_spaced_steps_the_last_of_the_epoch_amon
 ):
     taken = []
     trainer = toy.trainer(Standard(), tmp_path, spec=toy.spec(diagnostics={"steps_per_epoch": wanted}), train=24)
-    monkeypatch.setattr(loop, "gradient_diagnostics", lambda model, loss: taken.append(trainer.carried.step) or {})
+    monkeypatch.setattr(loop, "gradient_diagnostics", lambda model, loss: taken.append(trainer.train_state.step) or {})
     trainer.run()
     assert taken == steps
 
@@ -341,14 +341,14 @@ class Recording:
         self.order.append("pretext")
         return found
 
-    def begin(self, model, *, generator):
+    def on_step_start(self, model, *, generator):
         self.order.append("begin")
-        self.method.begin(model, generator=generator)
+        self.method.on_step_start(model, generator=generator)
 
-    def perturb(self, model, x, y, *, budget, generator):
+    def attack(self, model, x, y, *, budget, generator):
         self.order.append("perturb")
         self.steps.append((x.clone(), y.clone(), budget.epoch, getattr(model, "weight", None), model.training))
-        return self.method.perturb(model, x, y, budget=budget, generator=generator)
+        return self.method.attack(model, x, y, budget=budget, generator=generator)
 
 
 def recorded(method, folder, *, seed: int = 0, **parts) -> Recording:
@@ -545,7 +545,7 @@ class Pairs(AdversarialTraining):
 
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_a_pretext_may_give_several_images_and_several_targets_for_each_image(channels_last, tmp_path):
-    spec = toy.spec(levers={"channels_last": channels_last})
+    spec = toy.spec(optimizations={"channels_last": channels_last})
     recording = Recording(Pairs())
     trainer = toy.trainer(recording, tmp_path, spec=spec, model=plain_model(128, 10, 5, 2))
     history = trainer.run()
@@ -557,20 +557,20 @@ def test_a_pretext_may_give_several_images_and_several_targets_for_each_image(ch
     assert 0 < history[-1]["clean_train"] <= 1
 
 
-def trained(method, folder, name: str, *, levers=None, **recipe) -> dict[str, torch.Tensor]:
+def trained(method, folder, name: str, *, optimizations=None, **recipe) -> dict[str, torch.Tensor]:
     (folder / name).mkdir()
     # A whole epoch at one rate: three steps, so that the difference stays that of the arithmetic.
-    spec = toy.spec(recipe={"epochs": 1, "milestones": [9], **recipe}, levers=levers or {})
+    spec = toy.spec(recipe={"epochs": 1, "milestones": [9], **recipe}, optimizations=optimizations or {})
     trainer = toy.trainer(method, folder / name, spec=spec)
     trainer.run()
     return copy.deepcopy(trainer.model.state_dict())
 
 
-METHODS = [AT, Trades(beta=6.0, attack="kl"), TwinsAT(lambda_frozen=1.0, lambda_adaptive=1.0), TWINS_TRADES]
+METHODS = [AT, Trades(beta=6.0, attack_loss="kl"), TwinsAT(lambda_frozen=1.0, lambda_adaptive=1.0), TWINS_TRADES]
 
 
-# AutoAttack's is no part of training; tests/attacks/test_autoattack_settled.py holds it.
-LEVERS = {name: {name: False} for name in dataclasses.asdict(Levers()) if name != "settled_images"}
+# AutoAttack's is no part of training; tests/speed/test_settled_images.py holds it.
+LEVERS = {name: {name: False} for name in dataclasses.asdict(Optimizations()) if name != "settled_images"}
 LEVERS["all"] = dict.fromkeys(LEVERS, False)
 
 
@@ -578,7 +578,7 @@ LEVERS["all"] = dict.fromkeys(LEVERS, False)
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: type(method).__name__)
 def test_a_lever_changes_nothing_but_rounding(method, off, tmp_path):
     pulled = trained(method, tmp_path, "pulled")
-    plain = trained(method, tmp_path, "plain", levers=LEVERS[off])
+    plain = trained(method, tmp_path, "plain", optimizations=LEVERS[off])
     for name, value in plain.items():
         # Three steps of float32 sums taken in another order; a different step would differ by lr x gradient, 1e-2.
         torch.testing.assert_close(pulled[name].contiguous(), value.contiguous(), rtol=1e-3, atol=1e-4, msg=name)
@@ -589,7 +589,7 @@ def test_channels_last_is_not_merely_accepted(pulled, tmp_path):
     # Wide enough for its strided shortcut (see `memory_format`).
     backbone = {**toy.BACKBONE, "parameters": {"width": 16, "blocks": [1, 1]}}
     model = build_classifier(backbone, shape=[1, 8, 8], classes=5)
-    trainer = toy.trainer(AT, tmp_path, spec=toy.spec(levers={"channels_last": pulled}), model=model)
+    trainer = toy.trainer(AT, tmp_path, spec=toy.spec(optimizations={"channels_last": pulled}), model=model)
     trainer.run()
     filters = [value for value in trainer.model.state_dict().values() if value.dim() == 4 and min(value.shape[1:]) > 1]
     assert filters

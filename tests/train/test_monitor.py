@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.methods.protocol import Method
-from pipeline.methods.standard import Standard
-from pipeline.train.batches import Images
-from pipeline.train.monitor import Monitor
+from robustft.data.batches import Images
+from robustft.methods.protocol import Method
+from robustft.methods.standard import Standard
+from robustft.train.monitor import Monitor
 
 FGSM = {"objective": "cross_entropy", "steps": 1, "step_over_eps": "1", "start": "none"}
 THREAT = {"norm": "linf", "eps": "1/10"}
@@ -173,7 +173,7 @@ def test_of_several_targets_an_image_counts_by_the_share_that_is_right():
 class Drawing(Standard):
     """Leaves a draw in the model at the beginning of each step."""
 
-    def begin(self, model, *, generator):
+    def on_step_start(self, model, *, generator):
         model.drawn = torch.rand(1, generator=generator).item()
 
 

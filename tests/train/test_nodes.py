@@ -16,7 +16,7 @@ import psutil
 import pytest
 from safetensors.torch import load_file
 
-from pipeline.files import ROOT
+from robustft.files import ROOT
 
 RUN = "pretraining/digits_at"
 FOLDER = Path("results/smoke") / RUN
@@ -35,7 +35,7 @@ def checkout(folder: Path, **scale: int) -> Path:
     path = folder / "config" / "scales" / "smoke.yaml"
     kept = [line for line in path.read_text().splitlines() if line.split(":")[0] not in scale]
     path.write_text("\n".join([*kept, *(f"{key}: {value}" for key, value in scale.items()), ""]))
-    done = start(folder, [sys.executable, "-m", "pipeline", "data", "digits", "--scale", "smoke"])
+    done = start(folder, [sys.executable, "-m", "robustft", "data", "digits", "--scale", "smoke"])
     assert done.wait(timeout=100) == 0
     return folder
 
@@ -44,7 +44,7 @@ def start(folder: Path, command: Sequence[str], **environment: str) -> subproces
     return subprocess.Popen(
         command,
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", **environment},
+        env={**os.environ, "PYTHONPATH": str(folder / "pipeline"), "OMP_NUM_THREADS": "1", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -52,7 +52,7 @@ def start(folder: Path, command: Sequence[str], **environment: str) -> subproces
     )
 
 
-TRAIN = ["-m", "pipeline", "train", RUN, "--scale", "smoke"]
+TRAIN = ["-m", "robustft", "train", RUN, "--scale", "smoke"]
 
 
 def agent(folder: Path, rank: int, port: int) -> subprocess.Popen[str]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.train.optim import _uncompiled, as_laid_out, build_optimizer, learning_rate
+from robustft.train.optim import _uncompiled, as_laid_out, build_optimizer, learning_rate
 
 STEPS = {"schedule": "steps", "lr": 0.1, "milestones": [2, 4], "gamma": 0.5, "epochs": 6}
 COSINE = {"schedule": "cosine", "lr": 0.1, "epochs": 4}

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pipeline.train.state import load_state, save_state
+from robustft.train.state import load_state, save_state
 
 STATE = {
     "model": {"weight": torch.arange(6.0).view(2, 3), "count": torch.tensor(3)},
@@ -37,36 +37,36 @@ def assert_state(found):
 
 
 def test_round_trip(path):
-    assert_state(load_state(path, say=silent))
+    assert_state(load_state(path, log=silent))
 
 
 def test_a_memory_layout_survives(tmp_path):
     tensor = torch.rand(2, 3, 4, 4).to(memory_format=torch.channels_last)
     save_state(tmp_path / "s", {"x": tensor})
-    found = load_state(tmp_path / "s", say=silent)["x"]
+    found = load_state(tmp_path / "s", log=silent)["x"]
     assert torch.equal(found, tensor)
     assert found.stride() == tensor.stride()
 
 
 def test_no_state_is_none_and_nothing_is_said(tmp_path):
-    assert load_state(tmp_path / "none", say=silent) is None
+    assert load_state(tmp_path / "none", log=silent) is None
 
 
 def test_the_latest_state_replaces_the_one_before(path):
     save_state(path, {"step": 8})
-    assert load_state(path, say=silent) == {"step": 8}
+    assert load_state(path, log=silent) == {"step": 8}
     assert [file.name for file in path.parent.iterdir()] == ["training.state"]  # no parts are left behind
 
 
 def assert_noticed(path):
     said: list[str] = []
-    assert load_state(path, say=said.append) is None
+    assert load_state(path, log=said.append) is None
     assert len(said) == 1
     assert "damaged" in said[0]
     assert str(path) in said[0]
     assert not path.exists()
     assert path.with_suffix(".damaged").exists()  # kept to be looked at
-    assert load_state(path, say=silent) is None  # and from then on the work starts again
+    assert load_state(path, log=silent) is None  # and from then on the work starts again
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.03, 0.1, 0.5, 0.9, 1.0])  # in the head, in the body, at the end
@@ -90,9 +90,9 @@ def test_a_file_with_something_appended_is_noticed(path):
 
 def test_after_damage_the_work_starts_again_and_can_be_stored_again(path):
     path.write_bytes(b"")
-    assert load_state(path, say=lambda line: None) is None
+    assert load_state(path, log=lambda line: None) is None
     save_state(path, STATE)
-    assert_state(load_state(path, say=silent))
+    assert_state(load_state(path, log=silent))
 
 
 def test_nothing_is_unpickled_that_could_run_code(path):
@@ -102,4 +102,4 @@ def test_nothing_is_unpickled_that_could_run_code(path):
 
     save_state(path, {"x": Harmful()})
     with pytest.raises(Exception, match=r"[Ww]eights.only"):
-        load_state(path, say=silent)
+        load_state(path, log=silent)

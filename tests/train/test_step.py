@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.context import Context
-from pipeline.data.imagefile import save
-from pipeline.errors import ConfigError, IntegrityError
-from pipeline.methods.protocol import Tuned
-from pipeline.methods.standard import Standard
-from pipeline.methods.twins import TwinsAT
-from pipeline.models.checkpoint import load_classifier, read_checkpoint, save_checkpoint
-from pipeline.models.classifier import build_classifier
-from pipeline.models.tuning import Full
-from pipeline.models.two_wing import TwoWingBatchNorm2d
-from pipeline.train import step as module
-from pipeline.train.step import initial_model, start_of, train, write_history
+from robustft.data.imagefile import save
+from robustft.errors import ConfigError, IntegrityError
+from robustft.methods.protocol import Tuned
+from robustft.methods.standard import Standard
+from robustft.methods.twins import TwinsAT
+from robustft.models.checkpoint import load_classifier, read_checkpoint, save_checkpoint
+from robustft.models.classifier import build_classifier
+from robustft.models.tunings.protocol import Full
+from robustft.models.two_wing import TwoWingBatchNorm2d
+from robustft.runtime.context import Context
+from robustft.train import step as module
+from robustft.train.step import initial_model, start_of, train, write_history
 
 from . import toy
 
@@ -226,7 +226,7 @@ def data(tmp_path):
 
 METHOD = {
     "name": "twins_at",
-    "implementation": "pipeline.methods.twins:TwinsAT",
+    "implementation": "robustft.methods.twins:TwinsAT",
     "parameters": {"lambda_frozen": 1.0, "lambda_adaptive": 1.0},
     "tuning": None,
 }
@@ -236,8 +236,8 @@ def step(spec, inputs, folder):
     """Run one train step in a folder of its own; return its outputs and what it learned about its circumstances."""
     folder.mkdir()
     outputs = {"checkpoint": folder / "checkpoint.safetensors", "history": folder / "history.csv"}
-    context = Context(inputs=inputs, outputs=outputs, scratch=folder, say=lambda line: None)
-    train({"scale": "toy", "device": "cpu", "threads": 1, "processes": 1, "levers": {}, **spec}, context)
+    context = Context(inputs=inputs, outputs=outputs, scratch=folder, log=lambda line: None)
+    train({"scale": "toy", "device": "cpu", "threads": 1, "processes": 1, "optimizations": {}, **spec}, context)
     return outputs, context.facts
 
 
@@ -286,7 +286,7 @@ def test_a_step_reads_no_memory_that_it_has_not_written(data, pretrained, tmp_pa
 @pytest.mark.usefixtures("torch_settings_restored")
 def test_a_step_of_two_processes_writes_what_one_process_would(data, pretrained, tmp_path):
     # Linear probing at eps 0, where neither batch statistics nor each process's own noise make a difference.
-    probe = {"name": "probe", "implementation": "pipeline.methods.linear_probe:LinearProbe", "parameters": {}}
+    probe = {"name": "probe", "implementation": "robustft.methods.linear_probe:LinearProbe", "parameters": {}}
     probe["tuning"] = None
     spec = starting(
         method=probe, threat={"norm": "linf", "eps": "0"}, recipe={"selection": "best_validation", "batch_size": 6}
@@ -330,7 +330,7 @@ def handed(data, pretrained, tmp_path, monkeypatch):
 
 STANDARD = {
     "name": "standard",
-    "implementation": "pipeline.methods.standard:Standard",
+    "implementation": "robustft.methods.standard:Standard",
     "parameters": {},
     "tuning": None,
 }

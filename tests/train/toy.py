@@ -12,18 +12,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.context import Context
-from pipeline.methods.protocol import Method, Start
-from pipeline.models.classifier import Classifier, build_classifier
-from pipeline.train.batches import Images
-from pipeline.train.distributed import World
-from pipeline.train.loop import Trainer
+from robustft.data.batches import Images
+from robustft.methods.protocol import Method, Start
+from robustft.models.classifier import Classifier, build_classifier
+from robustft.runtime.context import Context
+from robustft.train.distributed import World
+from robustft.train.loop import Trainer
 
 CPU = torch.device("cpu")
 
 BACKBONE = {
     "name": "tiny",
-    "implementation": "pipeline.models.resnet:ResNet",
+    "implementation": "robustft.models.backbones.resnet:ResNet",
     "parameters": {"width": 4, "blocks": [1, 1]},
     "normalisation": {"mean": [0.3], "std": [0.4]},
 }
@@ -45,7 +45,7 @@ SPEC: dict[str, Any] = {
     },
     "threat": {"norm": "linf", "eps": "1/20"},
     "training_attack": {"steps": 2, "step_over_eps": "1/2"},
-    "levers": {},
+    "optimizations": {},
     "recipe": {
         "epochs": 2,
         "batch_size": 4,
@@ -108,7 +108,7 @@ def _without_batch_norm(module: Any) -> Any:
 
 def context(scratch: Path, *, every: int = 1) -> Context:
     """A context that stores the resume state every so many steps and says nothing."""
-    return Context(inputs={}, outputs={}, scratch=scratch, settings={"save_every_steps": every}, say=lambda line: None)
+    return Context(inputs={}, outputs={}, scratch=scratch, settings={"save_every_steps": every}, log=lambda line: None)
 
 
 def trainer(

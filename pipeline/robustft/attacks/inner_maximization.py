@@ -1,0 +1,105 @@
+"""How training makes its adversarial images: the inner problems of adversarial training.
+
+All differentiate with respect to the images only, with the model in evaluation mode (running statistics in batch
+norm), and leave its modes, statistics and gradients as they were. How they do it for less: robustft/speed/optimizations.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from robustft.attacks.objectives import cross_entropy, kl_divergence
+from robustft.attacks.pgd import Budget, Initialization, evaluating, pgd
+from robustft.speed.folding import folded_batch_norm
+from robustft.speed.optimizations import Optimizable, Optimizations
+
+
+@contextlib.contextmanager
+def attack_mode(model: nn.Module, x: Tensor) -> Iterator[list[nn.Parameter]]:
+    """Put the model in evaluation mode and make passes and input gradients cheap, as its optimizations say, for images x.
+
+    Yields the weights whose gradients an attack computes and throws away: none, unless an optimization is off. Afterwards
+    modes and `requires_grad` are as before.
+    """
+    optimizations = next(
+        (module.optimizations for module in model.modules() if isinstance(module, Optimizable)), Optimizations()
+    )
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    idle = learning if optimizations.input_gradients else []
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(evaluating(model))
+        if optimizations.input_gradients and optimizations.folded_batch_norm:
+            stack.enter_context(folded_batch_norm(model, x))
+        for parameter in idle:
+            parameter.requires_grad_(False)
+        try:
+            yield [] if optimizations.input_gradients else learning
+        finally:
+            for parameter in idle:
+                parameter.requires_grad_(True)
+
+
+def maximise_cross_entropy(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    budget: Budget,
+    generator: torch.Generator,
+    start: Initialization = "uniform",
+    before_step: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Return argmax over the ball of CE(f(x'), y), by PGD from a uniform start (Madry et al., ICLR 2018)."""
+    objective = partial(cross_entropy, y=y)
+    with attack_mode(model, x) as wasted:
+        return pgd(
+            model,
+            x,
+            budget=budget,
+            objective=objective,
+            start=start,
+            generator=generator,
+            before_step=before_step,
+            wasted=wasted,
+        )
+
+
+def noisy_step(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    budget: Budget,
+    generator: torch.Generator,
+    noise_over_eps: float,
+    step_over_eps: float,
+) -> Tensor:
+    """Return x + noise + one step up CE(f(x + noise), y), clipped to [0, 1] (N-FGSM: de Jorge et al., NeurIPS 2022).
+
+    The noise is uniform in the ball of radius noise_over_eps x eps. Nothing is projected back into the ball of eps:
+    the images may leave it, by design. Of the budget only the threat model counts.
+    """
+    threat = budget.threat
+    wider = replace(threat, eps=threat.eps * Fraction(str(noise_over_eps)))
+    noisy = (x + wider.uniform(x, generator)).clamp(0, 1).requires_grad_()
+    with attack_mode(model, x) as wasted, torch.enable_grad():
+        value = cross_entropy(model(noisy), y).sum()
+        gradient = torch.autograd.grad(value, (noisy, *wasted), allow_unused=bool(wasted))[0]
+    step = step_over_eps * float(threat.eps)
+    return (noisy + step * threat.ascend(gradient)).clamp(0, 1).detach()
+
+
+def maximise_kl(model: nn.Module, x: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
+    """Return argmax over the ball of KL(f(x) || f(x')), by PGD from a Gaussian start (Zhang et al., ICML 2019)."""
+    with attack_mode(model, x) as wasted:
+        with torch.no_grad():
+            clean = model(x)
+        objective = partial(kl_divergence, clean)
+        return pgd(model, x, budget=budget, objective=objective, start="gaussian", generator=generator, wasted=wasted)

@@ -1,0 +1,188 @@
+"""Attacks that are bounded in something else than pixels, as functions for config/attacks.yaml.
+
+Kang, Sun, Hendrycks, Brown, Steinhardt. Testing Robustness Against Unforeseen Adversaries. arXiv 1908.08016.
+
+Each renders an image from controls in [-eps, eps] - coefficients of a compressed image, arrows of a flow - and searches
+over the controls by the one PGD, on cross-entropy, from a uniform start. Controls at zero give the image back. Steps
+are the caller's; the paper takes 200 of size eps/sqrt(200) against a random target class.
+
+| paper | here |
+| --- | --- |
+| Linf-JPEG, eps (released code: coefficients move by at most eps/2 units of the table) | `jpeg_linf`, 2 eps |
+| the image itself goes through colour subsampling | only the change does |
+| Elastic, flow smoothed by a Gaussian of 3 pixels, cut at 12 | `elastic`, the same shares of the side |
+| a warped image is black beyond its border | the border is continued |
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from functools import cache, partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from robustft.attacks.objectives import cross_entropy
+from robustft.attacks.pgd import Budget, pgd
+from robustft.attacks.threat import ThreatModel
+
+LUMA_TABLE = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
+"""Quantisation of brightness: rows are vertical frequencies (ITU-T T.81, table K.1: quality 50)."""
+
+CHROMA_TABLE = (
+    (17, 18, 24, 47, 99, 99, 99, 99),
+    (18, 21, 26, 66, 99, 99, 99, 99),
+    (24, 26, 56, 99, 99, 99, 99, 99),
+    (47, 66, 99, 99, 99, 99, 99, 99),
+    *((99,) * 8 for _ in range(4)),
+)
+"""Quantisation of colour (ITU-T T.81, table K.2)."""
+
+_SMOOTHING = 3 / 32
+"""Standard deviation of the flow's Gaussian as a share of the image's side: three pixels of CIFAR-10's 32."""
+
+
+def jpeg_linf(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    threat: ThreatModel,
+    generator: torch.Generator,
+    steps: int,
+    step_over_eps: str,
+) -> Tensor:
+    """Return images (n, C, H, W) whose quantised JPEG coefficients are at most eps from those of x; C is 1 or 3.
+
+    As decompression is linear it is enough to decompress the change; nothing is rounded.
+    """
+    n, channels, height, width = x.shape
+    unit = 16 if channels == 3 else 8
+    tall, wide = (-(-side // unit) * unit for side in (height, width))
+    colours = tall * wide // 2 if channels == 3 else 0
+
+    def render(controls: Tensor) -> Tensor:
+        change = _luma(controls[:, : tall * wide].view(n, tall, wide))
+        if colours:
+            # Colour has half the resolution of brightness, as in ordinary files (4:2:0).
+            halved = controls[:, tall * wide :].reshape(2 * n, tall // 2, wide // 2)
+            change = _to_rgb(change, F.interpolate(_chroma(halved).view(n, 2, tall // 2, wide // 2), scale_factor=2))
+        return x + change.view(n, channels, tall, wide)[:, :, :height, :width]
+
+    size = (n, tall * wide + colours)
+    return _search(
+        model, x, y, render, size, threat=threat, generator=generator, steps=steps, step_over_eps=step_over_eps
+    )
+
+
+def elastic(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    threat: ThreatModel,
+    generator: torch.Generator,
+    steps: int,
+    step_over_eps: str,
+) -> Tensor:
+    """Return images (n, C, H, W) warped by a smoothed flow whose arrows are at most eps pixels long in each axis."""
+    n, _, height, width = x.shape
+    rows, columns = (_gaussian(side, dtype=x.dtype, device=x.device) for side in (height, width))
+    lines = [torch.linspace(-1, 1, side, dtype=x.dtype, device=x.device) for side in (width, height)]
+    still = torch.stack(torch.meshgrid(*lines, indexing="xy"), dim=-1)
+    pixel = torch.tensor([2 / (width - 1), 2 / (height - 1)], dtype=x.dtype, device=x.device)
+
+    def render(controls: Tensor) -> Tensor:
+        flow = rows @ controls.view(n, 2, height, width) @ columns.T
+        where = still + flow.permute(0, 2, 3, 1) * pixel
+        return F.grid_sample(x, where, mode="bilinear", padding_mode="border", align_corners=True)
+
+    size = (n, 2 * height * width)
+    return _search(
+        model, x, y, render, size, threat=threat, generator=generator, steps=steps, step_over_eps=step_over_eps
+    )
+
+
+def _search(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    render: Callable[[Tensor], Tensor],
+    size: tuple[int, int],
+    *,
+    threat: ThreatModel,
+    generator: torch.Generator,
+    steps: int,
+    step_over_eps: str,
+) -> Tensor:
+    """Return the rendered images after PGD over controls (n, m) in [-eps, eps], clipped to [0, 1].
+
+    PGD moves points of [0, 1] around their start, so it is given (control / eps + 1) / 2 and half the range as eps.
+    """
+    if threat.norm != "linf":
+        raise ValueError(f"the controls are bounded in linf, not in {threat.norm}")
+    eps = float(threat.eps)
+
+    def image(point: Tensor) -> Tensor:
+        return render((2 * point - 1) * eps).clamp(0, 1)
+
+    found = pgd(
+        lambda point: model(image(point)),
+        torch.full(size, 0.5, dtype=x.dtype, device=x.device),
+        budget=Budget(ThreatModel("linf", Fraction(1, 2)), steps, Fraction(step_over_eps)),
+        objective=partial(cross_entropy, y=y),
+        start="uniform",
+        generator=generator,
+    )
+    with torch.no_grad():
+        return image(found)
+
+
+@cache
+def _cosines() -> Tensor:
+    """Return the orthonormal DCT-II of eight points, (frequency, position), float64."""
+    position = torch.arange(8, dtype=torch.float64)
+    basis = torch.cos((2 * position[None] + 1) * position[:, None] * math.pi / 16) / 2
+    basis[0] /= math.sqrt(2)
+    return basis
+
+
+def _decompressed(coefficients: Tensor, table: tuple[tuple[int, ...], ...]) -> Tensor:
+    """Return pixels (n, H, W) in units of full white from quantised coefficients (n, H, W) in blocks of 8x8."""
+    n, height, width = coefficients.shape
+    basis = _cosines().to(coefficients)
+    scaled = coefficients.view(n, height // 8, 8, width // 8, 8) * coefficients.new_tensor(table)[:, None]
+    pixels = torch.einsum("nhuwv,ux,vy->nhxwy", scaled, basis, basis)
+    return pixels.reshape(n, height, width) / 255
+
+
+_luma = partial(_decompressed, table=LUMA_TABLE)
+_chroma = partial(_decompressed, table=CHROMA_TABLE)
+
+
+def _to_rgb(luma: Tensor, chroma: Tensor) -> Tensor:
+    """Return red, green and blue (n, 3, H, W) of changes in brightness (n, H, W) and in Cb and Cr (n, 2, H, W)."""
+    cb, cr = chroma.unbind(1)
+    return torch.stack([luma + 1.402 * cr, luma - 0.344136 * cb - 0.714136 * cr, luma + 1.772 * cb], dim=1)
+
+
+def _gaussian(side: int, *, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the matrix (side, side) that smooths a line: a Gaussian cut at four deviations, the line mirrored."""
+    sigma = _SMOOTHING * side
+    reach = min(round(4 * sigma), side - 1)
+    offsets = torch.arange(-reach, reach + 1, dtype=dtype, device=device)
+    weights = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    padded = F.pad(torch.eye(side, dtype=dtype, device=device)[None], (reach, reach), mode="reflect")[0]
+    return (padded.unfold(1, len(offsets), 1) @ (weights / weights.sum())).T

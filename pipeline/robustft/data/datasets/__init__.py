@@ -1,0 +1,1 @@
+"""One loader for each data set that has a layout of its own."""

@@ -1,0 +1,111 @@
+"""CIFAR-10 and CIFAR-100 from their binary archives, and CIFAR-10-C.
+
+Krizhevsky. Learning Multiple Layers of Features from Tiny Images. 2009. The papers read the Python archives, whose
+images are the same in the same order; the binary ones need no unpickling. Hendrycks, Dietterich. Benchmarking Neural
+Network Robustness to Common Corruptions and Perturbations. ICLR 2019.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robustft.data.decoded import Decoded
+from robustft.data.formats.archives import read
+from robustft.data.formats.dataset_index import contents, rows, wording
+from robustft.errors import IntegrityError
+
+_PIXELS = 3 * 32 * 32
+
+
+def cifar10(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
+    """Return CIFAR-10 (role `archive`): 50,000 images of group train, then 10,000 of group test, (3, 32, 32)."""
+    root = "cifar-10-batches-bin"
+    train = [f"{root}/data_batch_{number}.bin" for number in range(1, 6)]
+    (names,) = rows(files["archive"], f"{root}/batches.meta.txt")
+    return _binary(files["archive"], train, f"{root}/test_batch.bin", names=names, labels=1)
+
+
+def cifar100(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
+    """Return CIFAR-100 (role `archive`) with its fine labels: 50,000 images of group train, 10,000 of group test."""
+    root = "cifar-100-binary"
+    (names,) = rows(files["archive"], f"{root}/fine_label_names.txt")
+    return _binary(files["archive"], [f"{root}/train.bin"], f"{root}/test.bin", names=names, labels=2)
+
+
+def _binary(path: Path, train: Sequence[str], test: str, *, names: Sequence[str], labels: int) -> Decoded:
+    """Read records of `labels` bytes of labels, the last of which counts, and 3072 of pixels, by plane and row.
+
+    The files are read twice, the labels first; one of them at a time is in memory.
+    """
+    width, files = labels + _PIXELS, (*train, test)
+    by_file = {
+        name: _records(data, width, path=path, name=name)[:, labels - 1].astype(np.int64)
+        for name, data in read(path, frozenset(files))
+    }
+    found = np.concatenate([by_file[name] for name in files])
+    first = len(found) - len(by_file[test])
+    return Decoded(
+        labels=found,
+        images=(
+            record[labels:].reshape(3, 32, 32)
+            for name in files
+            for data in contents(path, name)
+            for record in _records(data, width, path=path, name=name)
+        ),
+        names=[wording(name) for name in names],
+        groups={"train": np.arange(first, dtype=np.int64), "test": np.arange(first, len(found), dtype=np.int64)},
+    )
+
+
+def _records(data: bytes, width: int, *, path: Path, name: str) -> np.ndarray:
+    if len(data) % width:
+        raise IntegrityError(
+            f"{name} does not hold whole images", where=path, expected=f"n times {width} bytes", observed=len(data)
+        )
+    return np.frombuffer(data, dtype=np.uint8).reshape(-1, width)
+
+
+def cifar10_c(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
+    """Return CIFAR-10-C (role `archive`): a block for each of `corruptions`, in that order.
+
+    Each block holds the 10,000 test images at severity 1, then at 2, up to 5, as its file does; one file at a time is
+    in memory. Raises IntegrityError if a file is missing or of another form.
+    """
+    path, kinds = files["archive"], source["corruptions"]
+    labels = _array(path, "labels")
+    return Decoded(
+        labels=np.tile(labels.astype(np.int64), len(kinds)), images=_corrupted(path, kinds, images=len(labels))
+    )
+
+
+def _array(path: Path, name: str) -> np.ndarray:
+    (data,) = contents(path, f"CIFAR-10-C/{name}.npy")
+    try:
+        found: np.ndarray = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise IntegrityError(
+            "an array of CIFAR-10-C cannot be read", where=f"{path}: {name}", observed=error
+        ) from error
+    return found
+
+
+def _corrupted(path: Path, kinds: Sequence[str], *, images: int) -> Iterator[np.ndarray]:
+    for kind in kinds:
+        yield from _block(path, kind, images=images)  # by no name: else it stayed while the next one is read
+
+
+def _block(path: Path, kind: str, *, images: int) -> np.ndarray:
+    block = _array(path, kind)
+    if block.shape != (images, 32, 32, 3) or block.dtype != np.uint8:
+        raise IntegrityError(
+            f"'{kind}' has another form than the labels ask for",
+            where=path,
+            expected=f"uint8 {(images, 32, 32, 3)}",
+            observed=f"{block.dtype} {block.shape}",
+        )
+    return block.transpose(0, 3, 1, 2)

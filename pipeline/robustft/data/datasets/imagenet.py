@@ -1,0 +1,136 @@
+"""ImageNet-1k: Russakovsky et al. ImageNet Large Scale Visual Recognition Challenge. IJCV 2015; and at 32 pixels.
+
+The 32-pixel version: Chrabaszcz, Loshchilov, Hutter. A Downsampled Variant of ImageNet. arXiv 1707.08819.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robustft.data.decoded import Decoded
+from robustft.data.formats.archives import members, read
+from robustft.data.formats.dataset_index import Classes, DatasetIndex, Flat, Nested, contents, pictures, wording
+from robustft.data.formats.matlab import variables
+from robustft.errors import IntegrityError
+
+_DEVKIT = "ILSVRC2012_devkit_t12/data"
+_PIXELS = 3 * 32 * 32
+
+
+def load(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
+    """Return the images of role `train`, if it is given, then those of role `validation`, as groups train and test.
+
+    Labels count the WordNet ids in their order, as everyone's class folders do; not as the devkit's numbers. A class's
+    name is the first of those that the devkit has for it.
+    """
+    words, by_number, truth = _devkit(files["devkit"])
+    label = Classes(sorted(words), where=files["devkit"])
+    names = [wording(words[wnid].split(",")[0]) for wnid in label]
+    labels = {
+        f"ILSVRC2012_val_{number:08d}.JPEG": label[wnid]
+        for number, wnid in enumerate((by_number[line] for line in truth), start=1)
+    }
+    parts = {"test": pictures(Flat(files["validation"]), DatasetIndex(labels), source)}
+    if "train" in files:
+        parts = {"train": _training(files["train"], label, source), **parts}
+    return _joined(parts, names)
+
+
+def _devkit(path: Path) -> tuple[dict[str, str], dict[int, str], list[int]]:
+    """Return the words of each WordNet id, the id that each number stands for, and each validation image's number."""
+    meta, truth = contents(path, f"{_DEVKIT}/meta.mat", f"{_DEVKIT}/ILSVRC2012_validation_ground_truth.txt")
+    (synsets,) = variables(meta, "synsets", where=path)
+    fields = ("ILSVRC2012_ID", "WNID", "words", "num_children")
+    if synsets.dtype.names is None or not set(fields) <= set(synsets.dtype.names):
+        raise IntegrityError("the synsets of ImageNet lack fields", where=path, expected=", ".join(fields))
+    # Synsets with children are no classes of the challenge.
+    leaves = [tuple(synset[field] for field in fields) for synset in synsets if int(synset["num_children"]) == 0]
+    by_number = {int(number): str(wnid) for number, wnid, _, _ in leaves}
+    return {str(wnid): str(words) for _, wnid, words, _ in leaves}, by_number, [int(line) for line in truth.split()]
+
+
+def _training(path: Path, label: Mapping[str, int], source: Mapping[str, Any]) -> Decoded:
+    """Read an archive of one archive for each class, `n01440764.tar`."""
+    archive = Nested(path)
+    return pictures(archive, DatasetIndex({name: label[name.split(".")[0]] for name in archive.names}), source)
+
+
+def _joined(parts: Mapping[str, Decoded], names: list[str] | None) -> Decoded:
+    """Put parts one after another, each a group."""
+    ends = np.cumsum([len(part.labels) for part in parts.values()])
+    return Decoded(
+        labels=np.concatenate([part.labels for part in parts.values()]),
+        images=chain.from_iterable(part.images for part in parts.values()),
+        names=names,
+        groups={
+            group: np.arange(end - len(part.labels), end, dtype=np.int64)
+            for end, (group, part) in zip(ends, parts.items(), strict=True)
+        },
+    )
+
+
+def downsampled(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
+    """Return ImageNet at (3, 32, 32): role `train` as group train, role `validation` as group test.
+
+    Each is an archive of `.npz` files with `data` (n, 3072) uint8, by plane and row, and `labels` that are the numbers
+    of the devkit (ILSVRC2012_ID, role `devkit`). They become places among the sorted WordNet ids, as in `load`: what
+    every head that was trained on ImageNet means by them. The files are read twice, the labels first; one of them at a
+    time is in memory.
+    """
+    words, by_number, _ = _devkit(files["devkit"])
+    label = Classes(sorted(words), where=files["devkit"])
+    place = np.full(max(by_number) + 1, -1, dtype=np.int64)
+    for number, wnid in by_number.items():
+        place[number] = label[wnid]
+    parts = {}
+    for group, role in (("train", "train"), ("test", "validation")):
+        path = files[role]
+        batches = sorted((name for name in members(path) if name.endswith(".npz")), key=lambda name: (len(name), name))
+        if not batches:
+            raise IntegrityError("the archive holds no arrays", where=path, expected="files that end in .npz")
+        numbers = np.concatenate([_batch(path, name, "labels").reshape(-1) for name in batches]).astype(np.int64)
+        if numbers.min() < 0 or numbers.max() >= len(place) or (place[numbers] < 0).any():
+            raise IntegrityError(
+                "a label is no number of the devkit",
+                where=path,
+                expected=f"1 to {max(by_number)}",
+                observed=f"{numbers.min()} to {numbers.max()}",
+            )
+        parts[group] = Decoded(place[numbers], _pixels(path, batches))
+    return _joined(parts, None)
+
+
+def _batch(path: Path, name: str, key: str) -> np.ndarray:
+    ((_, data),) = read(path, {name})
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            found: np.ndarray = arrays[key]
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise IntegrityError(
+            "an array cannot be read", where=f"{path}: {name}", expected=key, observed=error
+        ) from error
+    return found
+
+
+def _pixels(path: Path, batches: list[str]) -> Iterator[np.ndarray]:
+    for name in batches:
+        yield from _images(path, name)  # by no name: else it stayed while the next one is read
+
+
+def _images(path: Path, name: str) -> np.ndarray:
+    data = _batch(path, name, "data")
+    if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != _PIXELS:
+        raise IntegrityError(
+            "the pixels have another form",
+            where=f"{path}: {name}",
+            expected=f"uint8 (n, {_PIXELS})",
+            observed=f"{data.dtype} {data.shape}",
+        )
+    return data.reshape(-1, 3, 32, 32)

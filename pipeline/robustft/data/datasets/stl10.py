@@ -1,0 +1,35 @@
+"""STL-10: Coates, Lee, Ng. An Analysis of Single-Layer Networks in Unsupervised Feature Learning. AISTATS 2011."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robustft.data.decoded import Decoded
+from robustft.data.formats.dataset_index import contents, rows, wording
+from robustft.errors import IntegrityError
+
+_SIDE = 96
+
+
+def load(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
+    """Return the test images (3, 96, 96) of role `archive`, with the labels, which the files count from 1.
+
+    An image's bytes go by plane and then by column, so rows and columns are exchanged.
+    """
+    path, root = files["archive"], "stl10_binary"
+    (names,) = rows(path, f"{root}/class_names.txt")
+    data, labels = contents(path, f"{root}/test_X.bin", f"{root}/test_y.bin")
+    if len(data) != len(labels) * 3 * _SIDE**2:
+        raise IntegrityError(
+            "the images of STL-10 are not as many as its labels",
+            where=path,
+            expected=f"{len(labels) * 3 * _SIDE**2} bytes",
+            observed=len(data),
+        )
+    images = np.frombuffer(data, dtype=np.uint8).reshape(-1, 3, _SIDE, _SIDE).transpose(0, 1, 3, 2)
+    found = np.frombuffer(labels, dtype=np.uint8).astype(np.int64) - 1
+    return Decoded(labels=found, images=images, names=[wording(name) for name in names])

@@ -1,0 +1,1 @@
+"""The download step and the transfers under it."""

@@ -1,0 +1,160 @@
+"""From a list of which archive members are pictures of what to the images of a source.
+
+Pictures keep the order in which they lie in their archive, whatever order the publisher's lists have: so an archive is
+read from front to back, once for the names and once for the pictures, and a few pictures at a time are in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from robustft.data.decoded import Decoded, Image
+from robustft.data.formats.archives import members, nested, nested_members, read
+from robustft.data.formats.pictures import decode
+from robustft.errors import IntegrityError
+
+
+@dataclass(frozen=True)
+class DatasetIndex:
+    """What a publisher says of the members of an archive, by their names in it."""
+
+    labels: Mapping[str, int]
+    """Of every picture that belongs to the source."""
+    names: Sequence[str] | None = None
+    """A name for each label, as a prompt wants it."""
+    groups: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """The publisher's parts: the names of their pictures."""
+
+
+class Classes(dict[str, int]):
+    """Labels by class, in the order given; a class that it lacks is an error that names the class and the archive."""
+
+    def __init__(self, names: Iterable[str], *, where: object) -> None:
+        super().__init__((name, number) for number, name in enumerate(names))
+        self.where = where
+
+    def __missing__(self, name: str) -> int:
+        raise IntegrityError(
+            "a picture is of a class that the list of classes lacks",
+            where=self.where,
+            expected=f"one of {len(self)} classes",
+            observed=name,
+        )
+
+
+class Archive(Protocol):
+    """Named files in an order that never changes."""
+
+    @property
+    def path(self) -> Path:
+        """Where the archive is."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of all files, in order; listed once."""
+
+    def read(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield (name, content) of the wanted files in order."""
+
+
+@dataclass(frozen=True)
+class Flat:
+    """A tar or zip archive."""
+
+    path: Path
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        """Of all files, in order; listed once, as that may need the whole archive decompressed."""
+        return list(members(self.path))
+
+    def read(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield (name, content) of the wanted files in order."""
+        return read(self.path, wanted)
+
+
+@dataclass(frozen=True)
+class Nested:
+    """Archives inside an archive; a file's name is that of the inner archive, a slash, and its name there."""
+
+    path: Path
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        """Of the files of all inner archives, in order; listed once."""
+        return [f"{inner}/{name}" for inner, files in nested_members(self.path) for name in files]
+
+    def read(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield (name, content) of the wanted files in order."""
+        for inner, files in nested(self.path):
+            for name, data in files:
+                if f"{inner}/{name}" in wanted:
+                    yield f"{inner}/{name}", data
+
+
+def pictures(archive: Archive, listing: DatasetIndex, source: Mapping[str, Any]) -> Decoded:
+    """Return the listed pictures of an archive at the source's `geometry`, in the archive's order.
+
+    Raises IntegrityError if a listed picture is not in the archive, or nothing is listed.
+    """
+    order = [name for name in archive.names if name in listing.labels]
+    missing = listing.labels.keys() - set(order)
+    if missing or not order:
+        raise IntegrityError(
+            "the archive lacks pictures that its lists name" if missing else "no picture is listed",
+            where=archive.path,
+            expected=f"{len(listing.labels)} pictures" + (f", also {min(missing)}" if missing else ""),
+            observed=len(order),
+        )
+    return Decoded(
+        labels=np.array([listing.labels[name] for name in order], dtype=np.int64),
+        images=_undecoded(archive, order, listing.labels.keys(), source.get("geometry")),
+        names=listing.names,
+        groups={group: positions(order, of) for group, of in listing.groups.items()},
+    )
+
+
+def positions(order: Sequence[str], wanted: Collection[str]) -> np.ndarray:
+    """Return where in an order the wanted names are, (n,) int64, rising."""
+    among = frozenset(wanted)
+    return np.array([place for place, name in enumerate(order) if name in among], dtype=np.int64)
+
+
+def _undecoded(
+    archive: Archive, order: Sequence[str], wanted: Collection[str], geometry: Mapping[str, Any] | None
+) -> Iterator[Image]:
+    count = 0
+    for count, (name, data) in enumerate(archive.read(wanted), start=1):
+        if name != order[count - 1]:
+            raise IntegrityError("an archive was read in another order", where=archive.path, observed=name)
+        yield partial(decode, data, where=f"{archive.path}: {name}", geometry=geometry)
+    if count != len(order):
+        raise IntegrityError("an archive ended early", where=archive.path, expected=len(order), observed=count)
+
+
+def contents(path: Path, *names: str) -> list[bytes]:
+    """Return the contents of named members of an archive, in the order asked for.
+
+    Raises IntegrityError that names a missing one.
+    """
+    found = dict(read(path, frozenset(names)))
+    return [found[name] for name in names]
+
+
+def rows(path: Path, *names: str) -> list[list[str]]:
+    """Return the lines of named text members of an archive, stripped, empty ones left out."""
+    texts = [data.decode("utf-8") for data in contents(path, *names)]
+    return [[line.strip() for line in text.splitlines() if line.strip()] for text in texts]
+
+
+def wording(name: str, *, blanks: str = "_-/") -> str:
+    """Return a class name as the prompts of PMG-AFT word it: in lower case, with blanks for some characters."""
+    for character in blanks:
+        name = name.replace(character, " ")
+    return name.lower().strip()

@@ -1,0 +1,106 @@
+"""Pictures in one folder for each class, as torchvision's ImageFolder reads them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from robustft.data.decoded import Decoded
+from robustft.data.formats.dataset_index import Archive, Classes, DatasetIndex, Flat, Nested, pictures, rows, wording
+from robustft.errors import IntegrityError
+
+_PICTURES = (".jpg", ".jpeg", ".png")
+
+
+def load(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
+    """Return the pictures of an archive (role `archive`) with a folder for each class.
+
+    Labels count the folders in the order of their names. `parameters`:
+
+    - `parts`: {group: folder that holds the classes' folders}; all parts must have the same classes.
+    - `nested`: true if the pictures are in archives inside the archive, whose names are then folders too.
+    - `without`: folders that are no classes.
+    - `cut`: characters at the head of a folder's name that are no part of the class name; `drop`: text to leave out.
+    - `first`: n makes two more groups, `first` and `rest`: of each class the first n pictures by name, and the others.
+    """
+    chosen = source["parameters"]
+    archive: Archive = (Nested if chosen.get("nested", False) else Flat)(files["archive"])
+    parts = {
+        group: _classes(archive, folder, without=chosen.get("without", ())) for group, folder in chosen["parts"].items()
+    }
+    classes = sorted(next(iter(parts.values())))
+    for group, found in parts.items():
+        if sorted(found) != classes:
+            raise IntegrityError(
+                f"the classes of '{group}' differ from those of '{next(iter(parts))}'",
+                where=archive.path,
+                expected=f"{len(classes)} classes",
+                observed=f"{len(found)}; not in both: {', '.join(sorted(set(found) ^ set(classes))[:5])}",
+            )
+    label = Classes(classes, where=archive.path)
+    listing = DatasetIndex(
+        labels={path: label[name] for found in parts.values() for name, paths in found.items() for path in paths},
+        names=[wording(name[chosen.get("cut", 0) :].replace(chosen.get("drop", ""), "")) for name in classes],
+        groups={
+            **{group: [path for paths in found.values() for path in paths] for group, found in parts.items()},
+            **(_first(parts, chosen["first"]) if "first" in chosen else {}),
+        },
+    )
+    return pictures(archive, listing, source)
+
+
+def _classes(archive: Archive, folder: str, *, without: Sequence[str]) -> dict[str, list[str]]:
+    """Return the pictures of each folder of a folder of an archive."""
+    found: dict[str, list[str]] = defaultdict(list)
+    names = archive.names
+    for name in names:
+        within = name.removeprefix(f"{folder}/")
+        if within != name and within.lower().endswith(_PICTURES) and within.count("/") == 1:
+            found[within.split("/")[0]].append(name)
+    for name in without:
+        found.pop(name, None)
+    if not found:
+        raise IntegrityError(
+            f"the archive has no pictures in folders of '{folder}'",
+            where=archive.path,
+            expected=f"{folder}/CLASS/PICTURE",
+            observed=f"{len(names)} files" + (f", the first {names[0]}" if names else ""),
+        )
+    return found
+
+
+def _first(parts: Mapping[str, Mapping[str, Sequence[str]]], count: int) -> dict[str, list[str]]:
+    ordered = [sorted(paths) for found in parts.values() for paths in found.values()]
+    return {
+        "first": [path for paths in ordered for path in paths[:count]],
+        "rest": [path for paths in ordered for path in paths[count:]],
+    }
+
+
+def tiny_imagenet(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
+    """Return Tiny ImageNet (role `archive`): groups `train` and `test`, which is the publisher's validation part.
+
+    Labels count the WordNet ids in their order. A class's name is the first of its names in `words.txt`.
+    """
+    archive, root = Flat(files["archive"]), "tiny-imagenet-200"
+    lists = ("wnids.txt", "words.txt", "val/val_annotations.txt")
+    ids, words, annotations = rows(archive.path, *(f"{root}/{name}" for name in lists))
+    label = Classes(sorted(ids), where=archive.path)
+    named = dict(line.split("\t", 1) for line in words)
+    missing = sorted(set(label) - set(named))
+    if missing:
+        raise IntegrityError("words.txt has no name for a class", where=archive.path, expected=missing[0])
+    test = {f"{root}/val/images/{line.split()[0]}": label[line.split()[1]] for line in annotations}
+    train = {
+        name: label[name.split("/")[2]]
+        for name in archive.names
+        if name.startswith(f"{root}/train/") and name.lower().endswith(_PICTURES)
+    }
+    listing = DatasetIndex(
+        labels=train | test,
+        names=[wording(named[name].split(",")[0]) for name in label],
+        groups={"train": train, "test": test},
+    )
+    return pictures(archive, listing, source)

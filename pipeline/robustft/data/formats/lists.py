@@ -1,0 +1,102 @@
+"""Pictures whose classes and parts stand in text files beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from robustft.data.decoded import Decoded
+from robustft.data.formats.dataset_index import Classes, DatasetIndex, Flat, pictures, rows, wording
+from robustft.errors import IntegrityError
+
+
+def dtd(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
+    """Return the Describable Textures: groups train, validation and test of partition `parameters.partition`.
+
+    Cimpoi et al. Describing Textures in the Wild. CVPR 2014.
+    """
+    path, partition = files["archive"], source["parameters"]["partition"]
+    lists = rows(path, *(f"dtd/labels/{part}{partition}.txt" for part in ("train", "val", "test")))
+    label = Classes(sorted({line.split("/")[0] for part in lists for line in part}), where=path)
+    groups = {
+        group: [f"dtd/images/{line}" for line in part]
+        for group, part in zip(("train", "validation", "test"), lists, strict=True)
+    }
+    labels = {name: label[name.split("/")[2]] for part in groups.values() for name in part}
+    return pictures(Flat(path), DatasetIndex(labels, [wording(name) for name in label], groups), source)
+
+
+def food101(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
+    """Return the test pictures of Food-101: Bossard, Guillaumin, Van Gool. Food-101. ECCV 2014."""
+    path = files["archive"]
+    classes, test = rows(path, "food-101/meta/classes.txt", "food-101/meta/test.txt")
+    label = Classes(sorted(classes), where=path)
+    labels = {f"food-101/images/{line}.jpg": label[line.split("/")[0]] for line in test}
+    return pictures(Flat(path), DatasetIndex(labels, [wording(name) for name in label], {"test": labels}), source)
+
+
+def sun397(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
+    """Return all pictures of SUN397: Xiao et al. SUN Database. CVPR 2010.
+
+    Labels count the lines of `ClassName.txt`, such as `/a/apse/indoor`; names leave the letter out: "apse indoor".
+    """
+    archive = Flat(files["archive"])
+    (lines,) = rows(archive.path, "SUN397/ClassName.txt")
+    label = Classes(lines, where=archive.path)
+    labels = {
+        name: label[name.removeprefix("SUN397").rpartition("/")[0]]
+        for name in archive.names
+        if name.rpartition("/")[2].startswith("sun_") and name.endswith(".jpg")
+    }
+    return pictures(archive, DatasetIndex(labels, [wording(line[3:]) for line in lines]), source)
+
+
+def fgvc_aircraft(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
+    """Return the test pictures of FGVC-Aircraft by variant: Maji et al., arXiv 1306.5151.
+
+    Names that begin with 7 get "Boeing" in front and keep their hyphens, as in the code of TeCoA and PMG-AFT.
+    """
+    path, root = files["archive"], "fgvc-aircraft-2013b/data"
+    variants, test = rows(path, f"{root}/variants.txt", f"{root}/images_variant_test.txt")
+    label = Classes(variants, where=path)
+    labels = {f"{root}/images/{line.split(' ', 1)[0]}.jpg": label[line.split(" ", 1)[1].strip()] for line in test}
+    names = [wording(f"Boeing {name}" if name.startswith("7") else name, blanks="_") for name in variants]
+    return pictures(Flat(path), DatasetIndex(labels, names, {"test": labels}), source)
+
+
+def oxford_pets(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
+    """Return the test pictures of Oxford-IIIT Pet by breed: Parkhi et al. Cats and Dogs. CVPR 2012.
+
+    Roles `images` and `annotations`; a line of `test.txt` is `Abyssinian_201 1 1 1`: picture, breed from 1, and more.
+    """
+    (lines,) = rows(files["annotations"], "annotations/test.txt")
+    table = [line.split() for line in lines]
+    labels = {f"images/{row[0]}.jpg": int(row[1]) - 1 for row in table}
+    breeds = {int(row[1]) - 1: row[0].rpartition("_")[0] for row in table}
+    if sorted(breeds) != list(range(len(breeds))):
+        raise IntegrityError(
+            "the breeds are not numbered without gaps", where=files["annotations"], observed=sorted(breeds)
+        )
+    names = [wording(breeds[number]) for number in range(len(breeds))]
+    return pictures(Flat(files["images"]), DatasetIndex(labels, names, {"test": labels}), source)
+
+
+def cub200(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
+    """Return Caltech-UCSD Birds-200-2011 with the publisher's groups train and test: Wah et al. 2011.
+
+    A line of each list begins with the picture's number; classes count from 1; `1` in the split says training.
+    """
+    path, root = files["archive"], "CUB_200_2011"
+    kinds = ("images", "image_class_labels", "train_test_split", "classes")
+    lists = rows(path, *(f"{root}/{kind}.txt" for kind in kinds))
+    image, label, training, classes = (dict(line.split(" ", 1) for line in part) for part in lists)
+    if not image.keys() == label.keys() == training.keys():
+        raise IntegrityError("the lists do not number the same pictures", where=path, expected=", ".join(kinds[:3]))
+    labels = {f"{root}/images/{name}": int(label[number]) - 1 for number, name in image.items()}
+    groups = {
+        group: [f"{root}/images/{name}" for number, name in image.items() if training[number] == flag]
+        for group, flag in (("train", "1"), ("test", "0"))
+    }
+    names = [wording(name.partition(".")[2]) for name in classes.values()]
+    return pictures(Flat(path), DatasetIndex(labels, names, groups), source)

@@ -1,0 +1,88 @@
+"""Pictures whose classes and parts stand in files of Matlab."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robustft.data.decoded import Decoded
+from robustft.data.formats.dataset_index import DatasetIndex, Flat, contents, pictures, wording
+from robustft.errors import IntegrityError
+
+
+def variables(data: bytes, *names: str, where: object) -> list[np.ndarray]:
+    """Return named variables of a Matlab file as flat arrays; cells and structures are arrays of objects.
+
+    Raises IntegrityError if it is no Matlab file or lacks one of them.
+    """
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        found = loadmat(io.BytesIO(data), squeeze_me=True)
+        return [np.atleast_1d(found[name]) for name in names]
+    except (MatReadError, ValueError, TypeError, KeyError, NotImplementedError, zlib.error) as error:
+        raise IntegrityError(
+            "a Matlab file cannot be read",
+            where=where,
+            expected=f"variables {', '.join(names)}",
+            observed=f"{type(error).__name__}: {error}",
+        ) from error
+
+
+def _field(table: np.ndarray, name: str, *, where: object) -> list[Any]:
+    """Return a field of every element of an array of structures."""
+    if table.dtype.names is None or name not in table.dtype.names:
+        raise IntegrityError("a structure lacks a field", where=where, expected=name, observed=table.dtype.names)
+    return [value.item() if isinstance(value, np.ndarray | np.generic) else value for value in table[name]]
+
+
+def flowers102(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
+    """Return the test pictures of Oxford 102 Flowers: Nilsback, Zisserman. ICVGIP 2008.
+
+    Roles `images`, `labels` (of every picture, from 1) and `splits` (the numbers of each part's pictures, from 1).
+    """
+    (labels,) = variables(files["labels"].read_bytes(), "labels", where=files["labels"])
+    (test,) = variables(files["splits"].read_bytes(), "tstid", where=files["splits"])
+    listed = {f"jpg/image_{number:05d}.jpg": int(labels[number - 1]) - 1 for number in test}
+    return pictures(Flat(files["images"]), DatasetIndex(listed, groups={"test": listed}), source)
+
+
+def stanford_dogs(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
+    """Return Stanford Dogs with the publisher's groups train and test: Khosla et al. FGVC workshop, CVPR 2011.
+
+    Roles `images` and `lists`. Classes count from 1; a folder is called such as `n02085620-Chihuahua`.
+    """
+    lists = files["lists"]
+    parts = {}
+    for group, data in zip(("train", "test"), contents(lists, "train_list.mat", "test_list.mat"), strict=True):
+        paths, numbers = variables(data, "file_list", "labels", where=lists)
+        parts[group] = {f"Images/{path}": int(number) - 1 for path, number in zip(paths, numbers, strict=True)}
+    labels = parts["train"] | parts["test"]
+    breeds = {label: path.split("/")[1].partition("-")[2] for path, label in labels.items()}
+    names = [wording(breeds[label]) for label in sorted(breeds)]
+    return pictures(Flat(files["images"]), DatasetIndex(labels, names, parts), source)
+
+
+def stanford_cars(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
+    """Return the test pictures of Stanford Cars: Krause et al. 3dRR workshop, ICCV 2013.
+
+    Roles `images`, `labels` (with labels, from 1) and `devkit`. Names lose their last five characters, a blank and the
+    year, as in the code of TeCoA and PMG-AFT: classes that differ by the year only get the same prompt.
+    """
+    (table,) = variables(files["labels"].read_bytes(), "annotations", where=files["labels"])
+    (meta,) = contents(files["devkit"], "devkit/cars_meta.mat")
+    (classes,) = variables(meta, "class_names", where=files["devkit"])
+    labels = {
+        f"cars_test/{name}": int(label) - 1
+        for name, label in zip(
+            _field(table, "fname", where=files["labels"]), _field(table, "class", where=files["labels"]), strict=True
+        )
+    }
+    names = [wording(str(name)[:-5], blanks="_-") for name in classes]
+    return pictures(Flat(files["images"]), DatasetIndex(labels, names, {"test": labels}), source)

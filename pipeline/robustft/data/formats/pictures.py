@@ -1,0 +1,77 @@
+"""Pictures in files: decoded by PIL, resized and cropped as torchvision does it.
+
+The papers' loaders are torchvision's `Resize` (PIL, bilinear, antialiased) and `CenterCrop`; these functions give the
+same bytes without importing torch.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from robustft.errors import ConfigError, IntegrityError
+
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+"""What PIL raises for bytes that are not the picture that they say they are."""
+
+
+def decode(data: bytes, *, where: object, geometry: Mapping[str, Any] | None = None) -> np.ndarray:
+    """Return a picture (3, H, W) uint8 out of 255, in RGB whatever it was stored in.
+
+    Args:
+        data: the picture's file.
+        where: what to call it in an error.
+        geometry: see `fit`.
+
+    Raises IntegrityError, naming the picture, if it cannot be decoded.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            image = opened.convert("RGB")
+    except _BROKEN as error:
+        raise IntegrityError(
+            "a picture cannot be decoded", where=where, observed=f"{len(data)} bytes; {type(error).__name__}: {error}"
+        ) from error
+    return fit(image, geometry or {})
+
+
+def fit(image: Image.Image, geometry: Mapping[str, Any]) -> np.ndarray:
+    """Return an RGB image as (3, H, W) uint8 after `geometry`.
+
+    `resize`: a number is the new length of the shorter side, the ratio of the sides kept; [height, width] sets both.
+    `crop`: then the side of the square that is cut from the centre. Without either the image stays as it is.
+    """
+    if "resize" in geometry:
+        size = _size(image, geometry["resize"])
+        if image.size != size:
+            image = image.resize(size, Image.Resampling.BILINEAR)
+    if "crop" in geometry:
+        image = _centre(image, geometry["crop"])
+    return np.ascontiguousarray(np.asarray(image, dtype=np.uint8).transpose(2, 0, 1))
+
+
+def _size(image: Image.Image, resize: int | list[int]) -> tuple[int, int]:
+    """Return the new (width, height); the longer side is rounded down, as torchvision does."""
+    if not isinstance(resize, int):
+        height, width = resize
+        return width, height
+    short, long = sorted(image.size)
+    longer = int(resize * long / short)
+    return (resize, longer) if image.width <= image.height else (longer, resize)
+
+
+def _centre(image: Image.Image, side: int) -> Image.Image:
+    """Cut the middle square; a half pixel is rounded to the even one, as torchvision's `round` does."""
+    if side > min(image.size):
+        raise ConfigError(
+            "the crop of a geometry is larger than what it crops from",
+            where="config/datasets.yaml",
+            expected=f"at most {min(image.size)}",
+            observed=side,
+        )
+    left, top = (round((had - side) / 2.0) for had in image.size)
+    return image.crop((left, top, left + side, top + side))

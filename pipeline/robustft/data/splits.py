@@ -1,0 +1,111 @@
+"""Fixed splits of a data set: stratified by class, disjoint, and the same on every machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from robustft.errors import ConfigError, lookup, nearest
+
+WHERE = "config/datasets.yaml"
+
+
+def class_labels(view: Mapping[str, Any]) -> list[int]:
+    """Return the labels of a data set's classes: `classes` lists them, or counts them from 0."""
+    classes: list[int] | int = view["classes"]
+    return list(range(classes)) if isinstance(classes, int) else classes
+
+
+def view_indices(
+    labels: np.ndarray, view: Mapping[str, Any], groups: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return the positions of each split of a data set.
+
+    A split is dealt from the group of the source that `groups` names for it, else from the whole source; splits of
+    one group share no image. Raises ConfigError if they do not use the group up, unless the view is a `subset`.
+    """
+    sizes: dict[str, dict[str, int]] = {}
+    for split, size in view["splits"].items():
+        sizes.setdefault(view.get("groups", {}).get(split, ""), {})[split] = size
+    found: dict[str, np.ndarray] = {}
+    for group, wanted in sizes.items():
+        among = lookup(groups, group, kind="group of the source", where=WHERE) if group else None
+        classes = class_labels(view)
+        if among is not None and not view.get("subset", False):
+            held = int(np.isin(labels[among], classes).sum())
+            if sum(wanted.values()) != held:
+                raise ConfigError(
+                    f"the splits {', '.join(wanted)} do not use up the group '{group}'",
+                    where=WHERE,
+                    expected=f"{held} images",
+                    observed=sum(wanted.values()),
+                    next_step="correct the sizes; if it is meant, say `subset: true`",
+                )
+        found |= split_indices(labels, classes=classes, sizes=wanted, seed=view.get("split_seed", 0), among=among)
+    return {split: found[split] for split in view["splits"]}
+
+
+def split_indices(
+    labels: np.ndarray,
+    *,
+    classes: Sequence[int],
+    sizes: Mapping[str, int],
+    seed: int,
+    among: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """Return disjoint index arrays, one per split, into `labels`.
+
+    Each class is shuffled with its own counter-based stream, then the classes are dealt in turn, so every prefix of
+    a split holds the classes in nearly equal parts (the first 100 test images are a fair sample of the test split).
+
+    Args:
+        labels: (N,) integer labels of the whole source.
+        classes: the labels that belong to the data set.
+        sizes: images per split, in order of dealing.
+        seed: the split's own seed, apart from any training seed.
+        among: (n,) positions to deal from; None for all.
+    """
+    allowed = np.ones(len(labels), dtype=bool)
+    if among is not None:
+        allowed[:] = False
+        allowed[among] = True
+    shuffled = []
+    for label in classes:
+        members = np.flatnonzero((labels == label) & allowed)
+        generator = np.random.Generator(np.random.Philox(key=[seed, label]))
+        shuffled.append(members[generator.permutation(len(members))])
+    # Position k of every class before position k+1 of any.
+    depth = max(map(len, shuffled))
+    dealt = np.array([members[k] for k in range(depth) for members in shuffled if k < len(members)], dtype=np.int64)
+    if sum(sizes.values()) > len(dealt):
+        raise ConfigError(
+            "the splits need more images than the classes have",
+            where=WHERE,
+            expected=f"at most {len(dealt)}",
+            observed=sum(sizes.values()),
+        )
+    result, start = {}, 0
+    for name, size in sizes.items():
+        result[name] = dealt[start : start + size]
+        start += size
+    return result
+
+
+def block_indices(block: str, *, blocks: Sequence[str], images: int, size: int) -> np.ndarray:
+    """Return the positions (size,) of a named block, where a source's images are equal blocks one after another.
+
+    A corrupted test set is laid out so: a block for each type, and in it all images of each severity in turn.
+    """
+    if block not in blocks:
+        raise ConfigError(f"the source has no images of '{block}'", where=WHERE, next_step=nearest(block, blocks))
+    held = images // len(blocks)
+    if size != held:
+        raise ConfigError(
+            f"the split of '{block}' must hold the whole block",
+            where=WHERE,
+            expected=held,
+            observed=size,
+        )
+    return blocks.index(block) * held + np.arange(held, dtype=np.int64)

@@ -1,0 +1,82 @@
+"""The `data` step: decode a source into its one file."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from robustft.data.decoded import Decoded, decoded
+from robustft.data.imagefile import save
+from robustft.data.splits import WHERE, block_indices, class_labels, view_indices
+from robustft.errors import IntegrityError
+from robustft.runtime.context import Context, Progress
+
+
+def decode(spec: dict[str, Any], context: Context) -> None:
+    """Load the source, check it, fix the splits of all its data sets, write one file.
+
+    Pictures are decoded in `threads` of the settings, but not in more than this process has cores; nothing else
+    depends on it.
+    """
+    source, datasets = spec["source"], spec["datasets"]
+    module, name = source["loader"].split(":")
+    found: Decoded = getattr(importlib.import_module(module), name)(source, context.inputs)
+    if len(found.labels) != source.get("images", len(found.labels)):
+        raise IntegrityError(
+            f"the source '{source['name']}' has another number of images than on record",
+            where=WHERE,
+            expected=source["images"],
+            observed=len(found.labels),
+        )
+    splits = {}
+    for dataset, view in datasets.items():
+        parts = _parts(source, view, found)
+        splits.update({f"{dataset}/{split}": indices for split, indices in parts.items()})
+        sizes = ", ".join(f"{split} {len(indices)}" for split, indices in parts.items())
+        context.log(f"{dataset}: {len(class_labels(view))} classes, {sizes}")
+    about = {
+        "source": source["name"],
+        "source_sha256": found.sha256,
+        "licence": source["licence"],
+        "levels": source["levels"],
+        "shape": source["shape"],
+        "names": list(found.names) if found.names is not None else None,
+        "datasets": {name: {"classes": class_labels(view)} for name, view in datasets.items()},
+    }
+    geometry = source.get("geometry", {})
+    save(
+        context.outputs["data"],
+        images=_watched(found, context),
+        labels=found.labels,
+        splits=splits,
+        about=about,
+        # Only the shorter side is fixed, and nothing is cut off: the images keep their own sizes.
+        ragged=isinstance(geometry.get("resize"), int) and "crop" not in geometry,
+    )
+
+
+def _watched(found: Decoded, context: Context) -> Iterator[np.ndarray]:
+    """Yield the images and say how far they are."""
+    progress = Progress(context, total=len(found.labels), unit="image")
+    threads = min(context.settings.get("threads", 1), _cores())
+    for number, image in enumerate(decoded(found.images, threads=threads), start=1):
+        progress.update(number)
+        yield image
+
+
+def _cores() -> int:
+    """Return how many cores this process may use; a cluster may give a job fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _parts(source: dict[str, Any], view: dict[str, Any], found: Decoded) -> dict[str, np.ndarray]:
+    """Return the positions of each split of a view: dealt from its classes, or one type's block of a corrupted set."""
+    if "corruption" not in view:
+        return view_indices(found.labels, view, found.groups)
+    size = view["splits"]["test"]
+    blocks = source["corruptions"]
+    return {"test": block_indices(view["corruption"], blocks=blocks, images=len(found.labels), size=size)}

@@ -1,0 +1,232 @@
+"""`robustft export cards`: a model card for each checkpoint, in Markdown with the front matter that model hubs read.
+
+An ensemble, a merged or a folded network has no checkpoint of its own: it is told of on the cards of its members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from robustft.export.audit_gate import Standing, audited
+from robustft.export.facts import facts_of, origin_texts
+from robustft.export.folder import whole_folder
+from robustft.export.models import Measured, Model, models
+from robustft.files import write_text
+from robustft.plan.plan import Plan
+from robustft.plan.step import Step
+from robustft.provenance.lineage import Lineage
+
+INDEX = "README.md"
+
+
+def export_cards(plan: Plan, target: Path, *, unaudited: bool = False, log: Callable[[str], None] = print) -> Path:
+    """Write `<checkpoint's step>/README.md` for each checkpoint of a scale, and an index, into a folder."""
+    standing, chain = audited(plan, unaudited=unaudited, log=log), Lineage(plan)
+    chain.hash_all(path for step in plan.steps.values() for path in step.outputs.values())
+    steps = [*plan.of_kind("weights"), *plan.of_kind("train")]
+    by_step: dict[str, list[Model]] = {}
+    for model in models(plan, chain):
+        for step in model.run.steps:
+            by_step.setdefault(step.key, []).append(model)
+    lines = [
+        f"# Model cards of scale {plan.scale}",
+        "",
+        standing.meaning,
+        f"{standing.verdict}; root `{standing.root}`.",
+        "",
+    ]
+    with whole_folder(target, mark=INDEX) as folder:
+        for step in steps:
+            name = f"weights/{step.id}" if step.kind == "weights" else step.id
+            write_text(folder / name / "README.md", _Card(chain, standing, step, by_step.get(step.key, [])).text())
+            lines.append(f"- [{name}]({name}/README.md)")
+        write_text(folder / INDEX, "\n".join(lines) + "\n")
+    log(f"{target}: {len(steps)} cards")
+    return target
+
+
+def _table(header: list[str], rows: list[list[str]]) -> list[str]:
+    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    return lines + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows] + [""]
+
+
+class _Card:
+    def __init__(self, chain: Lineage, standing: Standing, step: Step, used_by: list[Model]) -> None:
+        self.chain, self.standing, self.step = chain, standing, step
+        self.own = next((model for model in used_by if model.run.steps == (step,) and not model.run.derivation), None)
+        self.derived = [model for model in used_by if model is not self.own]
+        self.papers = [model.run.paper for model in used_by] or self._papers()
+        self.file = chain.file(step, "checkpoint")
+
+    def _papers(self) -> list[str]:
+        """Return the papers whose runs start from this checkpoint."""
+        plan = self.chain.plan
+        return [run.paper for run in plan.runs if any(self.step in self.chain.closure([one]) for one in run.steps)]
+
+    def text(self) -> str:
+        """Return the whole card."""
+        parts = [self._front(), *self._what(), *self._training(), *self._measured(), *self._derived()]
+        parts += [*self._deviations(), *self._chain_of_proof(), *self._limits(), *self._licence(), *self._citation()]
+        return "\n".join(parts).rstrip() + "\n"
+
+    @property
+    def title(self) -> str:
+        """What the checkpoint is, in a line."""
+        plan, spec = self.chain.plan, self.step.spec
+        backbone = plan.config.backbones[spec["backbone"]["name"]]["title"]
+        if self.step.kind == "weights":
+            return f"{plan.config.weights[self.step.id]['title']} ({backbone})"
+        method = self.own.title if self.own else spec["method"]["name"]
+        return f"{method}: {backbone} on {spec['dataset']['title']}, seed {spec['seed']}"
+
+    def _front(self) -> str:
+        values: dict[str, Any] = {
+            "license": "other",
+            "license_name": "see-section-licence",
+            "library_name": "robustft",
+            "pipeline_tag": "image-classification",
+            "tags": ["adversarial-robustness", "robustft", *dict.fromkeys(self.papers)],
+        }
+        if self.step.kind == "train":
+            values["datasets"] = [self.step.spec["dataset"]["name"]]
+        if self.own:
+            values["metrics"] = ["accuracy"]
+            results = [self._result(one) for one in self.own.measured]
+            values["model-index"] = [{"name": self.step.id, "results": results}]
+        return f"---\n{yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=110)}---\n"
+
+    def _result(self, one: Measured) -> dict[str, Any]:
+        values = one.values
+        name = f"Accuracy under {one.attack['title']}" if one.attack["algorithm"] != "none" else "Clean accuracy"
+        metric = {"type": "accuracy", "name": name, "value": round(100 * values["accuracy"], 2), "verified": False}
+        dataset = {
+            "type": values["dataset"],
+            "name": self.chain.plan.config.datasets[values["dataset"]]["title"],
+            "split": "test",
+        }
+        return {"task": {"type": "image-classification"}, "dataset": dataset, "metrics": [metric]}
+
+    def _what(self) -> list[str]:
+        lines = [f"# {self.title}", "", f"**{self.standing.meaning}**", ""]
+        if self.step.id.startswith("pretraining/") or self.step.kind == "weights":
+            lines += ["A starting point of other runs, not a result of a table by itself.", ""]
+        for paper in dict.fromkeys(self.papers):
+            about = self.chain.plan.config.papers[paper].values
+            lines.append(f"Part of the re-run of *{about['title']}* ({about['venue']}).")
+        return [*lines, ""]
+
+    def _training(self) -> list[str]:
+        facts = [[label, text] for label, text in facts_of(self.step, self.chain)]
+        return ["## How it was made", "", *_table(["", ""], facts)]
+
+    def _measured(self) -> list[str]:
+        if self.own is None:
+            return []
+        rows = [self._row(one) for one in self.own.measured]
+        header = ["Data set", "Attack", "Threat model", "Correct", "Accuracy, %", "95 % interval", "Failed checks"]
+        note = "Intervals are Wilson's, of the images drawn alone; seeds differ by more: see the tables of the run."
+        return ["## What was measured", "", *_table(header, rows), note, ""]
+
+    def _row(self, one: Measured) -> list[str]:
+        values, clean = one.values, one.attack["algorithm"] == "none"
+        low, high = (f"{100 * bound:.1f}" for bound in values["interval"])
+        threat = "none" if clean else f"{one.threat[0]}, eps {one.threat[1]}"
+        counted = f"{values['correct']} of {values['images']}"
+        accuracy = f"{100 * values['accuracy']:.1f}"
+        return [
+            values["dataset"],
+            one.attack["title"],
+            threat,
+            counted,
+            accuracy,
+            f"{low} to {high}",
+            ", ".join(one.failed) or "none",
+        ]
+
+    def _derived(self) -> list[str]:
+        if not self.derived:
+            return []
+        lines = [
+            "## Models made from it",
+            "",
+            "These have no checkpoint of their own: they are made whenever they are evaluated.",
+            "",
+        ]
+        for model in self.derived:
+            how = model.run.derivation["implementation"] if model.run.derivation else "used as it is"
+            told = "; ".join(
+                f"{one.attack['title']} on {one.values['dataset']} {100 * one.values['accuracy']:.1f} %"
+                + (" (a check failed)" if one.failed else "")
+                for one in model.measured
+            )
+            lines.append(f"- {model.title}, `{model.run.id}` ({how}, {len(model.run.steps)} checkpoints): {told}.")
+        return [*lines, ""]
+
+    def _deviations(self) -> list[str]:
+        lines = ["## Where this departs from the paper", ""]
+        for paper in dict.fromkeys(self.papers):
+            lines += [
+                f"- {one['key']}: {one['text']}" for one in self.chain.plan.config.papers[paper].values["deviations"]
+            ]
+        return [*lines, ""]
+
+    def _chain_of_proof(self) -> list[str]:
+        record = self.chain.record(self.step)
+        values, environment = record.values, record.values["environment"]
+        rows = [
+            ["Checkpoint", f"`{self.file.path}`, {self.file.bytes} bytes, SHA-256 `{self.file.observed}`"],
+            ["Record", f"`{self.step.record}`, SHA-256 `{record.sha256}`"],
+            ["Specification", f"SHA-256 `{values['step']['spec_sha256']}`"],
+            ["Source", f"{len(values['source']['files'])} files, together SHA-256 `{values['source']['sha256']}`"],
+            ["Commit", f"`{environment['git']['commit']}`, clean tree: {environment['git']['clean']}"],
+            ["Packages", ", ".join(f"{name} {version}" for name, version in environment["packages"].items())],
+            ["Lock", f"`{environment['lock']['path']}`, SHA-256 `{environment['lock']['sha256']}`"],
+            [
+                "Image",
+                str(environment["image"]["name"])
+                if environment["image"]
+                else "ran outside every image of this project",
+            ],
+        ]
+        for role, entry in values["inputs"].items():
+            rows.append([f"Read as {role}", f"`{entry['path']}`, SHA-256 `{entry['sha256']}`"])
+        for step in self.chain.closure([self.step]):
+            if step.kind in ("data", "weights"):
+                rows += [[f"Origin of {step.id}", text] for text in origin_texts(step, self.chain)]
+        rows += [["Audit", self.standing.verdict], ["Root of all records", f"`{self.standing.root}`"]]
+        return ["## Where it comes from", "", *_table(["", ""], rows)]
+
+    def _limits(self) -> list[str]:
+        lines = ["## Limits", "", f"- {self.standing.meaning}"]
+        if self.own is None:
+            lines.append("- Its own accuracy was not measured by attacks.")
+        else:
+            alarms = sorted({name for one in self.own.measured for name in one.failed})
+            lines.append("- Robustness is known only against the attacks, norms and radii in the table above.")
+            if alarms:
+                lines.append(
+                    f"- Sanity checks failed ({', '.join(alarms)}): do not trust those measurements as they stand."
+                )
+        return [*lines, "- For research on robustness; not for decisions about people or things.", ""]
+
+    def _licence(self) -> list[str]:
+        config, lines = self.chain.plan.config, ["## Licence", "", "- Code: Apache-2.0."]
+        for step in self.chain.closure([self.step]):
+            if step.kind == "data":
+                source = config.sources[step.id]
+                lines.append(f"- Data {step.id}: {source.get('licence', 'not on record')}.")
+            elif step.kind == "weights":
+                lines.append(f"- Weights {step.id}: {config.weights[step.id].get('licence', 'not on record')}.")
+        return [*lines, ""]
+
+    def _citation(self) -> list[str]:
+        lines = ["## Citation", ""]
+        for paper in dict.fromkeys(self.papers):
+            about = self.chain.plan.config.papers[paper].values
+            arxiv = f", arXiv:{about['arxiv']}" if "arxiv" in about else ""
+            lines.append(f"- {', '.join(about['authors'])}. {about['title']}. {about['venue']}{arxiv}.")
+        return [*lines, "- This re-run: see CITATION.cff.", ""]

@@ -1,0 +1,241 @@
+"""What an RO-Crate says of a run, in the terms of the profile Provenance Run Crate.
+
+The Snakefile is the workflow, each kind of step a tool that it calls, each job a CreateAction of that tool; a
+ControlAction binds a job to its place in the workflow, and an OrganizeAction all of them to Snakemake.
+See https://www.researchobject.org/workflow-run-crate/profiles/0.5/provenance_run_crate/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from robustft.export.audit_gate import Standing
+from robustft.export.project import author_name
+from robustft.plan.step import ENTRIES, Step
+from robustft.provenance.lineage import Lineage
+
+PROFILES = {
+    "https://w3id.org/ro/wfrun/process/0.5": ("Process Run Crate", "0.5"),
+    "https://w3id.org/ro/wfrun/workflow/0.5": ("Workflow Run Crate", "0.5"),
+    "https://w3id.org/ro/wfrun/provenance/0.5": ("Provenance Run Crate", "0.5"),
+    "https://w3id.org/workflowhub/workflow-ro-crate/1.0": ("Workflow RO-Crate", "1.0"),
+}
+TERMS = {
+    name: f"https://w3id.org/ro/terms/workflow-run#{name}"
+    for name in ("sha256", "ContainerImage", "SIFImage", "containerImage", "resourceUsage")
+}
+"""Terms that RO-Crate 1.1 has not; written out, so that no second context has to be fetched to read the crate."""
+
+ENGINE, OPERATOR, RUN, LICENCE = (
+    "https://snakemake.readthedocs.io",
+    "#operator",
+    "#run",
+    "https://spdx.org/licenses/Apache-2.0",
+)
+
+Entity = dict[str, Any]
+
+
+def ref(id: str) -> dict[str, str]:
+    """Return a reference to an entity."""
+    return {"@id": id}
+
+
+def refs(ids: Iterable[str]) -> dict[str, str] | list[dict[str, str]]:
+    """Return references to entities; of one alone not a list, as RO-Crate has it."""
+    found = [ref(id) for id in ids]
+    return found[0] if len(found) == 1 else found
+
+
+def action_id(step: Step) -> str:
+    """Return the identifier of the CreateAction of a step."""
+    return f"#job/{step.kind}/{step.id}"
+
+
+def context_entities(cited: dict[str, Any]) -> list[Entity]:
+    """Return who made and who ran this, under which licence, and what the crate conforms to."""
+    found: list[Entity] = [
+        {"@id": id, "@type": "CreativeWork", "name": name, "version": version}
+        for id, (name, version) in PROFILES.items()
+    ]
+    found.append({"@id": LICENCE, "@type": "CreativeWork", "name": cited["license"], "url": LICENCE})
+    found.append(
+        {
+            "@id": OPERATOR,
+            "@type": "Organization",
+            "name": "whoever ran the workflow",
+            "description": "Records name machines, not people.",
+        }
+    )
+    for place, author in enumerate(cited["authors"]):
+        kind = "Organization" if "name" in author else "Person"
+        found.append({"@id": f"#author-{place}", "@type": kind, "name": author_name(author)})
+    return found + [_article(entry) for entry in cited["references"]]
+
+
+def article_id(entry: dict[str, Any]) -> str:
+    """Return the address of a paper of CITATION.cff."""
+    numbers = [one["value"] for one in entry["identifiers"] if one["value"].startswith("arXiv:")]
+    return f"https://arxiv.org/abs/{numbers[0].removeprefix('arXiv:')}"
+
+
+def _article(entry: dict[str, Any]) -> Entity:
+    authors = ", ".join(author_name(author) for author in entry["authors"])
+    return {
+        "@id": article_id(entry),
+        "@type": "ScholarlyArticle",
+        "name": entry["title"],
+        "datePublished": str(entry["year"]),
+        "description": f"{authors}; {entry.get('collection-title') or entry.get('journal')}",
+    }
+
+
+class RunGraph:
+    """The entities of one run; `places` says which entity stands for each file that a step read or wrote."""
+
+    def __init__(self, chain: Lineage, standing: Standing, places: dict[str, str]) -> None:
+        self.chain, self.standing, self.places = chain, standing, places
+        self.steps = [step for step in chain.plan.steps.values() if self._recorded(step)]
+        self.kinds = [kind for kind in ENTRIES if any(step.kind == kind for step in self.steps)]
+
+    def _recorded(self, step: Step) -> bool:
+        return step.record in self.places
+
+    def entities(self) -> list[Entity]:
+        """Return tools, steps, jobs, and what binds them."""
+        jobs = [entity for step in self.steps for entity in (self._job(step), self._control(step))]
+        return [*self._tools(), *self._images(), *jobs, self._run(), self._organise(), self._root_hash()]
+
+    def workflow(self) -> dict[str, Any]:
+        """Return what is to be said of the Snakefile."""
+        return {
+            "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"],
+            "name": "robustft",
+            "version": ", ".join(self._observed("git", "commit")),
+            "license": ref(LICENCE),
+            "encodingFormat": "text/plain",
+            "conformsTo": ref("https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"),
+            "hasPart": refs(f"#tool/{kind}" for kind in self.kinds),
+            "step": refs(f"#step/{kind}" for kind in self.kinds),
+        }
+
+    def mentions(self) -> list[dict[str, str]]:
+        """Return what the root refers to: the whole run, and each job."""
+        return [ref(RUN), *(ref(action_id(step)) for step in self.steps)]
+
+    def times(self) -> tuple[str, str]:
+        """Return when the first job started and the last one ended."""
+        all_circumstances = [self.chain.record(step).values["circumstances"] for step in self.steps]
+        return min(one["started"] for one in all_circumstances), max(one["ended"] for one in all_circumstances)
+
+    def _refs(self, paths: Iterable[str]) -> dict[str, str] | list[dict[str, str]]:
+        return refs(self.places[path] for path in paths if path in self.places)
+
+    def _observed(self, part: str, key: str) -> list[str]:
+        """Return the values of something in the steps' environments, each once."""
+        values = {str(self.chain.record(step).values["environment"][part].get(key)) for step in self.steps}
+        return sorted(values)
+
+    def _tools(self) -> list[Entity]:
+        commits, engine = ", ".join(self._observed("git", "commit")), ", ".join(self._observed("packages", "snakemake"))
+        found: list[Entity] = [
+            {
+                "@id": ENGINE,
+                "@type": "SoftwareApplication",
+                "name": "Snakemake",
+                "softwareVersion": engine,
+                "url": "https://snakemake.readthedocs.io",
+            }
+        ]
+        for place, kind in enumerate(self.kinds, start=1):
+            told = {"name": f"robustft {kind}", "description": f"{ENTRIES[kind]}, in a process of its own or a bundle"}
+            tool = {"@id": f"#tool/{kind}", "@type": "SoftwareApplication", **told, "softwareVersion": commits}
+            step = {"@id": f"#step/{kind}", "@type": "HowToStep", "name": kind, "position": str(place)}
+            found += [tool, {**step, "workExample": ref(f"#tool/{kind}")}]
+        return found
+
+    def _images(self) -> list[Entity]:
+        found: dict[str, Entity] = {}
+        for step in self.steps:
+            image = self.chain.record(step).values["environment"]["image"]
+            if image is not None:
+                told = "; ".join(f"{key} {value}" for key, value in sorted(image.items()))
+                found[str(image["name"])] = {
+                    "@id": f"#image/{image['name']}",
+                    "@type": "ContainerImage",
+                    "additionalType": ref(TERMS["SIFImage"]),
+                    "name": str(image["name"]),
+                    "description": told,
+                }
+        return list(found.values())
+
+    def _job(self, step: Step) -> Entity:
+        values = self.chain.record(step).values
+        circumstances, image = values["circumstances"], values["environment"]["image"]
+        outputs = [*step.outputs.values(), step.record]
+        job = {
+            "@id": action_id(step),
+            "@type": "CreateAction",
+            "name": f"{step.kind} {step.id}",
+            "description": f"Specification SHA-256 {values['step']['spec_sha256']}; the record tells the rest.",
+            "instrument": ref(f"#tool/{step.kind}"),
+            "object": self._refs(step.inputs.values()),
+            "result": self._refs(outputs),
+            "startTime": circumstances["started"],
+            "endTime": circumstances["ended"],
+            "agent": ref(OPERATOR),
+            "actionStatus": "http://schema.org/CompletedActionStatus",
+        }
+        return {**job, "containerImage": ref(f"#image/{image['name']}")} if image else job
+
+    def _control(self, step: Step) -> Entity:
+        return {
+            "@id": f"#control/{step.kind}/{step.id}",
+            "@type": "ControlAction",
+            "name": f"Snakemake ran {step.kind} {step.id}",
+            "instrument": ref(f"#step/{step.kind}"),
+            "object": ref(action_id(step)),
+        }
+
+    def _run(self) -> Entity:
+        started, ended = self.times()
+        ends = [step for step in self.steps if step.kind in ("numbers", "verdicts", "table", "figure", "seal")]
+        results = [path for step in ends for path in step.outputs.values()]
+        return {
+            "@id": RUN,
+            "@type": "CreateAction",
+            "name": f"robustft at scale {self.chain.plan.scale}",
+            "description": f"{self.standing.meaning} {self.standing.verdict}. Root {self.standing.root}.",
+            "instrument": ref("Snakefile"),
+            "object": self._refs(path for path in self.places if path.startswith("config/")),
+            "result": self._refs(results),
+            "startTime": started,
+            "endTime": ended,
+            "agent": ref(OPERATOR),
+            "actionStatus": "http://schema.org/CompletedActionStatus",
+        }
+
+    def _organise(self) -> Entity:
+        started, ended = self.times()
+        return {
+            "@id": "#organise",
+            "@type": "OrganizeAction",
+            "name": "Snakemake's run of the workflow",
+            "instrument": ref(ENGINE),
+            "object": refs(f"#control/{step.kind}/{step.id}" for step in self.steps),
+            "result": ref(RUN),
+            "agent": ref(OPERATOR),
+            "startTime": started,
+            "endTime": ended,
+        }
+
+    def _root_hash(self) -> Entity:
+        return {
+            "@id": "#root",
+            "@type": "PropertyValue",
+            "name": "root",
+            "propertyID": "https://w3id.org/ro/terms/workflow-run#sha256",
+            "value": self.standing.root,
+            "description": "One SHA-256 over the hashes of all records; quote or sign it.",
+        }

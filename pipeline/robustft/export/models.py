@@ -1,0 +1,77 @@
+"""The models of a scale and what was measured of each, for exports that speak of models rather than of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from robustft.files import read_json
+from robustft.plan.plan import Plan
+from robustft.plan.step import Run, Step
+from robustft.provenance.lineage import Lineage
+
+Threat = tuple[str, str]
+"""Norm and eps, as the configuration writes them."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One measurement, with the attack as it was made."""
+
+    values: dict[str, Any]
+    """The entry of numbers.json."""
+    attack: dict[str, Any]
+    threat: Threat
+    steps: tuple[Step, ...]
+    """The attack steps whose ledgers it was counted from."""
+
+    @property
+    def failed(self) -> list[str]:
+        """The sanity checks that failed."""
+        return [check["check"] for check in self.values["checks"] if not check["ok"]]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One run's model."""
+
+    run: Run
+    title: str
+    """The method's title in tables."""
+    measured: tuple[Measured, ...]
+
+
+def models(plan: Plan, chain: Lineage) -> Iterator[Model]:
+    """Yield the evaluated models of a plan whose numbers were computed, in plan order."""
+    for step in plan.of_kind("numbers"):
+        numbers = read_json(step.outputs["numbers"])
+        found: dict[tuple[Any, ...], list[Measured]] = {}
+        for one in numbers["measurements"]:
+            key = (one["experiment"], one["trained_on"], one["method"], one["seed"])
+            found.setdefault(key, []).append(_measured(chain, step.id, one))
+        titles = plan.config.methods(step.id)
+        for run in (run for run in plan.runs if run.paper == step.id):
+            measured = found.get((run.experiment, run.dataset, run.method, run.seed), [])
+            if measured:
+                yield Model(run, titles[run.method]["title"], tuple(measured))
+
+
+def _measured(chain: Lineage, paper: str, one: dict[str, Any]) -> Measured:
+    steps = tuple(evaluation.step for evaluation in chain.evaluations(paper, one))
+    attack = next(entry for entry in steps[0].spec["attacks"] if entry["name"] == one["attack"])
+    threat = attack.get("threat", steps[0].spec["threat"])
+    return Measured(one, attack, (threat["norm"], str(threat["eps"])), steps)
+
+
+def trained_on(steps: list[Step]) -> set[str]:
+    """Return the data sets that training steps read, and `published weights` for weights from elsewhere."""
+    found: set[str] = set()
+    for step in steps:
+        if step.kind == "weights":
+            found.add("published weights")
+        elif step.kind == "train":
+            found.add(step.spec["dataset"]["name"])
+            if step.spec["auxiliary"]:
+                found.add(step.spec["auxiliary"]["name"])
+    return found

@@ -1,0 +1,45 @@
+"""The project itself, as an export tells of it: its files, its citation, its version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from robustft.errors import RobustftError
+from robustft.files import ROOT
+
+SINGLE = ("Snakefile", "dvc.yaml", "pyproject.toml", "CITATION.cff", "LICENSE")
+FOLDERS = {
+    "config": {".yaml", ".json"},
+    "envs": {".txt"},
+    "pipeline": {".py", ".smk", ".rst", ".html", ".css", ".js"},
+    "profiles": {".yaml"},
+}
+"""What of each folder is needed to run the workflow again, by suffix."""
+
+
+def project_files(root: Path = ROOT) -> list[str]:
+    """Return the files that run the workflow, relative to the checkout, in order."""
+    found = [name for name in SINGLE if (root / name).is_file()]
+    for folder, suffixes in FOLDERS.items():
+        found += [
+            path.relative_to(root).as_posix()
+            for path in (root / folder).rglob("*")
+            if path.suffix in suffixes and path.is_file() and "__pycache__" not in path.parts
+        ]
+    return sorted(found)
+
+
+def citation(root: Path = ROOT) -> dict[str, Any]:
+    """Return the content of CITATION.cff; a checkout without it is an error."""
+    path = root / "CITATION.cff"
+    if not path.is_file():
+        raise RobustftError("a file is missing", where=path, next_step="take it from the project's repository")
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def author_name(author: dict[str, str]) -> str:
+    """Return a person's or a group's name from an author of CITATION.cff."""
+    return author.get("name") or f"{author['given-names']} {author['family-names']}"

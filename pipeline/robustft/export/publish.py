@@ -1,0 +1,198 @@
+"""`robustft publish`: what passed the audit goes to the DVC remote, and a crate of it is written.
+
+Nothing is sent of a run that cannot be traced: not from a tree that was edited, not past a failed audit, not what the
+audit does not know, and not what a step made from files that no commit of a branch or tag holds. Each part can be
+repeated, so after a failure the same command goes on: DVC sends only what the remote lacks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from robustft.errors import RobustftError
+from robustft.export.audit_gate import audited, default_target
+from robustft.export.crate import export_crate
+from robustft.files import ROOT
+from robustft.plan.plan import RESULTS, Plan
+from robustft.provenance.record import read_record
+
+DVC_FILE = "dvc.yaml"
+AGAIN = "then run robustft publish again"
+
+
+def publish(plan: Plan, *, log: Callable[[str], None] = print) -> Path:
+    """Audit a scale, store its results with DVC, push them, write its crate, and return the crate's path.
+
+    Raises RobustftError if the tree is not clean, the audit fails, a step cannot be traced to a commit, there are
+    results that the audit does not know, no remote is set, or DVC fails. What was published before stays as it is.
+    """
+    if Path.cwd() != ROOT:
+        raise RobustftError(
+            "results are published from the checkout that made them",
+            expected=ROOT,
+            observed=Path.cwd(),
+            next_step=f"cd {ROOT}, {AGAIN}",
+        )
+    if not _git("rev-parse", "--verify", "--quiet", "HEAD"):
+        raise RobustftError(
+            "nothing is published from a folder of which git has no commit",
+            where=ROOT,
+            next_step=f"clone the project with git, run snakemake in the clone, {AGAIN}",
+        )
+    name, stage = _stage(plan)
+    _clean_tree(stage["deps"])
+    remote = _remote()
+    standing = audited(plan, unaudited=False, log=log)
+    _only_planned(plan, _outputs(stage))
+    _traceable(plan)
+    log(f"storing the results of scale {plan.scale}")
+    _dvc("commit", "--force", name, next_step=f"mend what it says, {AGAIN}")
+    log(f"sending them to the remote '{remote}'; what it has already is not sent again")
+    # A DVC that is killed while it collects what to push keeps the list as far as it got, and the next one believes it:
+    # it says that all is sent, and a clone lacks files. So this one begins with no such list.
+    with tempfile.TemporaryDirectory() as lists:
+        _dvc(
+            *("push", name),
+            next_step=f"see that the remote can be reached and has room, {AGAIN}; what was sent stays sent",
+            DVC_SITE_CACHE_DIR=lists,
+        )
+    crate = export_crate(plan, default_target(plan, "crate"), log=log)
+    log(f"published: root {standing.root}, crate {crate}")
+    if _git("status", "--porcelain", "--", "dvc.lock"):
+        log(
+            "left to you: git add dvc.lock && git commit, then git push; who clones that commit can `dvc pull` the rest"
+        )
+    return crate
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def _git(*arguments: str) -> str:
+    """Return what git says of the checkout, nothing where it cannot tell."""
+    return _run("git", *arguments).stdout.strip()
+
+
+def _clean_tree(sources: list[str]) -> None:
+    """Raise RobustftError if a tracked file was edited, or if there is a file beside the sources that git lacks."""
+    edited = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)dvc.lock").splitlines()
+    new = _git("ls-files", "--others", "--exclude-standard", "--", *sources).splitlines()
+    changed = [*edited, *(f"{path} (git does not have it)" for path in new)]
+    if changed:
+        raise RobustftError(
+            "nothing is published from a tree that is not clean",
+            where=ROOT,
+            expected="every file of the project as it was committed",
+            observed="; ".join(changed[:5]) + (f"; and {len(changed) - 5} more" if len(changed) > 5 else ""),
+            next_step=f"commit or undo the changes, run snakemake, {AGAIN}",
+        )
+
+
+def _remote() -> str:
+    """Return the name of the default remote."""
+    if name := _run(sys.executable, "-m", "dvc", "config", "core.remote").stdout.strip():
+        return name
+    raise RobustftError(
+        "DVC has no default remote to publish to",
+        where=ROOT / ".dvc" / "config",
+        next_step="dvc remote add --local --default NAME WHERE   (WHERE: a folder, s3://..., ssh://...)",
+    )
+
+
+def _stage(plan: Plan) -> tuple[str, dict[str, Any]]:
+    """Return the stage of dvc.yaml whose outputs are the scale's results, and its name."""
+    stages = yaml.safe_load((ROOT / DVC_FILE).read_text(encoding="utf-8"))["stages"]
+    for name, stage in stages.items():
+        if f"{RESULTS}/{plan.scale}" in _outputs(stage):
+            return str(name), stage
+    raise RobustftError(
+        f"no stage of {DVC_FILE} has the results of scale '{plan.scale}'",
+        where=ROOT / DVC_FILE,
+        observed=f"stages: {', '.join(stages)}",
+        next_step="add one like the others, with `frozen: true` if dvc repro should not run it, and commit it",
+    )
+
+
+def _outputs(stage: dict[str, Any]) -> list[str]:
+    return [next(iter(out)) if isinstance(out, dict) else out for out in stage.get("outs", [])]
+
+
+def _only_planned(plan: Plan, outputs: list[str]) -> None:
+    """Raise RobustftError if DVC would store what no step of the plan made, which nobody has audited."""
+    known = {path for step in plan.steps.values() for path in (*step.outputs.values(), step.record)}
+    folders = [folder for folder in map(Path, outputs) if folder.is_dir()]
+    found = {str(path) for folder in folders for path in folder.rglob("*") if not path.is_dir()}
+    unknown = {*found, *(path for path in outputs if Path(path) not in folders)} - known
+    if unknown:
+        ignored = _run(sys.executable, "-m", "dvc", "check-ignore", *sorted(unknown)).stdout.splitlines()
+        unknown -= set(ignored)
+    if unknown:
+        raise RobustftError(
+            f"{len(unknown)} files among the results are of no step, so the audit does not know them",
+            where=", ".join(sorted(unknown)[:5]),
+            next_step=f"publish every paper of the scale at once; take away what is not of the DAG, {AGAIN}",
+        )
+
+
+def _traceable(plan: Plan) -> None:
+    """Raise RobustftError unless a branch or tag has the files that each step ran from, as its record names them."""
+    told: dict[str, dict[tuple[str, str], str]] = {}
+    for step in plan.steps.values():
+        if step.kind == "download":
+            continue  # its bytes are those that were published, whatever code fetched them
+        values = read_record(step.record).values
+        git, lock = values["environment"]["git"], values["environment"]["lock"]
+        if git["clean"] is not True:
+            raise _untraceable(step.record, "edited files, or files that git did not know", observed=git["commit"])
+        files = told.setdefault(git["commit"], {(lock["path"], lock["sha256"]): step.record})
+        for file in values["source"]["files"].items():
+            files.setdefault(file, step.record)
+    for commit, files in told.items():
+        if not _git("for-each-ref", "--count=1", f"--contains={commit}"):
+            raise _untraceable(next(iter(files.values())), "a commit that is on no branch or tag", observed=commit)
+        held = _held(commit, {path for path, _ in files})
+        for (path, sha256), record in files.items():
+            if held[path] != sha256:
+                raise _untraceable(record, f"another {path} than its commit holds", observed=commit)
+
+
+def _untraceable(record: str, what: str, *, observed: str) -> RobustftError:
+    return RobustftError(
+        f"a step ran from {what}, so nobody else could repeat it",
+        where=record,
+        expected="a commit of a branch or tag, every file as it was committed",
+        observed=f"commit {observed}",
+        next_step=f"commit, remove the step's outputs (or make clean), run snakemake, {AGAIN}",
+    )
+
+
+def _held(commit: str, paths: Iterable[str]) -> dict[str, str | None]:
+    """Return the SHA-256 of files as a commit holds them, None for one that it lacks."""
+    held: dict[str, str | None] = {}
+    for path in paths:
+        shown = subprocess.run(["git", "show", f"{commit}:./{path}"], cwd=ROOT, capture_output=True, check=False)
+        held[path] = hashlib.sha256(shown.stdout).hexdigest() if shown.returncode == 0 else None
+    return held
+
+
+def _dvc(*arguments: str, next_step: str, **variables: str) -> None:
+    """Run DVC in the checkout, its progress and words shown as they come. Raises RobustftError if it fails."""
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **variables}, check=False)
+    if done.returncode:
+        raise RobustftError(
+            f"dvc {arguments[0]} failed",
+            where=ROOT,
+            observed=f"exit status {done.returncode}; its own words stand above",
+            next_step=next_step,
+        )

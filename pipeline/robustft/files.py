@@ -1,0 +1,173 @@
+"""Files that are either whole or absent, and the hashes that name them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import glob
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from robustft.errors import RobustftError
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout: where `config/`, `pipeline/` and the lock files lie. Results go to the working directory."""
+
+
+def sha256_file(path: str | Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits, reading it once in pieces."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_files(paths: Iterable[str]) -> dict[str, str | None]:
+    """Return the SHA-256 of each file by its path, None for one that is missing.
+
+    As many files at a time as there are cores: hashing holds no lock of Python's.
+    """
+    names = list(dict.fromkeys(paths))
+
+    def hashed(name: str) -> str | None:
+        return sha256_file(name) if Path(name).is_file() else None
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return dict(zip(names, pool.map(hashed, names), strict=True))
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text that stands for `value`: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest_of(value: Any) -> str:
+    """Return the SHA-256 of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+_STORAGE = {
+    errno.ENOSPC: ("the disk is full", "free some space and run the same command again; finished work is kept"),
+    errno.EDQUOT: (
+        "the disk quota is used up",
+        "free some space and run the same command again; finished work is kept",
+    ),
+    errno.EFBIG: ("a file would be larger than is allowed here", "raise the limit (ulimit -f) or use another disk"),
+    errno.EROFS: ("the disk is read-only", "make it writable, or run in a folder of another disk"),
+    errno.EACCES: ("permission is denied", "give this user the right to the file and its folder"),
+    errno.EPERM: ("the file or its folder may not be changed", "give this user the right to the file and its folder"),
+}
+_NUMBER = re.compile(r"(?:os error|errno)[ =:]*(\d+)", re.IGNORECASE)
+"""How libraries that do not raise OSError (safetensors, Arrow, HDF5) quote the number of the system's error."""
+
+
+def storage_error(error: BaseException, *, doing: str = "", where: object = None) -> RobustftError | None:
+    """Return the message for a disk that is full or read-only or a folder that is closed, None for another error."""
+    if isinstance(error, RobustftError):
+        return None
+    quoted = _NUMBER.search(str(error))
+    number = error.errno if isinstance(error, OSError) else int(quoted[1]) if quoted else None
+    if number not in _STORAGE:
+        return None
+    what, next_step = _STORAGE[number]
+    place = where or getattr(error, "filename", None)
+    return RobustftError(f"{what}{doing}", where=place, observed=error, next_step=next_step)
+
+
+def remove_parts(path: str | Path) -> None:
+    """Remove what killed writers of `path` left. Only for one who knows that nobody else writes it now."""
+    path = Path(path)
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it replaces `path`, on failure it is removed.
+
+    The data reach the disk before the name does, so a reader (or a machine that lost power) sees the old
+    file or the new one, never a part. A disk that is full or read-only is reported with the folder and what to do,
+    whatever the library that wrote raises.
+    """
+    path, part = Path(path), None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.close(handle)
+        part = Path(name)
+        yield part
+        with open(part, "rb+") as stream:
+            os.fsync(stream.fileno())
+        # mkstemp makes private files; results are shared like any other file.
+        umask = os.umask(0)
+        os.umask(umask)
+        part.chmod(0o666 & ~umask)
+        part.replace(path)
+    except Exception as error:
+        problem = storage_error(error, doing=f" while writing {path.name}", where=path.parent)
+        if problem is None:
+            raise
+        raise problem from error
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write `data` to `path` atomically."""
+    with atomic_path(path) as part:
+        part.write_bytes(data)
+
+
+_SCRATCH_MAGIC = b"robustft-scratch-1\n"
+
+
+def write_checked(path: str | Path, data: bytes) -> None:
+    """Write `data` atomically with its SHA-256 in front, for files that only this project reads back."""
+    write_bytes(path, _SCRATCH_MAGIC + hashlib.sha256(data).digest() + data)
+
+
+def read_checked(path: str | Path) -> bytes | None:
+    """Return the data of a file of `write_checked`, or None if it is missing or not what was written."""
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError:
+        return None
+    head, data = content[: len(_SCRATCH_MAGIC) + 32], content[len(_SCRATCH_MAGIC) + 32 :]
+    return data if head == _SCRATCH_MAGIC + hashlib.sha256(data).digest() else None
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 `text` to `path` atomically."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write `value` as readable JSON (sorted keys, two spaces, final newline) atomically."""
+    write_text(path, json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file; a missing or half-written one is an error that names it."""
+    return read_hashed_json(path)[0]
+
+
+def read_hashed_json(path: str | Path) -> tuple[Any, str]:
+    """Return the value of a JSON file and the SHA-256 of the bytes that it was read from; errors as `read_json`."""
+    try:
+        data = Path(path).read_bytes()
+        return json.loads(data.decode("utf-8")), hashlib.sha256(data).hexdigest()
+    except FileNotFoundError as error:
+        raise RobustftError("a file is missing", where=path, next_step="run snakemake to make it") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise RobustftError(
+            "a JSON file cannot be read",
+            where=path,
+            observed=error,
+            next_step="delete it and run snakemake; it will be made again",
+        ) from error

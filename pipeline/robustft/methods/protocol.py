@@ -1,0 +1,200 @@
+"""What the training loop knows of a method."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from robustft.attacks.pgd import Budget
+from robustft.errors import ConfigError, nearest
+from robustft.models.classifier import Classifier
+from robustft.models.tunings.protocol import Tuning, build_tuning
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss as named terms, each already multiplied by its weight; the total is their plain sum.
+
+    A name may begin with a group and a slash ("frozen/cross_entropy"): the diagnostics report gradients by group.
+    """
+
+    terms: Mapping[str, Tensor]
+
+    @property
+    def total(self) -> Tensor:
+        """The sum of the terms: what is differentiated."""
+        return torch.stack(list(self.terms.values())).sum()
+
+    def groups(self) -> dict[str, Tensor]:
+        """Return the sum of the terms of each group, in the order of their first term; "all" is the nameless one."""
+        sums: dict[str, Tensor] = {}
+        for name, term in self.terms.items():
+            group = name.split("/")[0] if "/" in name else "all"
+            sums[group] = sums[group] + term if group in sums else term
+        return sums
+
+
+def _no_batches() -> Iterator[tuple[Tensor, Tensor]]:
+    return iter(())
+
+
+@dataclass(frozen=True)
+class PretrainingContext:
+    """What a method may look at before training begins."""
+
+    source: Classifier | None = None
+    """The complete pre-trained model, its own head included, frozen and in evaluation mode."""
+    target: Callable[[], Iterator[tuple[Tensor, Tensor]]] = _no_batches
+    """Iterates over the training images in [0, 1] and their labels, in batches, without augmentation."""
+    auxiliary: Callable[[], Iterator[tuple[Tensor, Tensor]]] = _no_batches
+    """The same for the auxiliary data set, if the experiment has one."""
+
+
+class Method(Protocol):
+    """A paper's objective, or a baseline's. Implementations are frozen dataclasses; their fields are the weights.
+
+    Only `attack` and `loss` have no default.
+    """
+
+    uses_source: ClassVar[bool] = False
+    """Whether `start.source` is needed; else it is None."""
+    uses_auxiliary: ClassVar[bool] = False
+    """Whether each batch also holds as many images of the experiment's auxiliary data set: after the target's, with
+    labels that count on from the number of target classes."""
+
+    def prepare(self, model: Classifier, start: PretrainingContext | None = None) -> Classifier:
+        """Turn a freshly initialised model into the one that is trained; what requires no gradient is frozen."""
+        return model
+
+    def auxiliary_classes(self, model: Classifier) -> Tensor | None:
+        """Return which classes of the auxiliary data set are used, (c,) int64; None for all."""
+        return None
+
+    def pretext(self, x: Tensor, y: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return the images and targets that the objective is stated on, made from a labelled batch.
+
+        A self-supervised task draws its rotations here. Targets may be (n, T), with logits (n, K, T).
+        """
+        return x, y
+
+    def on_step_start(self, model: Classifier, *, generator: torch.Generator) -> None:
+        """Draw what is random in one step of training and leave it in the model."""
+        return
+
+    def attack(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
+        """Return the adversarial images that the loss sees, shaped as x; the model's modes are left as they were.
+
+        Images are attacked one by one, none looking at another: several processes share them (`models/shares.py`).
+        """
+
+    def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
+        """Return the loss on clean images x, adversarial images x_adv (n, C, H, W) and labels y (n,)."""
+
+    def score(self, correct: Tensor) -> Tensor:
+        """Return how right the model is on each image, (n,) in [0, 1], from which predictions are right, (n, ...)."""
+        return correct.double().flatten(1).mean(dim=1) if correct.ndim > 1 else correct.double()
+
+    def export(self, model: Classifier) -> Classifier:
+        """Return the model used at test time; it may be changed in place."""
+        return model
+
+
+@dataclass(frozen=True)
+class Tuned(Method):
+    """An objective over the parameters that a tuning trains, against attacks on what the tuning shows them."""
+
+    objective: Method
+    tuning: Tuning
+
+    @property
+    def uses_source(self) -> bool:  # type: ignore[override]
+        """As the objective."""
+        return self.objective.uses_source
+
+    @property
+    def uses_auxiliary(self) -> bool:  # type: ignore[override]
+        """As the objective."""
+        return self.objective.uses_auxiliary
+
+    def prepare(self, model: Classifier, start: PretrainingContext | None = None) -> Classifier:
+        """Tune the model, then let the objective prepare it."""
+        return self.objective.prepare(self.tuning.prepare(model), start)
+
+    def auxiliary_classes(self, model: Classifier) -> Tensor | None:
+        """As the objective."""
+        return self.objective.auxiliary_classes(model)
+
+    def pretext(self, x: Tensor, y: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """As the objective."""
+        return self.objective.pretext(x, y, generator=generator)
+
+    def score(self, correct: Tensor) -> Tensor:
+        """As the objective."""
+        return self.objective.score(correct)
+
+    def on_step_start(self, model: Classifier, *, generator: torch.Generator) -> None:
+        """As the objective."""
+        self.objective.on_step_start(model, generator=generator)
+
+    def attack(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
+        """Craft on what the tuning shows to training attacks."""
+        with self.tuning.attacked(model):
+            return self.objective.attack(model, x, y, budget=budget, generator=generator)
+
+    def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
+        """As the objective."""
+        return self.objective.loss(model, x, x_adv, y)
+
+    def export(self, model: Classifier) -> Classifier:
+        """Undo what the objective prepared, then what the tuning attached."""
+        return self.tuning.export(self.objective.export(model))
+
+
+def build_method(spec: Mapping[str, Any]) -> Method:
+    """Build the method that a specification {name, implementation, parameters, tuning} describes.
+
+    Raises ConfigError for an unknown parameter, naming the nearest, for a missing one, and for a value of another kind
+    than its field's type.
+    """
+    module, name = spec["implementation"].split(":")
+    cls = getattr(importlib.import_module(module), name)
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for key in spec["parameters"]:
+        if key not in fields:
+            raise ConfigError(f"the method '{spec['name']}' has no parameter '{key}'", next_step=nearest(key, fields))
+    required = {key for key, field in fields.items() if field.default is dataclasses.MISSING}
+    missing = sorted(required - set(spec["parameters"]))
+    if missing:
+        raise ConfigError(f"the method '{spec['name']}' needs the parameter '{missing[0]}'")
+    for key, hint in typing.get_type_hints(cls).items():
+        if key in spec["parameters"] and not _fits(spec["parameters"][key], hint):
+            raise ConfigError(
+                f"the method '{spec['name']}' cannot take {key}={spec['parameters'][key]!r}", expected=_shown(hint)
+            )
+    method: Method = cls(**spec["parameters"])
+    return method if spec.get("tuning") is None else Tuned(method, build_tuning(spec["tuning"]))
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Tell whether a value from YAML fits a field's type: a number, a truth value, a text or one of some words."""
+    if typing.get_origin(hint) is typing.Literal:
+        return value in typing.get_args(hint)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    hint = typing.get_origin(hint) or hint  # of list[str], say, only the list is checked
+    if not isinstance(hint, type):
+        return True
+    return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
+
+
+def _shown(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return "one of " + ", ".join(map(repr, typing.get_args(hint)))
+    return "a number" if hint is float else str(hint.__name__)

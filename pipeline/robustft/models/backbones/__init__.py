@@ -1,0 +1,1 @@
+"""Architectures: from images to features."""

@@ -1,0 +1,175 @@
+"""Vision transformers: timm's network and attribute names, so that its weights load, without its head.
+
+Importing any part of timm imports all of it. After torch that takes 2 s, of which torch's compiler (through
+torchvision) is 1.4 s and the other models of timm are 0.4 s; an optimiser imports the compiler too.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.layers.attention import Attention
+from timm.models.vision_transformer import Block, VisionTransformer
+from torch import Tensor, nn
+
+from robustft.speed.optimizations import Optimizable
+from robustft.speed.tokens import KEYS_AND_VALUES, QUERIES, applied, in_full, in_heads, one, patches, thirds, watched
+
+
+class ViT(Optimizable, VisionTransformer):
+    """Images (n, C, H, W) -> the class token after the final norm, (n, width) (Dosovitskiy et al., ICLR 2021).
+
+    `forward` is timm's: norm(blocks(embed(x)))[:, 0]. Pre-norm blocks, learnt position embeddings for the class token
+    and each patch, no dropout. The optimization `needed_tokens` computes the same with less work: of the last block only the
+    class token.
+
+    Args:
+        channels: of the input images.
+        image_size: height and width of the images in pixels; a multiple of `patch_size`.
+        patch_size: height and width of a patch in pixels.
+        width: D, of a token; a multiple of `heads`.
+        depth: number of blocks.
+        heads: of the attention in each block.
+        mlp_ratio: hidden width of each feed-forward part over `width`.
+        qkv_bias: whether queries, keys and values have a bias.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        image_size: int,
+        patch_size: int,
+        width: int,
+        depth: int,
+        heads: int,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+    ) -> None:
+        super().__init__(
+            img_size=image_size,
+            patch_size=patch_size,
+            in_chans=channels,
+            num_classes=0,
+            embed_dim=width,
+            depth=depth,
+            num_heads=heads,
+            mlp_ratio=mlp_ratio,
+            qkv_bias=qkv_bias,
+        )
+        self.out_features = width
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return the tokens that enter the first block, (n, 1 + patches, width), the class token first."""
+        if self.optimizations.needed_tokens and not watched(self.patch_embed):
+            split = self.patch_embed.norm(patches(x, self.patch_embed.proj))
+        else:
+            split = self.patch_embed(x)
+        tokens: Tensor = self.norm_pre(self.patch_drop(self._pos_embed(split)))
+        return tokens
+
+    def forward(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
+        """Map images to features. A mask is passed on to timm."""
+        if not self.optimizations.needed_tokens or attn_mask is not None or is_causal:
+            features: Tensor = super().forward(x, attn_mask=attn_mask, is_causal=is_causal)
+            return features
+        tokens, last = self.embed(x), len(self.blocks) - 1
+        for number, block in enumerate(self.blocks):
+            tokens = through(block, tokens, only=0 if number == last else None)
+        return self.read(tokens)
+
+    def read(self, token: Tensor) -> Tensor:
+        """Return the features (n, width) of the class token (n, 1, width) after the last block."""
+        features: Tensor = self.forward_head(self.norm(token))
+        return features
+
+
+def through(block: Any, tokens: Tensor, *, prompts: Tensor | None = None, only: int | None = None) -> Tensor:
+    """Return what tokens (n, T, D) are after a block of `ViT`: (n, T, D), or (n, 1, D) with `only`.
+
+    Args:
+        block: timm's, whose `forward` computes the same; layers that wrap its linear ones, such as LoRA, may be in it.
+            It is called where hooks hang on it, its attention or its feed-forward part, or one of its options needs it.
+        tokens: that enter the block.
+        prompts: further tokens (1, L, D), the same for all images, before the others. They are read, so they have
+            keys and values, once for all images; but what becomes of them is not computed.
+        only: the one token that is read afterwards; the others have keys and values alone.
+    """
+    if not _can_be_cut(block):
+        return in_full(block, tokens, prompts=prompts, only=only)
+    attn, normed = block.attn, block.norm1(tokens)
+    if prompts is None and only is None:
+        q, k, v = in_heads(attn.qkv(normed), attn.num_heads, 3)
+    else:
+        seen = _projected(attn.qkv, normed, KEYS_AND_VALUES)
+        if prompts is not None:
+            own = _projected(attn.qkv, block.norm1(prompts), KEYS_AND_VALUES)
+            seen = torch.cat([own.expand(len(seen), -1, -1), seen], dim=1)
+        k, v = in_heads(seen, attn.num_heads, 2)
+        if only is not None:
+            normed, tokens = one(normed, only), one(tokens, only)
+        (q,) = in_heads(_projected(attn.qkv, normed, QUERIES), attn.num_heads, 1)
+    attended = F.scaled_dot_product_attention(applied(q, attn.q_norm), applied(k, attn.k_norm), v)
+    attended = applied(attended.transpose(1, 2).flatten(2), attn.norm, attn.proj, attn.proj_drop)
+    tokens = tokens + applied(attended, block.ls1, block.drop_path1)
+    mlp, normed = block.mlp, block.norm2(tokens)
+    moved = applied(normed, mlp.fc1, mlp.act, mlp.drop1, mlp.norm, mlp.fc2, mlp.drop2)
+    return tokens + applied(moved, block.ls2, block.drop_path2)
+
+
+def _can_be_cut(block: Any) -> bool:
+    """Tell whether a block's parts, computed for some tokens alone, give the numbers that its `forward` does."""
+    attn = block.attn
+    if type(block) is not Block or type(attn) is not Attention or attn.gate is not None:
+        return False
+    drops = attn.attn_drop.p or attn.proj_drop.p  # dropout would draw other masks
+    return not drops and not watched(block, attn, block.mlp)
+
+
+def _projected(qkv: nn.Module, tokens: Tensor, which: slice) -> Tensor:
+    """Return some thirds of what a layer makes of tokens; of a layer that wraps a linear one all are computed."""
+    if type(qkv) is nn.Linear and not watched(qkv):
+        return thirds(qkv.weight, qkv.bias, tokens, which)
+    made: Tensor = qkv(tokens)
+    size = made.shape[-1] // 3
+    return made[..., which.start * size : which.stop * size]
+
+
+def smaller_patches(kernel: Tensor, size: int) -> Tensor:
+    """Return a patch kernel (D, C, P, P) for patches of size x size, by summing each (P/size) x (P/size) sub-block.
+
+    The new kernel answers to a patch as the old one does to that patch enlarged P/size times by repeating pixels
+    (Mo et al., NeurIPS 2022, released code: 16 to 4).
+    """
+    width, channels, height, side = kernel.shape
+    if height != side or side % size:
+        raise ValueError(f"a kernel of {height} x {side} cannot be cut to {size} x {size}")
+    return kernel.reshape(width, channels, size, side // size, size, side // size).sum(dim=(3, 5))
+
+
+def resized_positions(positions: Tensor, grid: int) -> Tensor:
+    """Return position embeddings (1, 1 + grid^2, D) from those of another square grid, (1, 1 + g^2, D).
+
+    The class token keeps its own; the patches' are interpolated bilinearly, corners not aligned.
+    """
+    token, patches = positions[:, :1], positions[:, 1:]
+    side = math.isqrt(patches.shape[1])
+    old = patches.transpose(1, 2).reshape(1, -1, side, side)
+    new = F.interpolate(old, size=(grid, grid), mode="bilinear", align_corners=False)
+    return torch.cat([token, new.flatten(2).transpose(1, 2)], dim=1)
+
+
+class Head(nn.Linear):
+    """A fresh classification head as timm starts it: weights of deviation 0.02 and no bias.
+
+    Logits then start near zero. From torch's own start some seeds give a loss several times that of guessing, which
+    adversarial training answers by guessing for good.
+    """
+
+    def __init__(self, in_features: int, *, classes: int, prompts: list[str] | None = None) -> None:
+        super().__init__(in_features, classes)
+        nn.init.trunc_normal_(self.weight, std=0.02)
+        nn.init.zeros_(self.bias)

@@ -1,0 +1,1 @@
+"""Published weights: their layouts, their pickles, and the step that converts them."""

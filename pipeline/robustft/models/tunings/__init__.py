@@ -1,0 +1,1 @@
+"""Tunings: which parts of a model are trained, and what is attached to it for that."""

@@ -1,0 +1,286 @@
+"""A hypernetwork that makes the LoRA of every site of a ViT from an embedding of a defence.
+
+Lv et al., arXiv 2410.05951; where the paper could not be read the design is that of HyperFormer++ (Karimi Mahabadi et
+al., ACL 2021), see config/papers/hyperat.yaml.
+
+| paper | here |
+| --- | --- |
+| nu, embedding of a defence | `defences` |
+| layer id | `layers`; and `positions`: which site of the block |
+| theta = H(nu; phi) | `Hypernetwork.forward` |
+| h = W0 x + alpha B A x | `weights`: W0 + alpha B A, formed once, then used as any weight |
+
+Because W0 + alpha B A is formed before images pass, an attack's step costs what it costs on the plain network, and
+folding changes no bit of the logits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from robustft.errors import ConfigError, nearest
+from robustft.models.classifier import Classifier
+from robustft.models.tunings.lora import SITES, blocks_of, in_weights, site_shapes
+from robustft.models.tunings.protocol import Tuning
+
+INIT_STD = 0.01
+"""Of the weights of all linear layers (HyperFormer++, released code)."""
+
+Factors = dict[str, tuple[Tensor, Tensor]]
+"""For each site A (L, r, inputs) and B (L, outputs, r), over the L blocks."""
+
+
+class Hypernetwork(nn.Module):
+    """Embedding of a defence -> A and B of every site in every block.
+
+    Concatenated embeddings of defence, layer and position -> Linear -> ReLU -> Linear -> LayerNorm -> a code; then one
+    linear head for each distinct shape of A and of B. The heads of B are zero at first, and with them alpha B A.
+
+    The embeddings of the defences are parameters of their own, not rows of one: a defence that takes no part in a
+    step gets no gradient, and so no momentum and no weight decay either.
+
+    Args:
+        defences: their names.
+        layers: number of blocks.
+        shapes: (outputs, inputs) of each site.
+        rank: r.
+        embedding: size of each of the three embeddings.
+        hidden: width of the generator.
+        code: size of what the heads see.
+    """
+
+    def __init__(
+        self,
+        *,
+        defences: Sequence[str],
+        layers: int,
+        shapes: Mapping[str, tuple[int, int]],
+        rank: int,
+        embedding: int,
+        hidden: int,
+        code: int,
+    ) -> None:
+        super().__init__()
+        self.shapes, self.rank = dict(shapes), rank
+        # Pairs: of a dict, torch would sort the names.
+        self.defences = nn.ParameterDict([(name, nn.Parameter(torch.randn(embedding))) for name in defences])
+        self.layers = nn.Parameter(torch.randn(layers, embedding))
+        self.positions = nn.Parameter(torch.randn(len(shapes), embedding))
+        self.generator = nn.Sequential(
+            nn.Linear(3 * embedding, hidden), nn.ReLU(), nn.Linear(hidden, code), nn.LayerNorm(code, eps=1e-6)
+        )
+        self.heads_a = nn.ModuleDict({str(size): nn.Linear(code, rank * size) for _, size in shapes.values()})
+        self.heads_b = nn.ModuleDict({str(size): nn.Linear(code, size * rank) for size, _ in shapes.values()})
+        for linear in (module for module in self.modules() if isinstance(module, nn.Linear)):
+            nn.init.normal_(linear.weight, std=INIT_STD)
+            nn.init.zeros_(linear.bias)
+        for head in self.heads_b.values():
+            assert isinstance(head, nn.Linear)
+            nn.init.zeros_(head.weight)
+
+    def forward(self, defence: str) -> Factors:
+        """Return the factors of one defence."""
+        layers, sites = len(self.layers), len(self.positions)
+        places = (
+            self.defences[defence].expand(layers, sites, -1),
+            self.layers[:, None].expand(-1, sites, -1),
+            self.positions[None].expand(layers, -1, -1),
+        )
+        codes = self.generator(torch.cat(places, dim=-1)).unbind(dim=1)
+        return {
+            site: (
+                self.heads_a[str(inputs)](code).view(layers, self.rank, inputs),
+                self.heads_b[str(outputs)](code).view(layers, outputs, self.rank),
+            )
+            for code, (site, (outputs, inputs)) in zip(codes, self.shapes.items(), strict=True)
+        }
+
+
+class AdaptedBackbone(nn.Module, ABC):
+    """A frozen ViT that acts with W0 + delta in the place of the weights W0 of its sites."""
+
+    def __init__(self, plain: nn.Module) -> None:
+        super().__init__()
+        self.plain = plain.requires_grad_(False)
+        self.out_features = plain.out_features
+        self.acting: dict[str, Tensor] | None = None
+        """The weights that act within `acting_with`; without it they are made anew for each pass."""
+
+    @abstractmethod
+    def deltas(self) -> dict[str, Tensor]:
+        """Return the change of each site's weight, (L, outputs, inputs) over the L blocks."""
+
+    def adapted(self, deltas: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return W0 + delta by the name that each weight has in the plain network."""
+        return {name: self.plain.get_parameter(name) + delta for name, delta in in_weights(deltas).items()}
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the weights that act."""
+        return self.adapted(self.deltas())
+
+    @contextlib.contextmanager
+    def acting_with(self, weights: dict[str, Tensor]) -> Iterator[None]:
+        """Let given weights act."""
+        before, self.acting = self.acting, weights
+        try:
+            yield
+        finally:
+            self.acting = before
+
+    @contextlib.contextmanager
+    def crafting(self) -> Iterator[None]:
+        """Let an attack see the weights detached and made once, not at each of its steps: equal images for less."""
+        with torch.no_grad():
+            made = self.weights()
+        with self.acting_with(made):
+            yield
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map normalised images (n, C, H, W) to features (n, D)."""
+        weights = self.weights() if self.acting is None else self.acting
+        # A ViT ties no weights; looking for some would cost a small network a fifth of its pass.
+        features: Tensor = functional_call(self.plain, weights, (x,), tie_weights=False)
+        return features
+
+
+def adapted_backbone(model: Classifier) -> AdaptedBackbone:
+    """Return the model's backbone, which must be an adapted one."""
+    if not isinstance(model.backbone, AdaptedBackbone):
+        raise ConfigError(f"the model's backbone is a plain {type(model.backbone).__name__}, not an adapted one")
+    return model.backbone
+
+
+def fold(model: Classifier, weights: Mapping[str, Tensor]) -> Classifier:
+    """Return the plain classifier that has these weights in its backbone; the model keeps its own."""
+    plain = copy.deepcopy(adapted_backbone(model).plain)
+    with torch.no_grad():
+        for name, weight in weights.items():
+            plain.get_parameter(name).copy_(weight)
+    return Classifier(model.normalise, plain.requires_grad_(True), model.head)
+
+
+class HyperBackbone(AdaptedBackbone):
+    """A ViT with the LoRA that a hypernetwork makes for one of its defences.
+
+    `on_step_start` makes the weights of the defence that a step of training is about; the step's attack sees them detached
+    and its loss uses them up. A pass outside a step acts as `defence`, at first the first one, with weights made anew.
+    """
+
+    def __init__(self, plain: nn.Module, hypernetwork: Hypernetwork, *, alpha: float) -> None:
+        super().__init__(plain)
+        self.hypernetwork, self.alpha = hypernetwork, alpha
+        self.defence = next(iter(hypernetwork.defences))
+        self.drawn: str | None = None
+        self._made: dict[str, Tensor] | None = None
+
+    def factors(self, defence: str) -> Factors:
+        """Return A and alpha B of each site for a defence."""
+        factors: Factors = self.hypernetwork(defence)
+        return {site: (a, self.alpha * b) for site, (a, b) in factors.items()}
+
+    def deltas(self, defence: str | None = None) -> dict[str, Tensor]:
+        """Return alpha B A of each site for a defence."""
+        return {site: b @ a for site, (a, b) in self.factors(defence or self.defence).items()}
+
+    def on_step_start(self, defence: str) -> None:
+        """Make the weights of a step that is about `defence`. Raises ConfigError for one without an embedding."""
+        names = list(self.hypernetwork.defences)
+        if defence not in names:
+            raise ConfigError(f"the hypernetwork has no defence '{defence}'", next_step=nearest(defence, names))
+        self.drawn, self._made = defence, self.adapted(self.deltas(defence))
+
+    @property
+    def current(self) -> str:
+        """The defence that the step of training is about."""
+        return self.drawn or self.defence
+
+    @contextlib.contextmanager
+    def crafting(self) -> Iterator[None]:
+        """Let an attack see the step's weights, detached."""
+        with torch.no_grad():
+            made = self.adapted(self.deltas(self.current)) if self._made is None else self._made
+        with self.acting_with({name: weight.detach() for name, weight in made.items()}):
+            yield
+
+    @contextlib.contextmanager
+    def learning(self) -> Iterator[None]:
+        """Let the step's weights act in all passes of its loss; they are used up, as the update makes them old."""
+        made, self._made = self._made, None
+        with self.acting_with(self.adapted(self.deltas(self.current)) if made is None else made):
+            yield
+
+
+def hyper_backbone(model: Classifier) -> HyperBackbone:
+    """Return the model's backbone, which must have a hypernetwork."""
+    if not isinstance(model.backbone, HyperBackbone):
+        raise ConfigError(
+            f"the model's backbone is a {type(model.backbone).__name__} without a hypernetwork",
+            next_step="name robustft.models.tunings.hypernetwork:HyperLora as the method's tuning",
+        )
+    return model.backbone
+
+
+@dataclass(frozen=True, kw_only=True)
+class HyperLora(Tuning):
+    """Train a hypernetwork that makes the LoRA of each defence, and the head, which the defences share.
+
+    defence: the one that the model acts as outside a step of training, when it is watched or attacked; the first if
+        not given.
+    head: whether the head is trained too; specialists keep that of the shared hypernetwork, so that they can be merged.
+    The other parameters are those of `Hypernetwork`; alpha is the whole factor before B A.
+    """
+
+    defences: Sequence[str]
+    rank: int
+    alpha: float = 1.0
+    sites: Sequence[str] = SITES
+    embedding: int = 64
+    hidden: int = 128
+    code: int = 64
+    defence: str | None = None
+    head: bool = True
+
+    attached: ClassVar[bool] = True
+
+    def prepare(self, model: Classifier) -> Classifier:
+        """Freeze the backbone and attach a hypernetwork, unless the model comes with one."""
+        model.head.requires_grad_(self.head)
+        if not isinstance(model.backbone, HyperBackbone):
+            model.backbone = self._attached(model.backbone)
+        model.backbone.defence = self.defence or self.defences[0]
+        return model
+
+    def _attached(self, plain: nn.Module) -> HyperBackbone:
+        hypernetwork = Hypernetwork(
+            defences=self.defences,
+            layers=len(blocks_of(plain)),
+            shapes=site_shapes(plain, self.sites),
+            rank=self.rank,
+            embedding=self.embedding,
+            hidden=self.hidden,
+            code=self.code,
+        )
+        some = next(plain.parameters())
+        return HyperBackbone(plain, hypernetwork.to(some.device, some.dtype), alpha=self.alpha)
+
+    def attacked(self, model: Classifier) -> AbstractContextManager[None]:
+        """Make the LoRA once, for all steps of the attack."""
+        return hyper_backbone(model).crafting()
+
+
+def folded(models: list[Classifier], *, defence: str) -> Classifier:
+    """Return the plain ViT of one defence of a hypernetwork: W0 + alpha B A in the place of W0."""
+    (model,) = models
+    backbone = hyper_backbone(model)
+    with torch.no_grad():
+        return fold(model, backbone.adapted(backbone.deltas(defence)))

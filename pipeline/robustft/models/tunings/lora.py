@@ -1,0 +1,198 @@
+"""LoRA in a vision transformer: h = W0 x + alpha B A x (Hu et al., ICLR 2022), through peft, and with a norm before it.
+
+A **site** is a linear map of a block that can be adapted: q, k, v (rows of timm's one `qkv` layer, each with an A and
+a B of its own), proj, fc1, fc2. Everything else is frozen but the head, whose classes are new.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from robustft.errors import ConfigError, nearest
+from robustft.models.classifier import Classifier
+from robustft.models.tunings.protocol import Tuning
+
+LAYER = {"q": "attn.qkv", "k": "attn.qkv", "v": "attn.qkv", "proj": "attn.proj", "fc1": "mlp.fc1", "fc2": "mlp.fc2"}
+"""The layer of a block that holds each site."""
+SITES = tuple(LAYER)
+
+
+def check_sites(sites: Sequence[str]) -> None:
+    """Raise ConfigError for a site that is none."""
+    for site in sites:
+        if site not in LAYER:
+            raise ConfigError(f"a transformer block has no site '{site}'", next_step=nearest(site, SITES))
+
+
+def site_shapes(backbone: nn.Module, sites: Sequence[str] = SITES) -> dict[str, tuple[int, int]]:
+    """Return (outputs, inputs) of each site of a ViT; its blocks are alike."""
+    check_sites(sites)
+    block = blocks_of(backbone)[0]
+    shapes = {}
+    for site in sites:
+        layer = block.get_submodule(LAYER[site])
+        assert isinstance(layer, nn.Linear)
+        shapes[site] = (layer.out_features // (3 if site in "qkv" else 1), layer.in_features)
+    return shapes
+
+
+def blocks_of(backbone: nn.Module) -> nn.Sequential:
+    """Return the blocks of a ViT. Raises ConfigError for a backbone without."""
+    blocks = getattr(backbone, "blocks", None)
+    if not isinstance(blocks, nn.Sequential):
+        raise ConfigError(f"LoRA needs the blocks of a vision transformer; {type(backbone).__name__} has none")
+    return blocks
+
+
+def in_weights(deltas: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Turn changes by site, each (L, outputs, inputs) over the L blocks, into changes of a ViT's weights by name."""
+    layers: dict[str, list[Tensor]] = {}
+    for layer in dict.fromkeys(LAYER[site] for site in deltas):
+        sites = [site for site in SITES if LAYER[site] == layer]
+        some = next(deltas[site] for site in sites if site in deltas)
+        parts = [deltas.get(site, torch.zeros_like(some)) for site in sites]
+        layers[layer] = list(torch.cat(parts, dim=1).unbind() if len(parts) > 1 else some.unbind())
+    return {f"blocks.{n}.{layer}.weight": delta for layer, all_ in layers.items() for n, delta in enumerate(all_)}
+
+
+class SplitQKV(nn.Module):
+    """timm's fused query, key and value layer as three linear layers, so that each can be adapted by itself."""
+
+    def __init__(self, fused: nn.Linear) -> None:
+        super().__init__()
+        third = fused.out_features // 3
+        for number, name in enumerate("qkv"):
+            rows = slice(number * third, (number + 1) * third)
+            part = nn.Linear(fused.in_features, third, bias=fused.bias is not None, device="meta")
+            part.weight = nn.Parameter(fused.weight.detach()[rows].clone())
+            if fused.bias is not None:
+                part.bias = nn.Parameter(fused.bias.detach()[rows].clone())
+            self.add_module(name, part)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, tokens, D) to (n, tokens, 3 D): queries, keys, values."""
+        return torch.cat([part(x) for part in self.children()], dim=-1)
+
+    def fused(self) -> nn.Linear:
+        """Return one linear layer that computes the same."""
+        q, k, v = (part for part in self.children() if isinstance(part, nn.Linear))
+        whole = nn.Linear(q.in_features, 3 * q.out_features, bias=q.bias is not None, device="meta")
+        whole.weight = nn.Parameter(torch.cat([part.weight.detach() for part in (q, k, v)]))
+        if q.bias is not None:
+            whole.bias = nn.Parameter(torch.cat([part.bias.detach() for part in (q, k, v)]))
+        return whole
+
+
+class NormalisedLora(nn.Module):
+    """W0 x + b + alpha B A LayerNorm(x), all but W0 and b learnt: LNLoRA (Yuan et al., arXiv 2401.01752).
+
+    The norm depends on x, so this does not fold into W0.
+    """
+
+    def __init__(self, base: nn.Linear, *, rank: int, alpha: float) -> None:
+        super().__init__()
+        self.base, self.alpha = base, alpha
+        self.norm = nn.LayerNorm(base.in_features).to(base.weight)
+        self.a = nn.Parameter(base.weight.new_empty(rank, base.in_features))
+        self.b = nn.Parameter(base.weight.new_zeros(base.out_features, rank))
+        nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))  # as LoRA
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., inputs) to (..., outputs)."""
+        branch: Tensor = nn.functional.linear(nn.functional.linear(self.norm(x), self.a), self.b)
+        return self.base(x) + self.alpha * branch
+
+
+def _frozen_blocks(model: Classifier, sites: Sequence[str]) -> nn.Sequential:
+    """Return the blocks, each of the sites a layer of its own in them, and freeze the backbone."""
+    check_sites(sites)
+    blocks = blocks_of(model.backbone)
+    if set(sites) & set("qkv"):
+        for block in blocks:
+            block.attn.qkv = SplitQKV(block.attn.qkv)  # type: ignore[arg-type,union-attr]
+    model.backbone.requires_grad_(False)
+    return blocks
+
+
+def _located(blocks: nn.Sequential, kind: Any) -> Iterator[tuple[nn.Module, str, Any]]:
+    """Yield (parent, name in it, module) of each module of a kind; the blocks may be changed meanwhile."""
+    for name, module in list(blocks.named_modules()):
+        if isinstance(module, kind):
+            parent, _, child = name.rpartition(".")
+            yield blocks.get_submodule(parent), child, module
+
+
+def _adapted() -> Any:
+    from peft.tuners.lora import LoraLayer
+
+    return LoraLayer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lora(Tuning):
+    """LoRA of peft at `sites`, and the head. `alpha` is the whole factor before B A, in peft's terms lora_alpha / r."""
+
+    rank: int
+    alpha: float = 1.0
+    sites: Sequence[str] = SITES
+
+    def prepare(self, model: Classifier) -> Classifier:
+        """Freeze the backbone and give every site an A (uniform) and a B (zero)."""
+        from peft import LoraConfig, inject_adapter_in_model  # 2 s: only LoRA's own runs wait for it
+
+        blocks = _frozen_blocks(model, self.sites)
+        # Within the blocks no other module has a site's name; the patch embedding, outside, has a `proj` too.
+        config = LoraConfig(r=self.rank, lora_alpha=self.alpha * self.rank, target_modules=list(self.sites))  # type: ignore[arg-type]
+        inject_adapter_in_model(config, blocks)
+        return model
+
+    @contextlib.contextmanager
+    def attacked(self, model: Classifier) -> Iterator[None]:
+        """Let W0 + alpha B A act as one weight while an attack goes on, which costs what the plain network's does."""
+        layers = [layer for _, _, layer in _located(blocks_of(model.backbone), _adapted())]
+        before = [layer.get_base_layer().weight.data for layer in layers]
+        try:
+            for layer, w0 in zip(layers, before, strict=True):
+                layer.get_base_layer().weight.data = w0 + layer.get_delta_weight("default").detach()
+                layer.merged_adapters.append("default")  # peft's own switch; its unmerge would leave rounding errors
+            yield
+        finally:
+            for layer, w0 in zip(layers, before, strict=True):
+                layer.get_base_layer().weight.data = w0
+                layer.merged_adapters.clear()
+
+    def export(self, model: Classifier) -> Classifier:
+        """Fold alpha B A into the weights: a plain ViT."""
+        blocks = blocks_of(model.backbone)
+        for parent, name, layer in _located(blocks, _adapted()):
+            layer.merge()
+            setattr(parent, name, layer.get_base_layer())
+        for parent, name, split in _located(blocks, SplitQKV):
+            setattr(parent, name, split.fused())
+        return model
+
+
+@dataclass(frozen=True, kw_only=True)
+class FullLora(Tuning):
+    """LoRA with a learnt LayerNorm before it at `sites`, and the head: FullLoRA-AT (Yuan et al., arXiv 2401.01752)."""
+
+    rank: int
+    alpha: float = 1.0
+    sites: Sequence[str] = SITES
+
+    attached: ClassVar[bool] = True
+
+    def prepare(self, model: Classifier) -> Classifier:
+        """Freeze the backbone and wrap every site."""
+        blocks = _frozen_blocks(model, self.sites)
+        for parent, name, layer in _located(blocks, nn.Linear):
+            if name in self.sites:
+                setattr(parent, name, NormalisedLora(layer, rank=self.rank, alpha=self.alpha))
+        return model

@@ -1,0 +1,1 @@
+"""One run on several processes: sharded batches, batch norm over the whole batch, launching."""

@@ -1,0 +1,114 @@
+"""Which source files a step can import, found by reading them, not by running them.
+
+Snakemake does not see an edit in an imported module, so every rule has the hash of these files among its parameters,
+and every record stores the hash of each. The planner itself (`plan`, `steps`, `config`, `cost`, the command line, this
+file) is not among them: all that it does to a step is in the step's specification, whose digest is tracked by itself.
+So a new paper, method or table re-runs nothing that exists.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import functools
+import os
+import re
+from pathlib import Path
+
+from robustft.errors import ConfigError
+from robustft.files import ROOT, digest_of, sha256_file
+
+PACKAGE = Path(__file__).resolve().parents[1]
+"""The folder of this package."""
+
+
+def module_of(implementation: str) -> str:
+    """Return the module of `module:attribute`."""
+    return implementation.split(":")[0]
+
+
+@functools.cache
+def _file_of(module: str) -> Path | None:
+    parent = PACKAGE.parent if module.split(".")[0] == PACKAGE.name else ROOT
+    base = parent.joinpath(*module.split("."))
+    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+_BEGINNING = r"(?:from[ \t]+[\w.]+[ \t]+import|import)\b"
+_STATEMENT = re.compile(rf"^[ \t]*({_BEGINNING}(?:[^\n(]*\([^)]*\)|[^\n]*))", re.MULTILINE)
+_AMONG_OTHERS = re.compile(rf"[;:][ \t]*{_BEGINNING}")
+
+
+def _imports(path: Path) -> ast.Module:
+    """Return the syntax tree of a file's import statements, alone where they can be told from the rest at a glance.
+
+    They can where each begins a line and is whole without the lines around it. A text that only looks like an import
+    counts as one. For any other file it is the tree of the whole, which takes several times as long.
+    """
+    text = path.read_text(encoding="utf-8")
+    if not _AMONG_OTHERS.search(text):
+        with contextlib.suppress(SyntaxError):
+            return ast.parse("\n".join(_STATEMENT.findall(text)))
+    return ast.parse(text, filename=str(path))
+
+
+@functools.cache
+def _direct(module: str) -> frozenset[str]:
+    """Return the modules of this package that `module` imports, anywhere in its text, and its parent packages."""
+    path = _file_of(module)
+    if path is None:
+        return frozenset()
+    top = module.split(".")[0]
+    found = {module.rsplit(".", 1)[0]} if "." in module else set()
+    for node in ast.walk(_imports(path)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(name for name in found if name.split(".")[0] == top and _file_of(name))
+
+
+def closure(*modules: str) -> list[str]:
+    """Return the modules that importing `modules` can bring in, themselves included, sorted."""
+    seen: set[str] = set()
+    queue = list(modules)
+    while queue:
+        module = queue.pop()
+        if module in seen:
+            continue
+        if _file_of(module) is None:
+            raise ConfigError(f"there is no module '{module}'", where=ROOT)
+        seen.add(module)
+        queue.extend(_direct(module))
+    return sorted(seen)
+
+
+@functools.cache
+def source_files(*modules: str) -> list[str]:
+    """Return the files of `closure(*modules)`, relative to the checkout, sorted."""
+    return sorted(str(_file_of(module).relative_to(ROOT)) for module in closure(*modules))  # type: ignore[union-attr]
+
+
+@functools.cache
+def _hash(path: str, stamp: tuple[int, int]) -> str:  # the stamp is only there to tell states of the file apart
+    return sha256_file(path)
+
+
+def source_hashes(files: list[str]) -> dict[str, str]:
+    """Return the SHA-256 of each source file (hashed once for each state of the file)."""
+    hashes = {}
+    for name in files:
+        path = f"{ROOT}/{name}"
+        status = os.stat(path)  # noqa: PTH116 (no Path for each of some fifty files in each step)
+        hashes[name] = _hash(path, (status.st_mtime_ns, status.st_size))
+    return hashes
+
+
+@functools.cache
+def code_digest(files: tuple[str, ...]) -> str:
+    """Return one hash over source files, as they were when this process first asked: a plan does not change midway."""
+    return digest_of(source_hashes(list(files)))

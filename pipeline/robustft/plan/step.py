@@ -1,0 +1,161 @@
+"""What a step, a run and an evaluation are: the planner's values. Never imports torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from robustft.files import digest_of
+from robustft.plan.sources import code_digest, module_of, source_files
+
+ENTRIES = {
+    "download": "robustft.data.fetch.step:download",
+    "weights": "robustft.models.pretrained.step:convert",
+    "data": "robustft.data.step:decode",
+    "train": "robustft.train.step:train",
+    "attack": "robustft.evaluate.step:attack",
+    "numbers": "robustft.report.numbers:numbers",
+    "verdicts": "robustft.report.verdicts:verdicts",
+    "table": "robustft.report.tables:table",
+    "figure": "robustft.report.figures.step:figure",
+    "seal": "robustft.provenance.manifest:seal",
+}
+"""The function that does the work of each kind of step."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One job: `spec` and the inputs' bytes decide the outputs' bytes; nothing else does (on one kind of machine)."""
+
+    kind: str
+    id: str
+    spec: dict[str, Any]
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    implementations: tuple[str, ...] = ()
+    upstream: dict[str, str] = field(default_factory=dict)
+    """For each input role, the record that vouches for it."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What may differ without changing the outputs: how often to save the resume state."""
+
+    @property
+    def key(self) -> str:
+        """The step's unique name, `kind:id`."""
+        return f"{self.kind}:{self.id}"
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of kind, id and spec: the step's identity, also the name of its resume state."""
+        return digest_of({"kind": self.kind, "id": self.id, "spec": self.spec})
+
+    @cached_property
+    def record(self) -> str:
+        """Path of the record that the step writes when it is done."""
+        folder, _, name = next(iter(self.outputs.values())).rpartition("/")
+        stem = name.split(".")[0] if self.kind != "attack" else name[: -len(".ledger.parquet")]
+        return f"{folder}/{stem}.record.json"
+
+    @property
+    def entry(self) -> str:
+        """`module:function` that does the work."""
+        return ENTRIES[self.kind]
+
+    def sources(self) -> list[str]:
+        """Return the project's source files that the step can import, relative to the checkout."""
+        return source_files(module_of(self.entry), *map(module_of, self.implementations))
+
+    @property
+    def code(self) -> str:
+        """One hash over those files."""
+        return code_digest(tuple(self.sources()))
+
+
+@dataclass(frozen=True)
+class Run:
+    """dataset x backbone x pretraining x method x hyper-parameters x seed: one model.
+
+    Most runs train it. A derived run does not: its model is made from other checkpoints whenever it is evaluated.
+    """
+
+    paper: str
+    experiment: str
+    dataset: str
+    method: str
+    seed: int
+    steps: tuple[Step, ...]
+    """The training steps whose checkpoints make the model: its own one, or those that it is derived from."""
+    trained: bool = True
+    derivation: dict[str, Any] | None = None
+
+    @property
+    def id(self) -> str:
+        """The run's unique name, also its folder under the scale's results."""
+        return f"{self.paper}/{self.experiment}/{self.dataset}/{self.method}/seed{self.seed}"
+
+    @property
+    def step(self) -> Step:
+        """The training step, of a derived run the first that it is derived from."""
+        return self.steps[0]
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether its model is the pre-trained one itself, or weights from elsewhere."""
+        return self.step.kind == "weights" or self.step.id.startswith("pretraining/")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The attacks that one job runs on one run's model over images of one data set, into one ledger."""
+
+    run: Run
+    name: str
+    dataset: str
+    attacks: tuple[str, ...]
+    step: Step
+    elsewhere: bool = False
+    """Whether the evaluation lists its data sets, instead of taking the one that the run was trained on."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Steps that one job runs one after another, since each alone takes less time than starting up.
+
+    It is named after its first method.
+    """
+
+    name: str
+    paper: str
+    steps: tuple[Step, ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the steps' digests, in their order: the bundle's identity."""
+        return digest_of([step.digest for step in self.steps])
+
+    @property
+    def code(self) -> str:
+        """One hash over the source files that its steps can import."""
+        return code_digest(tuple(sorted({file for step in self.steps for file in step.sources()})))
+
+
+def implementations(tree: Any) -> tuple[str, ...]:
+    """Return every `module:name` under a key `implementation` or `target` of a specification, each once."""
+    found: dict[str, None] = {}
+    _gather(tree, found)
+    return tuple(found)
+
+
+def _gather(tree: Any, found: dict[str, None]) -> None:
+    """Note what `implementations` returns. It sees every specification, so it calls itself for containers alone."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            if isinstance(value, str):
+                if key in ("implementation", "target") and ":" in value:
+                    found[value] = None
+            elif isinstance(value, dict | list):
+                _gather(value, found)
+    elif isinstance(tree, list):
+        for value in tree:
+            if isinstance(value, dict | list):
+                _gather(value, found)

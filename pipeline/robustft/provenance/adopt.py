@@ -1,0 +1,139 @@
+"""Adopting results that came from elsewhere: what verifies is made known to Snakemake, the rest is made again.
+
+After `git clone` and `dvc pull` Snakemake has never seen the files: it remembers nothing of how they were made, and
+their times are those of the download. So it would run everything again, and would not notice an edit of the source
+afterwards. The records tell what it cannot know. A step is adopted if its record is of this configuration and this
+source, and its files, and those it read, are the recorded ones; Snakemake is then told that it made them.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from robustft.errors import RobustftError
+from robustft.files import sha256_files
+from robustft.plan.plan import Plan
+from robustft.plan.sources import source_hashes
+from robustft.plan.step import Step
+from robustft.provenance.record import Record, read_record
+
+UNKNOWN = "is not here"
+
+
+class _Verifier:
+    """Tells of each step, in plan order, why its results are not to be relied on."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.hashes = sha256_files(path for step in plan.steps.values() for path in step.outputs.values())
+        self.records: dict[str, Record] = {}
+        """Of the steps that verify."""
+        self.source: dict[tuple[str, ...], dict[str, str]] = {}
+
+    def problem(self, step: Step) -> str | None:
+        """Return why a step's results cannot be adopted, or None, and then keep its record."""
+        if not Path(step.record).is_file():
+            return UNKNOWN
+        try:
+            record = read_record(step.record)
+        except RobustftError as error:
+            return str(error).splitlines()[-1].strip()
+        problem = self._identity(step, record.values) or self._outputs(step, record) or self._inputs(step, record)
+        if problem is None:
+            self.records[step.key] = record
+        return problem
+
+    def _identity(self, step: Step, values: dict[str, Any]) -> str | None:
+        if (values["step"]["kind"], values["step"]["id"]) != (step.kind, step.id):
+            return f"its record is of {values['step']['kind']}:{values['step']['id']}"
+        if values["step"]["spec"] != step.spec:
+            return "it was made with another configuration"
+        files = tuple(step.sources())
+        now = self.source[files] = self.source.get(files) or source_hashes(list(files))
+        # A download's bytes are those that were published, whatever code fetched them.
+        same = step.kind == "download" or values["source"]["files"] == now
+        return None if same else "it was made by other source files"
+
+    def _outputs(self, step: Step, record: Record) -> str | None:
+        for path in step.outputs.values():
+            entry = record.output(path)
+            if self.hashes[path] is None:
+                return f"{path} is missing"
+            if entry is None or entry["sha256"] != self.hashes[path]:
+                return f"{path} is not what its record says"
+        return None
+
+    def _inputs(self, step: Step, record: Record) -> str | None:
+        vouchers = record.values["circumstances"].get("vouchers", {})
+        for role, path in step.inputs.items():
+            producer = self.plan.producer(path)
+            if producer is None:
+                continue
+            if producer.key not in self.records:
+                return f"it read what {producer.key} made, which does not verify"
+            made, read = self.records[producer.key].output(path), record.values["inputs"].get(role)
+            if made is None or read is None or made["sha256"] != read["sha256"]:
+                return f"it read another {path}"
+            if vouchers.get(role, {}).get("sha256") != self.records[producer.key].sha256:
+                return f"it quotes another record of {producer.key}"
+        return None
+
+
+def _jobs(plan: Plan) -> list[tuple[Step, ...]]:
+    """Return the plan's steps by the job that runs them, in plan order."""
+    bundles = plan.bundles() if plan.config.scale["bundle"] else []
+    bundled = {step.key: bundle.steps for bundle in bundles for step in bundle.steps}
+    jobs = (bundled.get(step.key, (step,)) for step in plan.steps.values())
+    return list({job[0].key: job for job in jobs}.values())
+
+
+def adoptable(plan: Plan) -> tuple[list[Step], dict[str, str]]:
+    """Return the steps whose results verify, and why others do not, by step.
+
+    A job is adopted whole or not at all, and only if all that it builds on is.
+    """
+    verifier = _Verifier(plan)
+    problems = {step.key: found for step in plan.steps.values() if (found := verifier.problem(step))}
+    adopted: dict[str, Step] = {}
+    for job in _jobs(plan):
+        own = {step.key for step in job}
+        needed = {p.key for step in job for path in step.inputs.values() if (p := plan.producer(path))}
+        if not own & problems.keys() and needed - own <= adopted.keys():
+            adopted |= {step.key: step for step in job}
+        else:
+            problems |= dict.fromkeys(own - problems.keys(), "the job that makes it has to run again")
+    return list(adopted.values()), problems
+
+
+def adopt(plan: Plan, *, log: Callable[[str], None] = print) -> None:
+    """Tell Snakemake of every step of a plan whose results verify.
+
+    Raises RobustftError if Snakemake does not take them, as while it runs in this folder.
+    """
+    log(f"verifying {len(plan.steps)} steps of scale {plan.scale}")
+    steps, problems = adoptable(plan)
+    for key, problem in problems.items():
+        if problem != UNKNOWN:
+            log(f"not adopted: {key}: {problem}")
+    if steps:
+        _touch(plan, steps)
+    log(f"{len(steps)} of {len(plan.steps)} steps verify and are known to Snakemake; it makes the others")
+
+
+def _touch(plan: Plan, steps: list[Step]) -> None:
+    """Have Snakemake date the steps' files in the order of the DAG and note how they are made."""
+    targets = [next(iter(step.outputs.values())) for step in steps]
+    config = [f"scale={plan.scale}", f"papers=[{','.join(plan.config.papers)}]"]
+    command = [sys.executable, "-m", "snakemake", "--touch", "--forceall", "--cores", "1", "--quiet", "all"]
+    done = subprocess.run([*command, "--config", *config, "--", *targets], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RobustftError(
+            "Snakemake does not take the results",
+            where=Path.cwd(),
+            observed="\n".join((done.stdout + done.stderr).strip().splitlines()[-6:]),
+            next_step="mend what it says, then run robustft adopt again; no file has been changed",
+        )

@@ -1,0 +1,100 @@
+"""Running the steps of a bundle one after another in one process, each with its own record."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from robustft.errors import RobustftError
+from robustft.files import sha256_file
+from robustft.plan.sources import source_hashes
+from robustft.plan.step import Bundle, Step
+from robustft.provenance.lock import SCRATCH, held
+from robustft.provenance.record import Record, read_record
+from robustft.provenance.run import check_planned, run_step, scratch_folder, vouched_input, write_failure
+
+
+def run_bundle(bundle: Bundle, *, expect: str | None = None, log: Callable[[str], None] = print) -> None:
+    """Run each step of the bundle in turn.
+
+    `expect` is the digest that Snakemake planned; for a different one nothing is run.
+
+    Snakemake deletes what a failed job has written, finished steps among it. So each finished step is also kept (as
+    hard links) in the scratch folder until the whole bundle is done, and taken from there if it is run again.
+    """
+    check_planned(bundle, f"the bundle {bundle.name}", expect)
+    with held(bundle.steps[0].record + " and its bundle", what=f"the bundle {bundle.name}"):
+        _run_in_turn(bundle, log=log)
+
+
+def _run_in_turn(bundle: Bundle, *, log: Callable[[str], None]) -> None:
+    folder = Path(SCRATCH) / f"bundle-{bundle.digest[:16]}"
+    for number, step in enumerate(bundle.steps, start=1):
+        kept = folder / scratch_folder(step).name
+        log(f"step {number} of {len(bundle.steps)}")
+        if _restored(step, kept):
+            log(f"{step.key} was finished before this job was stopped; taken from {kept}")
+            continue
+        try:
+            run_step(step, log=log)
+        except Exception as error:
+            write_failure(step, error)
+            raise
+        _keep(step, kept)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _files(step: Step) -> list[str]:
+    return [*step.outputs.values(), step.record]
+
+
+def _link(source: Path | str, target: Path) -> None:
+    """Give a file a second name, or a copy where the two places are on different disks."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _keep(step: Step, folder: Path) -> None:
+    """Link a finished step's files into its folder; the record comes last, so its presence says the rest is there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for number, path in enumerate(_files(step)):
+        _link(path, folder / str(number))
+
+
+def _restored(step: Step, folder: Path) -> bool:
+    """Put a kept step's files back if they are what it wrote and its inputs are still those that it read."""
+    files = _files(step)
+    try:
+        record = read_record(folder / str(len(files) - 1))
+    except RobustftError:
+        return False
+    if not (_same_outputs(step, folder, record) and _same_inputs(step, record)):
+        return False
+    for number, path in enumerate(files):
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        _link(folder / str(number), target)
+    return True
+
+
+def _same_outputs(step: Step, folder: Path, record: Record) -> bool:
+    """Tell whether the kept files are what the step wrote: links share their bytes with files that may be edited."""
+    found = [(record.output(path), folder / str(number)) for number, path in enumerate(step.outputs.values())]
+    return all(entry is not None and kept.is_file() and sha256_file(kept) == entry["sha256"] for entry, kept in found)
+
+
+def _same_inputs(step: Step, record: Record) -> bool:
+    values = record.values
+    if values["source"]["files"] != source_hashes(step.sources()):
+        return False
+    now = {role: vouched_input(role, path, step.upstream[role]) for role, path in step.inputs.items()}
+    return all(
+        values["inputs"].get(role) == entry and values["circumstances"]["vouchers"].get(role) == voucher
+        for role, (entry, voucher) in now.items()
+    )

@@ -1,0 +1,222 @@
+"""Running one step: check what it reads, do the work, write its record."""
+
+from __future__ import annotations
+
+import datetime
+import gc
+import importlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from robustft.errors import IntegrityError, RobustftError
+from robustft.files import digest_of, read_json, remove_parts, write_json
+from robustft.parallel.launcher import Launcher
+from robustft.plan.sources import module_of, source_hashes
+from robustft.plan.step import Bundle, Step
+from robustft.provenance.environment import circumstances, environment, forget_peak
+from robustft.provenance.lock import SCRATCH, held
+from robustft.provenance.record import SCHEMA, file_entry, read_record
+from robustft.runtime.context import Context
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def scratch_folder(step: Step) -> Path:
+    """Return the folder of a step's resume state.
+
+    Its name holds the step's digest and that of its source files: state of another configuration or of code that
+    has since been edited is never resumed.
+    """
+    return Path(SCRATCH) / f"{step.digest[:16]}-{digest_of(source_hashes(step.sources()))[:16]}"
+
+
+def vouched_input(role: str, path: str, record_path: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return an input's entry and its voucher, after comparing its bytes with the record of the step that made it.
+
+    Raises IntegrityError when the file was changed since.
+    """
+    entry = file_entry(path)
+    record = read_record(record_path)
+    made = record.output(path)
+    if made is None or made["sha256"] != entry["sha256"]:
+        raise IntegrityError(
+            f"the input '{role}' is not what its step wrote",
+            where=path,
+            expected=f"{made['sha256'] if made else 'an entry'} ({record_path})",
+            observed=entry["sha256"],
+            next_step=f"delete {path} and run snakemake; it will be made again",
+        )
+    return entry, {"record": record_path, "sha256": record.sha256}
+
+
+def _kept(path: Path) -> dict[str, Any]:
+    """Return what an earlier attempt noted. A damaged note must not stop the work that it is about: it is {}."""
+    try:
+        found = read_json(path)
+    except RobustftError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _attempt(scratch: Path) -> int:
+    """Count this attempt in the step's scratch folder; killed attempts leave their count behind.
+
+    A byte for each: nothing can be half written, and the disk need not be waited for.
+    """
+    with open(scratch / "attempts", "ab") as counter:
+        counter.write(b".")
+        return counter.tell()
+
+
+def _check_space(folder: Path) -> None:
+    free_mb = shutil.disk_usage(folder).free / 2**20
+    if free_mb < 20:
+        raise RobustftError(
+            "the disk is nearly full",
+            where=folder,
+            expected="at least 20 MB free",
+            observed=f"{free_mb:.0f} MB free",
+            next_step="free some space and run the same command again; finished work is kept",
+        )
+
+
+def work_of(step: Step) -> Callable[[dict[str, Any], Context], None]:
+    """Return the function that does a step's work, with all that it names imported.
+
+    Python's collector stays out of the imports, and out of the imported modules from then on: it would go through the
+    million objects of torch and timm time and again, a third of what importing them takes, and find nothing.
+    """
+    modules = [module_of(name) for name in (step.entry, *step.implementations)]
+    if any(module not in sys.modules for module in modules):
+        gc.collect()  # what an earlier step of this process left is not kept for ever
+        gc.disable()
+        try:
+            for module in modules:
+                importlib.import_module(module)
+        finally:
+            gc.freeze()
+            gc.enable()
+    work: Callable[[dict[str, Any], Context], None] = getattr(sys.modules[modules[0]], step.entry.split(":")[1])
+    return work
+
+
+def launcher_of(step: Step) -> Launcher:
+    """Return which of the commands that do this step together this is: only a training may be on several nodes."""
+    nodes = step.settings.get("nodes")
+    return Launcher() if nodes is None else Launcher.of(nodes)
+
+
+def check_planned(work: Step | Bundle, name: str, expect: str | None) -> None:
+    """Raise RobustftError if a digest is expected and that of the step or bundle is another one."""
+    if expect is not None and expect != work.digest:
+        raise RobustftError(
+            f"the configuration of {name} changed after it was planned",
+            expected=expect,
+            observed=work.digest,
+            next_step="start snakemake again, so that it plans with the configuration as it is now",
+        )
+
+
+def run_step(step: Step, *, expect: str | None = None, log: Callable[[str], None] = print) -> Path:
+    """Run one step and return the path of its record. Of several starts the first one counts and records.
+
+    `expect` is the digest that Snakemake planned; a different one means that the configuration was edited while the
+    workflow ran, and nothing is run. A step that fails or is killed keeps its scratch folder, so running it again
+    resumes; one that ends well removes it. A step that another process is running is not run.
+    """
+    check_planned(step, step.key, expect)
+    launcher = launcher_of(step)
+    if launcher.rank:  # the first start holds the lock
+        return _run(step, launcher, log=log)
+    with held(step.record, what=step.key):
+        return _run(step, launcher, log=log)
+
+
+def _run(step: Step, launcher: Launcher, *, log: Callable[[str], None]) -> Path:
+    scratch = scratch_folder(step)
+    scratch.mkdir(parents=True, exist_ok=True)
+    _check_space(scratch)
+    attempt = _attempt(scratch) if launcher.rank == 0 else 1
+    forget_peak()
+    started, clock = _now(), time.monotonic()
+    log(f"{step.key} starts" + (f" (attempt {attempt})" if attempt > 1 else ""))
+
+    inputs, vouchers = {}, {}
+    for role, path in step.inputs.items():
+        inputs[role], vouchers[role] = vouched_input(role, path, step.upstream[role])
+    source = source_hashes(step.sources())
+    context = Context(
+        inputs={role: Path(path) for role, path in step.inputs.items()},
+        outputs={role: Path(path) for role, path in step.outputs.items()},
+        scratch=scratch,
+        settings=step.settings,
+        log=log,
+        launcher=launcher,
+    )
+    if launcher.rank == 0:
+        _make_room(step, scratch)
+    work_of(step)(step.spec, context)
+    if launcher.rank:
+        return Path(step.record)
+
+    record = {
+        "schema": SCHEMA,
+        "step": {"kind": step.kind, "id": step.id, "spec": step.spec, "spec_sha256": digest_of(step.spec)},
+        "inputs": inputs,
+        "outputs": {role: file_entry(path) for role, path in step.outputs.items()},
+        "source": {"files": source, "sha256": digest_of(source)},
+        "environment": environment(),
+        "circumstances": {
+            **circumstances(),
+            **context.facts,
+            "attempt": attempt,
+            "failed_attempts": [_kept(path) for path in sorted(scratch.glob("failed-*.json"))],
+            "started": started,
+            "ended": _now(),
+            "seconds": round(time.monotonic() - clock, 3),
+            "vouchers": vouchers,
+        },
+    }
+    write_json(step.record, record)
+    shutil.rmtree(scratch, ignore_errors=True)
+    log(f"{step.key} done in {time.monotonic() - clock:.1f} s; record {step.record}")
+    return Path(step.record)
+
+
+def _make_room(step: Step, scratch: Path) -> None:
+    """Make the folders that a step writes to, and remove what writers that were killed have left there."""
+    for written in (*step.outputs.values(), step.record):
+        Path(written).parent.mkdir(parents=True, exist_ok=True)
+        remove_parts(written)
+    for part in scratch.glob(".*.part"):
+        part.unlink()
+
+
+def write_failure(step: Step, error: BaseException) -> Path | None:
+    """Keep what is known about a failed attempt beside its resume state, and return the file's path.
+
+    None if it cannot be written: the failure itself, a full disk perhaps, is what the user must see. None too if the
+    step was refused before it began: that is no attempt.
+    """
+    path = scratch_folder(step) / f"failed-{os.getpid()}.json"
+    if not path.parent.exists():
+        return None
+    about = {
+        "step": step.key,
+        "digest": step.digest,
+        "ended": _now(),
+        "error": f"{type(error).__name__}: {error}",
+        "circumstances": circumstances(),
+    }
+    try:
+        write_json(path, about)
+    except (RobustftError, OSError):
+        return None
+    return path

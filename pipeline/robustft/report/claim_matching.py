@@ -1,0 +1,138 @@
+"""Which of a scale's measurements a claim is about, and what of a claim a scale changes. Never imports torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from robustft.report.claims import Claim, expanded, outside
+
+
+def resolved(
+    claims: Sequence[Claim], *, stand_ins: Mapping[str, str], datasets: Mapping[str, Any], sources: Mapping[str, Any]
+) -> list[Claim]:
+    """Return claims with the data sets of a scale in the place of those that they name.
+
+    A claim gets `stand_in`, the data set that no published number can be held against, if a stand-in of its is a view
+    of another source, or its source is `lossy` (recompressed, resized).
+    """
+    found = []
+    for claim in claims:
+        named = datasets_of(claim)
+        own = {name: stand_ins.get(name, name) for name in named or ()}
+        changed = dict(claim)
+        if "dataset" in claim:
+            changed["dataset"] = own[claim["dataset"]]
+        if "datasets" in claim:
+            changed["datasets"] = [own[name] for name in claim["datasets"]]
+        if "images" in claim:
+            changed["images"] = {own[name]: images for name, images in claim["images"].items()}
+        others = [there for name, there in own.items() if _is_other(name, there, datasets, sources)]
+        found.append(changed | ({"stand_in": others[0]} if others else {}))
+    return found
+
+
+def _is_other(name: str, here: str, datasets: Mapping[str, Any], sources: Mapping[str, Any]) -> bool:
+    source = datasets.get(here, {}).get("source")
+    if sources.get(source, {}).get("lossy", False):
+        return True
+    return datasets.get(name, {}).get("source") != source
+
+
+def judged_parts(
+    inline: Sequence[Claim],
+    values: Mapping[str, Any] | None,
+    *,
+    stand_ins: Mapping[str, str],
+    datasets: Mapping[str, Any],
+    sources: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return `claims` and, if the paper has a claims document, `tables` of the specification of a verdicts step."""
+    here = {"stand_ins": stand_ins, "datasets": datasets, "sources": sources}
+    found: dict[str, Any] = {"claims": resolved(inline, **here)}
+    if values is None:
+        return found
+    by_table: dict[str, list[Claim]] = {}
+    for claim in resolved(expanded(values), **here):
+        by_table.setdefault(claim["table"], []).append(claim)
+    left_out: dict[str, Counter[str]] = {}
+    for cell in outside(values):
+        left_out.setdefault(cell.table, Counter())[str(cell.outside)] += 1
+    found["tables"] = [
+        {
+            "id": name,
+            "about": table["about"],
+            "source": table["source"],
+            "confidence": table["confidence"],
+            "caveats": table.get("caveats", []),
+            "claims": by_table.get(name, []),
+            "outside": dict(left_out.get(name, {})),
+            **({"unread": table["unread"]} if "unread" in table else {}),
+        }
+        for name, table in values["tables"].items()
+    ]
+    return found
+
+
+# -- which measurements a claim is about -------------------------------------------------------------------------------
+
+
+def datasets_of(claim: Claim) -> list[str] | None:
+    """Return the data sets that a claim names; None if it is about all that are measured."""
+    return claim["datasets"] if "datasets" in claim else [claim["dataset"]] if "dataset" in claim else None
+
+
+def experiments_of(claim: Claim) -> list[str]:
+    """Return the experiments that a claim is about; several are taken together, each with data sets of its own."""
+    return [claim["experiment"]] if isinstance(claim["experiment"], str) else claim["experiment"]
+
+
+def sides(claim: Claim) -> list[tuple[str, str]]:
+    """Return the (method, metric) pairs that a claim is about: one of a value, else left and right."""
+    if claim["kind"] == "value":
+        return [(claim["method"], claim["metric"])]
+    return [(claim[side], claim.get(f"{side}_metric") or claim["metric"]) for side in ("left", "right")]
+
+
+def fitting(claim: Claim, members: Sequence[dict[str, Any]], side: tuple[str, str]) -> list[dict[str, Any]]:
+    """Return the ledgers' entries that one side of a claim is about.
+
+    Unless a claim names an evaluation, or several to be taken together, it is about the data set that a run was
+    trained on.
+    """
+    method, metric = side
+    evaluation, wanted = claim.get("evaluation"), datasets_of(claim)
+    among = [evaluation] if isinstance(evaluation, str) else evaluation
+    return [
+        one
+        for one in members
+        if one["method"] == method
+        and one["experiment"] in experiments_of(claim)
+        and metric in one["attacks"]
+        and (not one["elsewhere"] if among is None else one["evaluation"] in among)
+        and (wanted is None or one["dataset"] in wanted)
+    ]
+
+
+def unmeasured(
+    claims: Sequence[Claim],
+    members: Sequence[dict[str, Any]],
+    trainings: Sequence[dict[str, Any]],
+    *,
+    training_metrics: Collection[str],
+) -> list[str]:
+    """Return the ids of claims of which a side, in an experiment or on a data set named, nothing planned measures."""
+    found = []
+    for claim in claims:
+        for method, metric in sides(claim):
+            if metric in training_metrics:
+                runs = [one for one in trainings if one["experiment"] in experiments_of(claim)]
+                planned = [one for one in runs if one["method"] == method]
+            else:
+                planned = fitting(claim, members, (method, metric))
+            experiments, there = {one["experiment"] for one in planned}, {one["dataset"] for one in planned}
+            if not set(experiments_of(claim)) <= experiments or not set(datasets_of(claim) or ()) <= there:
+                found.append(claim["id"])
+                break
+    return found

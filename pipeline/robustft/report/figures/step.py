@@ -1,0 +1,106 @@
+"""The `figure` step: gather what was measured, call the figure's drawing function, write SVG, PDF and caption."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from robustft.evaluate.ledger import Outcome, read_ledger
+from robustft.files import read_json, write_text
+from robustft.report.figures.style import save
+from robustft.report.numbers import joined
+from robustft.runtime.context import Context
+
+
+@dataclass(frozen=True)
+class Material:
+    """All that a figure may show of its methods, and how to show each of them."""
+
+    history: pd.DataFrame
+    """One row for each trained run and epoch: `dataset`, `method`, `seed`, `epoch` and whatever the runs logged."""
+    titles: dict[str, str]
+    """Of the methods."""
+    colors: dict[str, str]
+    cells: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Cells of numbers.json: `dataset`, `method`, `attack`, `mean`, `sd`, `unit`, `images`, `seeds`."""
+    measurements: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Measurements of numbers.json: `dataset`, `method`, `seed`, `attack`, `accuracy`, `images`, `interval`."""
+    order: list[str] = field(default_factory=list)
+    """The methods in the figure's order."""
+    attacks: dict[str, str] = field(default_factory=dict)
+    """Titles of the attacks and of the metrics of training."""
+    datasets: dict[str, str] = field(default_factory=dict)
+    """Titles of the data sets."""
+    ledgers: dict[tuple[str, int, str], list[Path]] = field(default_factory=dict)
+    """Ledgers by (method, seed, data set), if the figure asked for them."""
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods, in the figure's order."""
+        return self.order or list(dict.fromkeys(self.history["method"]))
+
+    def summary(self, method: str, column: str) -> pd.DataFrame:
+        """Return mean, min and max over seeds of a column at each epoch where it was measured."""
+        rows = self.history[self.history["method"] == method]
+        if column not in rows:
+            return pd.DataFrame(columns=["mean", "min", "max"])
+        return rows.dropna(subset=[column]).groupby("epoch")[column].agg(["mean", "min", "max"])
+
+    def outcomes(self, method: str, attack: str, seed: int, dataset: str | None = None) -> Outcome:
+        """Return what an attack did to each image; the data set may be left out if there is one only."""
+        found = []
+        for (name, run_seed, run_dataset), paths in self.ledgers.items():
+            if (name, run_seed) == (method, seed) and dataset in (None, run_dataset):
+                found += [outcomes[attack] for path in paths if attack in (outcomes := read_ledger(path))]
+        return joined(found)
+
+
+def _gathered(spec: dict[str, Any], context: Context) -> Material:
+    frames = []
+    for member in spec["members"]:
+        frame = pd.read_csv(context.inputs[member["history"]])
+        frames.append(frame.assign(dataset=member["dataset"], method=member["method"], seed=member["seed"]))
+    numbers = read_json(context.inputs["numbers"])
+    ledgers: dict[tuple[str, int, str], list[Path]] = {}
+    for member in spec["ledgers"]:
+        key = member["method"], member["seed"], member["dataset"]
+        ledgers.setdefault(key, []).append(context.inputs[member["ledger"]])
+
+    def shown(kind: str) -> pd.DataFrame:
+        rows = [row for row in numbers[kind] if row["experiment"] == spec["figure"]["experiment"]]
+        return pd.DataFrame([row for row in rows if row["method"] in spec["figure"]["methods"]])
+
+    cells = shown("cells")
+    return Material(
+        history=pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["method", "seed", "dataset"]),
+        titles=spec["methods"],
+        colors=spec["colors"],
+        cells=cells,
+        measurements=shown("measurements"),
+        order=[method for method in spec["figure"]["methods"] if method in set(cells["method"])],
+        attacks=spec["attacks"],
+        datasets=spec["datasets"],
+        ledgers=ledgers,
+    )
+
+
+def figure(spec: dict[str, Any], context: Context) -> None:
+    """Draw one figure."""
+    material = _gathered(spec, context)
+    module, name = spec["figure"]["kind"].split(":")
+    drawn = getattr(importlib.import_module(module), name)(material, title=spec["figure"]["title"])
+    save(drawn, svg=context.outputs["svg"], pdf=context.outputs["pdf"])
+    seeds = sorted({seed for row in material.cells["seeds"] for seed in row})
+    trained = sorted({member["dataset"] for member in spec["members"]})
+    data = f"data {', '.join(trained)}; " if trained else ""
+    caption = (
+        f"**{spec['figure']['title']}.** {spec['figure']['caption']} Scale {spec['scale']}: {data}"
+        f"seeds {', '.join(map(str, seeds))}."
+    )
+    if not spec["reproduces"]:
+        caption += " Measured on small stand-ins; not a reproduction of a published figure."
+    write_text(context.outputs["caption"], caption + "\n")

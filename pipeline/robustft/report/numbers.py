@@ -1,0 +1,211 @@
+"""The `numbers` step: every accuracy of a paper, counted from its ledgers, with its sanity alarms."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robustft.errors import IntegrityError
+from robustft.evaluate.ledger import Outcome, read_checks, read_ledger
+from robustft.files import sha256_file, write_json
+from robustft.report.sanity_checks import Expected, Judged, judge
+from robustft.report.statistics import mean, sample_sd, wilson
+from robustft.runtime.context import Context
+
+
+def numbers(spec: dict[str, Any], context: Context) -> None:
+    """Write numbers.json, and of its means a nested form without lists for `dvc metrics`."""
+    found = compute(spec, context.inputs)
+    write_json(context.outputs["numbers"], found)
+    write_json(context.outputs["metrics"], metrics(found))
+
+
+TRAINING = {"epochs_to_best": "epochs", "trained_parameters": "count"}
+"""What is told of a run by its training histories, with units."""
+
+CELL = ("experiment", "trained_on", "dataset", "elsewhere", "method", "attack")
+"""What tells a cell from others."""
+
+History = list[dict[str, str]]
+"""The lines of a history file."""
+
+
+def _best_epoch(rows: History) -> int | None:
+    """Return the first epoch with the highest robust validation accuracy; None if no validation images were watched."""
+    watched = [row for row in rows if row.get("robust_validation")]
+    if not watched:
+        return None
+    return int(max(watched, key=lambda row: (float(row["robust_validation"]), -int(row["epoch"])))["epoch"])
+
+
+def trainings(spec: dict[str, Any], histories: dict[str, Path]) -> list[dict[str, Any]]:
+    """Return one entry for each run and metric of `TRAINING`, with its value.
+
+    A derived run has no epochs of its own; its trained parameters are those of all runs that it is made from.
+    """
+    found = []
+    for run in spec["trainings"]:
+        read = [_history(histories[name]) for name in run["histories"]]
+        values = {"trained_parameters": sum(int(rows[-1]["trained_parameters"]) for rows in read)}
+        if run["trained"] and (best := _best_epoch(read[0])) is not None:
+            values["epochs_to_best"] = best
+        same = {part: run[part] for part in ("experiment", "dataset", "method", "seed")}
+        found += [{**same, "metric": name, "value": value, "unit": TRAINING[name]} for name, value in values.items()]
+    return found
+
+
+def _history(path: Path) -> History:
+    with open(path, newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def joined(parts: list[Outcome]) -> Outcome:
+    """Join the outcomes of one attack over the parts of an evaluation. An image in two parts is an error."""
+    first = parts[0]
+    arrays = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("image", "label", "prediction", "distance", "broken_by")
+    }
+    if len(np.unique(arrays["image"])) != len(arrays["image"]):
+        raise IntegrityError(f"an image is in two parts of the evaluation under {first.attack}")
+    return Outcome(attack=first.attack, **arrays)
+
+
+RunKey = tuple[str, str, str, bool, str, int]
+"""Experiment, data set trained on, data set measured on, whether in an evaluation elsewhere, method, seed."""
+
+
+def _runs(members: list[dict[str, Any]]) -> dict[RunKey, list[dict[str, Any]]]:
+    grouped: dict[RunKey, list[dict[str, Any]]] = defaultdict(list)
+    for one in members:
+        where = (one["trained_on"], one["dataset"], one["elsewhere"])
+        grouped[(one["experiment"], *where, one["method"], one["seed"])].append(one)
+    return grouped
+
+
+def _judged(members: list[dict[str, Any]], ledgers: dict[str, Path]) -> dict[str, Judged]:
+    """Return one run's outcomes by attack, with the checks and ledgers behind them."""
+    outcomes: dict[str, list[Outcome]] = defaultdict(list)
+    checks: dict[str, list[dict[str, float]]] = defaultdict(list)
+    sources: dict[str, list[str]] = defaultdict(list)
+    for member in members:
+        path = ledgers[member["ledger"]]
+        found, stored = read_ledger(path), read_checks(path)
+        for attack in member["attacks"]:
+            if attack not in found:
+                raise IntegrityError(f"the ledger has no rows for {attack}", where=path)
+            outcomes[attack].append(found[attack])
+            checks[attack] += [stored.get("model", {}), stored.get(attack, {})]
+            sources[attack].append(member["ledger"])
+    return {attack: Judged(joined(parts), checks[attack], sources[attack]) for attack, parts in outcomes.items()}
+
+
+def compute(spec: dict[str, Any], files: dict[str, Path]) -> dict[str, Any]:
+    """Return the content of numbers.json, from ledgers and histories by role.
+
+    `measurements` has one entry for each run and attack: images, correct, accuracy (their quotient), Wilson's 95 %
+    interval, ledgers with their SHA-256, and alarms. `trainings` has one for each training and metric of `TRAINING`.
+    `cells` has the mean and sample standard deviation over seeds of both.
+    """
+    ledgers = {member["ledger"]: files[member["ledger"]] for member in spec["members"]}
+    runs = {key: _judged(members, ledgers) for key, members in _runs(spec["members"]).items()}
+    controls: dict[tuple[str, str], dict[str, Judged]] = {}
+    for experiment, control in spec["controls"].items():
+        for (name, _, dataset, _, _, _), found in runs.items():
+            if name == control:
+                controls[experiment, dataset] = found
+    hashes = {role: sha256_file(path) for role, path in ledgers.items()}
+    measurements = []
+    for (experiment, trained_on, dataset, elsewhere, method, seed), found in runs.items():
+        control = controls.get((experiment, dataset))
+        for attack, judged in found.items():
+            correct, images = int(judged.outcome.correct.sum()), len(judged.outcome.image)
+            measurements.append(
+                {
+                    "id": f"{experiment}/{trained_on}/{method}/seed{seed}/{attack}"
+                    + (f"@{dataset}" if elsewhere else ""),
+                    "experiment": experiment,
+                    "trained_on": trained_on,
+                    "dataset": dataset,
+                    "elsewhere": elsewhere,
+                    "method": method,
+                    "seed": seed,
+                    "attack": attack,
+                    "images": images,
+                    "correct": correct,
+                    "accuracy": correct / images,
+                    "interval": list(wilson(correct, images)),
+                    "ledgers": [{"step": step, "sha256": hashes[step]} for step in judged.sources],
+                    "checks": judge(attack, found, control, Expected.of(spec["checks"].get(attack))),
+                }
+            )
+    return {
+        "scale": spec["scale"],
+        "paper": spec["paper"],
+        "reproduces": spec["reproduces"],
+        "measurements": measurements,
+        "trainings": (told := trainings(spec, files)),
+        "cells": _cells(measurements) + _training_cells(told),
+    }
+
+
+def metrics(found: dict[str, Any]) -> dict[str, Any]:
+    """Return the mean accuracies as {experiment: {data set: {method: {attack: mean}}}}."""
+    nested: dict[str, Any] = {}
+    for cell in found["cells"]:
+        if cell["unit"] != "share":
+            continue
+        branch = nested
+        for part in ("experiment", "dataset", "method"):
+            branch = branch.setdefault(cell[part], {})
+        branch[cell["attack"]] = cell["mean"]
+    return nested
+
+
+def _cells(measurements: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    grouped: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    for measurement in measurements:
+        key = tuple(measurement[part] for part in CELL)
+        grouped[key].append(measurement)
+    cells = []
+    for key, group in grouped.items():
+        values = [measurement["accuracy"] for measurement in group]
+        cells.append(
+            {
+                **dict(zip(CELL, key, strict=True)),
+                "seeds": [measurement["seed"] for measurement in group],
+                "images": group[0]["images"],
+                "unit": "share",
+                "mean": mean(values),
+                "sd": sample_sd(values),
+                "alarms": sorted({c["check"] for m in group for c in m["checks"] if not c["ok"]}),
+            }
+        )
+    return cells
+
+
+def _training_cells(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    grouped: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    for entry in told:
+        grouped[tuple(entry[part] for part in ("experiment", "dataset", "method", "metric"))].append(entry)
+    return [
+        {
+            "experiment": experiment,
+            "trained_on": dataset,
+            "dataset": dataset,
+            "elsewhere": False,
+            "method": method,
+            "attack": metric,
+            "seeds": [entry["seed"] for entry in group],
+            "images": 0,
+            "unit": group[0]["unit"],
+            "mean": mean([entry["value"] for entry in group]),
+            "sd": sample_sd([entry["value"] for entry in group]),
+            "alarms": [],
+        }
+        for (experiment, dataset, method, metric), group in grouped.items()
+    ]

@@ -1,0 +1,1 @@
+"""What every step runs on: its context, the device, randomness by name, memory."""

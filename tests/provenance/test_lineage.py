@@ -1,0 +1,90 @@
+"""What stands behind a cell is that cell's own: no other experiment's claim, no other evaluation's measurement."""
+
+from __future__ import annotations
+
+import pytest
+
+from robustft.plan.plan import Plan
+from robustft.provenance.lineage import Lineage
+from tests import toy_config
+
+ORDERING = {
+    "id": "order",
+    "statement": "AT is more robust",
+    "kind": "ordering",
+    "experiment": "main",
+    "left": "at",
+    "right": "partial",
+    "metric": "fgsm",
+    "source": "S",
+    "confidence": "direct",
+}
+VALUE = {
+    "id": "value",
+    "statement": "AT keeps some",
+    "kind": "value",
+    "experiment": "main",
+    "dataset": "high",
+    "method": "at",
+    "metric": "fgsm",
+    "value": "missing",
+    "decimals": 1,
+    "margin": 1,
+    "source": "S",
+    "confidence": "missing",
+}
+CELL = {
+    "experiment": "main",
+    "trained_on": "high",
+    "dataset": "high",
+    "elsewhere": False,
+    "method": "at",
+    "attack": "fgsm",
+}
+
+
+@pytest.fixture
+def chain(tmp_path) -> Lineage:
+    return Lineage(Plan(toy_config.write(tmp_path / "config", paper={"claims": [ORDERING, VALUE]})))
+
+
+JUDGED = {"verdicts": [{"id": "order", "verdict": "holds"}]}
+
+
+def test_a_claim_without_a_verdict_of_its_own_gets_the_one_that_it_has_by_rule(chain):
+    found = {claim["id"]: claim["verdict"] for claim in chain.claims("toy", CELL, JUDGED)}
+    assert found == {"order": "holds", "value": "no published value on record"}
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [
+        ({"method": "partial"}, ["order"]),
+        ({"dataset": "low"}, ["order"]),
+        ({"experiment": "other"}, []),
+        ({"attack": "clean"}, []),
+        ({"method": "control"}, []),
+    ],
+)
+def test_a_claim_stands_under_its_own_cells_alone(change, left, chain):
+    assert [claim["id"] for claim in chain.claims("toy", {**CELL, **change}, JUDGED)] == left
+
+
+def test_a_measurement_elsewhere_is_not_told_under_the_cell_of_the_runs_own_data(chain):
+    """One attack on one data set, in an evaluation of the run's own data and in one of others: two cells."""
+    own, other = ({**CELL, "seed": 0, "elsewhere": elsewhere} for elsewhere in (False, True))
+    numbers = {"measurements": [own, other]}
+    assert chain.measurements(numbers, CELL) == [own]
+    assert chain.measurements(numbers, {**CELL, "elsewhere": True}) == [other]
+
+
+def test_everything_behind_a_step_is_found_once(chain):
+    step = chain.plan.step("attack", "toy/main/high/at/seed0/robustness.1of1")
+    found = [one.key for one in chain.closure([step])]
+    assert len(found) == len(set(found))
+    assert set(found) == {
+        step.key,
+        "train:toy/main/high/at/seed0",
+        "train:pretraining/low_standard",
+        "data:digits",
+    }
