@@ -39,7 +39,7 @@ HYPER_LORA = {
     "implementation": "robustft.models.tunings.hypernetwork:HyperLora",
     "parameters": {"defences": [DEFENCE], "rank": 8},
 }
-ZERO_SHOT = {"implementation": "robustft.models.backbones.clip:ZeroShot", "parameters": {"scale": SCALE}}
+ZERO_SHOT = {"implementation": "robustft.models.tunings.zero_shot:ZeroShot", "parameters": {"scale": SCALE}}
 
 
 @dataclass(frozen=True, kw_only=True)

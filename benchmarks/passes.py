@@ -43,8 +43,9 @@ from robustft.attacks.pgd import Budget, pgd
 from robustft.attacks.threat import ThreatModel
 from robustft.config.load import load_document
 from robustft.files import ROOT, read_json, write_json
-from robustft.models.backbones.clip import TextHead, ZeroShot
 from robustft.models.classifier import Classifier, build_classifier
+from robustft.models.text_heads import TextHead
+from robustft.models.tunings.zero_shot import ZeroShot
 from robustft.speed.optimizations import Optimizations, apply_optimizations
 
 SCHEMA = "robustft-passes-1"

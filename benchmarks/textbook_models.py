@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustft.models.backbones.clip import TextHead
 from robustft.models.backbones.vit import ViT
 from robustft.models.classifier import Classifier
+from robustft.models.text_heads import TextHead
 from robustft.models.tunings.hypernetwork import Hypernetwork
 from robustft.speed.optimizations import Optimizations, apply_optimizations
 

@@ -9,8 +9,8 @@ see the same images and the same random start; how far their adversarial images,
 differ is in each row's note. A sign step turns a gradient that rounds to the other side of zero into a whole step, so
 a few pixels differ by that much; the attacks are equally strong.
 
-`predicted` is the ratio of the floating point operations that both were counted to do, or for an optimization that leaves those
-as they are a guess (`GUESSES`) made before it was measured.
+`predicted` is the ratio of the floating point operations that both were counted to do, or for an optimization that
+leaves those as they are a guess (`GUESSES`) made before it was measured.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from robustft.runtime.device import set_up
 GROUP, LEVERS = "training step", "training step: one optimization"
 BAR_CUDA = 2.0
 GUESSES = {"folded_batch_norm": 1.1, "channels_last": 1.1, "fused_optimizer": 1.02, "bfloat16": 1.8}
-"""What an optimization that changes no count of operations was expected to bring on a CPU, before anything was measured."""
+"""What an optimization that changes no count of operations was expected to bring on a CPU, before measuring."""
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
 """Published operations a second of dense bfloat16 matrices, by a part of the GPU's name (NVIDIA's data sheets)."""
 QUICK_BATCHES = {"resnet18_at": 8, "vit_s_adapt": 2}

@@ -12,7 +12,7 @@ from robustft.config.load import Config
 from robustft.evaluate.ledger import Outcome, write_ledger
 from robustft.files import ROOT
 from robustft.plan.plan import Plan
-from robustft.runtime.hidden_packages import without
+from robustft.runtime.imports import import_without
 
 TORCH = {"torch", "torch._dynamo", "torchvision", "timm", "transformers", "open_clip", "peft", "pyautoattack"}
 HEAVY = sorted(TORCH | {"pandas", "matplotlib", "seaborn", "scipy", "scipy.stats", "sklearn", "pyarrow"})
@@ -125,7 +125,7 @@ def test_the_collector_stays_out_of_a_steps_imports_and_is_on_again_when_it_work
 def test_a_package_is_hidden_while_another_is_imported_and_there_again_afterwards(tmp_path, monkeypatch):
     (tmp_path / "package_of_this_test.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
-    with without("package_of_this_test", "json"):
+    with import_without("package_of_this_test", "json"):
         assert importlib.import_module("json") is json  # what is there already stays there
         with pytest.raises(ImportError):
             importlib.import_module("package_of_this_test")

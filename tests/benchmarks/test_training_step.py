@@ -43,7 +43,7 @@ BACKBONES: dict[str, dict[str, Any]] = {
     "clip_vit_b32": {
         "implementation": "robustft.models.backbones.clip:ImageTower",
         "parameters": TOWER,
-        "head": {"implementation": "robustft.models.backbones.clip:TextHead", "parameters": TEXT},
+        "head": {"implementation": "robustft.models.text_heads:TextHead", "parameters": TEXT},
     },
 }
 """Tiny networks of the cases' kinds."""

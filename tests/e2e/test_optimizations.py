@@ -1,4 +1,4 @@
-"""Accuracy is not traded for speed: with every optimization pulled and with none, runs of the demo end equally robust."""
+"""Accuracy is not traded for speed: with every optimization and with none, runs of the demo end equally robust."""
 
 import csv
 import math

@@ -27,7 +27,7 @@ from robustft.cost.passes import Passes, method_passes
 from robustft.methods.protocol import Method, PretrainingContext, Tuned
 from robustft.models.checkpoint import load_strict
 from robustft.models.classifier import Classifier
-from robustft.models.two_wing import TwoWingBatchNorm2d
+from robustft.models.two_wing_batch_norm import TwoWingBatchNorm2d
 from robustft.speed.optimizations import Optimizations, apply_optimizations
 
 BUDGET = Budget(ThreatModel("linf", Fraction(1, 10)), 3, Fraction(1, 2))

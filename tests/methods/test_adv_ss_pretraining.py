@@ -21,9 +21,16 @@ from robustft.methods.protocol import Loss, Method
 from robustft.methods.standard import Standard
 from robustft.models.checkpoint import load_classifier, load_strict, read_checkpoint, save_checkpoint
 from robustft.models.classifier import Classifier, build_classifier
-from robustft.models.ensemble import EnsembleHeads
-from robustft.models.pretext import JigsawHead, RotationHead, cut, draw_permutations, permutations, sha256_of
-from robustft.models.selfie import PatchEncoder, SelfieHead
+from robustft.models.self_supervised.pretext import (
+    JigsawHead,
+    RotationHead,
+    cut,
+    draw_permutations,
+    permutations,
+    sha256_of,
+)
+from robustft.models.self_supervised.selfie import PatchEncoder, SelfieHead
+from robustft.models.self_supervised.three_tasks import EnsembleHeads
 from robustft.models.tunings.protocol import Tuning
 from tests.train import toy
 

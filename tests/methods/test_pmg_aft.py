@@ -15,9 +15,10 @@ from robustft.files import ROOT
 from robustft.methods.adversarial_training import AdversarialTraining
 from robustft.methods.pmg_aft import PmgAft
 from robustft.methods.protocol import Tuned, build_method
-from robustft.models.backbones.clip import FixedTextHead, ZeroShot
 from robustft.models.classifier import Classifier
 from robustft.models.teacher import WithTeacher
+from robustft.models.text_heads import FixedTextHead
+from robustft.models.tunings.zero_shot import ZeroShot
 from tests.models.toy_clip import toy_clip
 
 from .cases import BUDGET, MethodCase, Reduction, logits, seeded

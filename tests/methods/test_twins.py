@@ -12,7 +12,7 @@ from robustft.methods.adversarial_training import AdversarialTraining
 from robustft.methods.standard import Standard
 from robustft.methods.trades import Trades
 from robustft.methods.twins import TwinsAT, TwinsTrades
-from robustft.models.two_wing import TwoWingBatchNorm2d, halves, using
+from robustft.models.two_wing_batch_norm import TwoWingBatchNorm2d, halves, using
 
 from .cases import BUDGET, Logits, MethodCase, Reduction, logits, seeded
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from robustft.models import transport
+from robustft.models import class_selection
 from robustft.models.class_selection import class_means, most_similar_classes, unbalanced_sinkhorn
 
 
@@ -92,7 +92,7 @@ def test_the_constants_of_the_selection_are_those_of_the_released_code(monkeypat
         seen.update(settings, cost=cost)
         return 1 / cost
 
-    monkeypatch.setattr(transport, "unbalanced_sinkhorn", sinkhorn)
+    monkeypatch.setattr(class_selection, "unbalanced_sinkhorn", sinkhorn)
     # Cosines 0.9 and 0.6 with the one target: costs (1 - 0.9) / 0.1 and (1 - 0.6) / 0.1.
     source = matrix([0.9, math.sqrt(0.19)], [3.0, 4.0])
     assert most_similar_classes(source, matrix([2.0, 0.0]), count=1).tolist() == [0]

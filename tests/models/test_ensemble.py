@@ -13,8 +13,9 @@ from robustft.attacks.pgd import Budget, pgd
 from robustft.attacks.threat import ThreatModel
 from robustft.evaluate.checks import model_checks
 from robustft.models.classifier import Classifier, build_classifier
-from robustft.models.ensemble import EnsembleHeads, LogMeanSoftmax, mean_of_softmax
-from robustft.models.pretext import permutations
+from robustft.models.ensemble import LogMeanSoftmax, mean_of_softmax
+from robustft.models.self_supervised.pretext import permutations
+from robustft.models.self_supervised.three_tasks import EnsembleHeads
 
 from .test_pretext import TABLE, TINY
 from .test_selfie import FULL, SMALL

@@ -19,7 +19,7 @@ def backbone(**changes: Any) -> dict[str, Any]:
         "name": "toy_clip",
         "implementation": "robustft.models.backbones.clip:ImageTower",
         "parameters": {**image, **changes},
-        "head": {"implementation": "robustft.models.backbones.clip:TextHead", "parameters": text},
+        "head": {"implementation": "robustft.models.text_heads:TextHead", "parameters": text},
         "normalisation": {"mean": [0.3], "std": [0.4]},
     }
 

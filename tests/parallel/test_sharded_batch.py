@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from robustft.models.two_wing import halves
+from robustft.models.two_wing_batch_norm import halves
 from robustft.parallel.sharded_batch import (
     ShardedBatch,
     averaged,

@@ -17,7 +17,7 @@ from robustft.models.backbones.imagenet_resnet import ImageNetResNet
 from robustft.models.backbones.resnet import ResNet
 from robustft.models.backbones.resnet_v2 import ResNetV2
 from robustft.models.classifier import Classifier, Normalise
-from robustft.models.two_wing import to_two_wings, using
+from robustft.models.two_wing_batch_norm import to_two_wings, using
 from robustft.speed.folding import foldable, folded_batch_norm
 from robustft.speed.optimizations import Optimizations, apply_optimizations
 

@@ -1,4 +1,4 @@
-"""The optimization `needed_tokens`: less work, the same numbers. Tolerances are of float64: rounding of sums of order one."""
+"""The optimization `needed_tokens`: less work, the same numbers. Tolerances are of float64."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from robustft.models import clip, vit
-from robustft.models.backbones.clip import ZeroShot
 from robustft.models.classifier import Classifier, build_classifier
 from robustft.models.tunings.hypernetwork import HyperLora
 from robustft.models.tunings.lora import FullLora, Lora
 from robustft.models.tunings.prompts import PromptTuning
+from robustft.models.tunings.zero_shot import ZeroShot
 from robustft.speed.optimizations import Optimizations, apply_optimizations
 from robustft.speed.tokens import KEYS_AND_VALUES, QUERIES, applied, in_heads, one, patches, thirds
 
@@ -314,4 +314,4 @@ def test_whatever_else_timm_puts_into_a_block_is_respected(options):
         expected = block(tokens)
         for only, part in ((None, expected), (2, expected[:, 2:3])):
             torch.manual_seed(1)
-            torch.testing.assert_close(vit.through(block, tokens, only=only), part, **CLOSE)
+            torch.testing.assert_close(vit.apply_block(block, tokens, only=only), part, **CLOSE)

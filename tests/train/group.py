@@ -27,9 +27,9 @@ from robustft.methods.standard import Standard
 from robustft.methods.trades import Trades
 from robustft.methods.twins import TwinsAT, TwinsTrades
 from robustft.models.classifier import Classifier, build_classifier
-from robustft.models.ensemble import EnsembleHeads
-from robustft.models.pretext import JigsawHead, RotationHead, draw_permutations, sha256_of
-from robustft.models.selfie import SelfieHead
+from robustft.models.self_supervised.pretext import JigsawHead, RotationHead, draw_permutations, sha256_of
+from robustft.models.self_supervised.selfie import SelfieHead
+from robustft.models.self_supervised.three_tasks import EnsembleHeads
 from robustft.models.tunings.hypernetwork import HyperLora
 from robustft.models.tunings.prompts import PromptTuning
 from robustft.parallel.sharded_batch import averaged, sharded_forward

@@ -15,7 +15,7 @@ from robustft.methods.twins import TwinsAT
 from robustft.models.checkpoint import load_classifier, read_checkpoint, save_checkpoint
 from robustft.models.classifier import build_classifier
 from robustft.models.tunings.protocol import Full
-from robustft.models.two_wing import TwoWingBatchNorm2d
+from robustft.models.two_wing_batch_norm import TwoWingBatchNorm2d
 from robustft.runtime.context import Context
 from robustft.train import step as module
 from robustft.train.step import initial_model, start_of, train, write_history

@@ -1,7 +1,8 @@
 """How training makes its adversarial images: the inner problems of adversarial training.
 
 All differentiate with respect to the images only, with the model in evaluation mode (running statistics in batch
-norm), and leave its modes, statistics and gradients as they were. How they do it for less: robustft/speed/optimizations.py.
+norm), and leave its modes, statistics and gradients as they were. How they do it for less:
+robustft/speed/optimizations.py.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from robustft.speed.optimizations import Optimizable, Optimizations
 
 @contextlib.contextmanager
 def attack_mode(model: nn.Module, x: Tensor) -> Iterator[list[nn.Parameter]]:
-    """Put the model in evaluation mode and make passes and input gradients cheap, as its optimizations say, for images x.
+    """Put the model in evaluation mode; make passes and input gradients cheap for images x, as its optimizations say.
 
-    Yields the weights whose gradients an attack computes and throws away: none, unless an optimization is off. Afterwards
-    modes and `requires_grad` are as before.
+    Yields the weights whose gradients an attack computes and throws away: none, unless an optimization is off.
+    Afterwards modes and `requires_grad` are as before.
     """
     optimizations = next(
         (module.optimizations for module in model.modules() if isinstance(module, Optimizable)), Optimizations()

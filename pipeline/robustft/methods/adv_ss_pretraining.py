@@ -36,8 +36,8 @@ from robustft.attacks.objectives import cross_entropy
 from robustft.attacks.pgd import Budget, pgd
 from robustft.methods.protocol import Loss, Method
 from robustft.models.classifier import Classifier
-from robustft.models.ensemble import TASKS
-from robustft.models.pretext import cut, join, permutations
+from robustft.models.self_supervised.pretext import cut, join, permutations
+from robustft.models.self_supervised.three_tasks import TASKS
 
 RIDGE = 1e-5
 """What is added to the diagonal of G^T G (released code)."""

@@ -28,7 +28,7 @@ from robustft.attacks.objectives import cross_entropy, kl_divergence
 from robustft.attacks.pgd import Budget
 from robustft.methods.protocol import Loss, Method, PretrainingContext
 from robustft.models.classifier import Classifier
-from robustft.models.two_wing import halves, to_adaptive_wing, to_two_wings, using
+from robustft.models.two_wing_batch_norm import halves, to_adaptive_wing, to_two_wings, using
 
 
 @dataclass(frozen=True, kw_only=True)

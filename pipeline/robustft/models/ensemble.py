@@ -1,91 +1,15 @@
-"""Two ensembles of self-supervised tasks: one network pre-trained on three at once, and the mean of several networks.
-
-Chen et al. (CVPR 2020).
-"""
+"""An ensemble of classifiers that predicts the mean of their softmax outputs (Chen et al., CVPR 2020)."""
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustft.models.backbones.resnet_v2 import ResNetV2, pooled
 from robustft.models.classifier import Classifier
-from robustft.models.pretext import PermutationHead, permutations
-from robustft.models.selfie import AttentionPooling, SelfieHead, patch_features
-
-TASKS = ("selfie", "jigsaw", "rotation")
-"""The order of the three inputs of an image."""
-
-
-class ThreeTasks(nn.Module):
-    """Three inputs (n, 3, C, H, W), one for each task -> their features; one trunk, a stage 4 for each of the last two.
-
-    The tasks pass one after the other, so batch statistics are of one task's images.
-    """
-
-    def __init__(self, backbone: ResNetV2, grid: Sequence[int]) -> None:
-        super().__init__()
-        self.trunk, self.grid = backbone.trunk, tuple(grid)
-        self.jigsaw, self.rotation = backbone.stage4, copy.deepcopy(backbone.stage4).apply(_drawn_again)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return patch features (n, P, D) for Selfie, image features (n, F) for Jigsaw and for Rotation."""
-        plain, shuffled, rotated = x.unbind(1)
-        return (
-            patch_features(self.trunk, plain, self.grid),
-            pooled(self.jigsaw(self.trunk(shuffled))),
-            pooled(self.rotation(self.trunk(rotated))),
-        )
-
-
-def _drawn_again(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
-        module.reset_parameters()
-
-
-class ThreeHeads(nn.Module):
-    """The features of three tasks -> logits (n, K, T + 2): Selfie's T cells, the permutation, the angle.
-
-    K is the largest number of choices; what a task lacks is -inf, which neither cross-entropy nor argmax notices.
-    """
-
-    def __init__(self, selfie: AttentionPooling, jigsaw: PermutationHead, rotation: nn.Linear) -> None:
-        super().__init__()
-        self.selfie, self.jigsaw, self.rotation = selfie, jigsaw, rotation
-
-    def forward(self, features: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        """Apply the heads and pad their logits."""
-        patches, shuffled, rotated = features
-        logits = [self.selfie(patches), self.jigsaw(shuffled)[:, :, None], self.rotation(rotated)[:, :, None]]
-        most = max(part.shape[1] for part in logits)
-        return torch.cat([F.pad(part, (0, 0, 0, most - part.shape[1]), value=-math.inf) for part in logits], dim=2)
-
-
-@dataclass(frozen=True, kw_only=True)
-class EnsembleHeads(SelfieHead):
-    """Train one trunk for all three tasks, a fourth stage each for Jigsaw and Rotation, and three heads."""
-
-    table: Mapping[str, Any]
-    attached: ClassVar[bool] = True
-
-    def prepare(self, model: Classifier) -> Classifier:
-        """Replace backbone and head; the model's input is then (n, 3, C, H, W)."""
-        backbone = model.backbone
-        assert isinstance(backbone, ResNetV2)
-        model.backbone = ThreeTasks(backbone, self.grid)
-        model.head = ThreeHeads(
-            self.pooling(backbone.trunk_features),
-            PermutationHead(backbone.out_features, permutations(self.table)),
-            nn.Linear(backbone.out_features, 4),
-        )
-        return model
 
 
 class Members(nn.Module):

@@ -11,7 +11,7 @@ from robustft.plan.sources import code_digest, module_of, source_files
 
 ENTRIES = {
     "download": "robustft.data.fetch.step:download",
-    "weights": "robustft.models.pretrained.step:convert",
+    "weights": "robustft.models.pretrained.convert:convert",
     "data": "robustft.data.step:decode",
     "train": "robustft.train.step:train",
     "attack": "robustft.evaluate.step:attack",

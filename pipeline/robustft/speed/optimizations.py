@@ -1,4 +1,4 @@
-"""Optimizations: ways to the same numbers, up to rounding, for less work. Each can be switched off by a scale's `optimizations`."""
+"""Optimizations: ways to the same numbers, up to rounding, for less work. A scale can switch off each one."""
 
 from __future__ import annotations
 

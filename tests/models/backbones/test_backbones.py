@@ -10,11 +10,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from robustft.config.load import load_document
 from robustft.errors import ConfigError
 from robustft.files import ROOT
-from robustft.models.backbones.clip import TextHead, ZeroShot
 from robustft.models.classifier import Classifier, build_classifier
+from robustft.models.text_heads import TextHead
 from robustft.models.tunings.lora import FullLora, Lora, SplitQKV
 from robustft.models.tunings.prompts import PromptedViT, PromptTuning
-from robustft.models.two_wing import TwoWingBatchNorm2d, to_adaptive_wing, to_two_wings
+from robustft.models.tunings.zero_shot import ZeroShot
+from robustft.models.two_wing_batch_norm import TwoWingBatchNorm2d, to_adaptive_wing, to_two_wings
 from robustft.speed.optimizations import Optimizations, apply_optimizations
 
 PATH = ROOT / "config" / "backbones.yaml"

@@ -14,9 +14,11 @@ from robustft.errors import ConfigError
 from robustft.files import ROOT
 from robustft.methods.adversarial_training import AdversarialTraining
 from robustft.methods.protocol import Tuned
-from robustft.models.backbones.clip import FixedTextHead, ImageTower, TextHead, ZeroShot, tokenised
+from robustft.models.backbones.clip import ImageTower
 from robustft.models.checkpoint import load_classifier, load_strict, read_checkpoint, save_checkpoint
 from robustft.models.classifier import Classifier, build_classifier
+from robustft.models.text_heads import FixedTextHead, TextHead, tokenised
+from robustft.models.tunings.zero_shot import ZeroShot
 from tests.methods.cases import BUDGET, seeded
 
 from .toy_clip import NAMES, backbone, toy_clip
@@ -242,7 +244,7 @@ def about(model_prompts, tuning=None):
     }
 
 
-ZERO_SHOT = {"implementation": "robustft.models.backbones.clip:ZeroShot", "parameters": {"scale": 1.0}}
+ZERO_SHOT = {"implementation": "robustft.models.tunings.zero_shot:ZeroShot", "parameters": {"scale": 1.0}}
 
 
 def test_a_pre_trained_checkpoint_fits_any_classes(tmp_path):

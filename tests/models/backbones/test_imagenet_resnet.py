@@ -8,7 +8,7 @@ from torch import nn
 
 from robustft.models.backbones.imagenet_resnet import ImageNetResNet
 from robustft.models.classifier import build_classifier
-from robustft.models.two_wing import TwoWingBatchNorm2d, to_adaptive_wing, to_two_wings, using
+from robustft.models.two_wing_batch_norm import TwoWingBatchNorm2d, to_adaptive_wing, to_two_wings, using
 
 TINY = {"blocks": [1, 1, 1, 1], "block": "basic"}
 RESNET50 = {"blocks": [3, 4, 6, 3], "block": "bottleneck"}

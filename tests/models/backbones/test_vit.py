@@ -7,7 +7,8 @@ import timm
 import torch
 import torch.nn.functional as F
 
-from robustft.models.backbones.vit import Head, ViT, resized_positions, smaller_patches
+from robustft.models.backbones.vit import Head, ViT
+from robustft.models.pretrained.vit_formats import resized_positions, smaller_patches
 from robustft.speed.optimizations import Optimizations, apply_optimizations
 
 from .toy_vit import full_size, images, toy_vit

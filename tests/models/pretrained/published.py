@@ -40,7 +40,7 @@ CLIP_TINY = {
         "quick_gelu": True,
     },
     "head": {
-        "implementation": "robustft.models.backbones.clip:TextHead",
+        "implementation": "robustft.models.text_heads:TextHead",
         "parameters": {"width": 8, "layers": 1, "heads": 2, "mlp_ratio": 2.0, "context_length": 8, "quick_gelu": True},
     },
     "normalisation": {"mean": [0.3] * 3, "std": [0.4] * 3},

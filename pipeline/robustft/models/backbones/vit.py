@@ -6,7 +6,6 @@ torchvision) is 1.4 s and the other models of timm are 0.4 s; an optimiser impor
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -23,8 +22,8 @@ class ViT(Optimizable, VisionTransformer):
     """Images (n, C, H, W) -> the class token after the final norm, (n, width) (Dosovitskiy et al., ICLR 2021).
 
     `forward` is timm's: norm(blocks(embed(x)))[:, 0]. Pre-norm blocks, learnt position embeddings for the class token
-    and each patch, no dropout. The optimization `needed_tokens` computes the same with less work: of the last block only the
-    class token.
+    and each patch, no dropout. The optimization `needed_tokens` computes the same with less work: only the class
+    token of the last block.
 
     Args:
         channels: of the input images.
@@ -78,7 +77,7 @@ class ViT(Optimizable, VisionTransformer):
             return features
         tokens, last = self.embed(x), len(self.blocks) - 1
         for number, block in enumerate(self.blocks):
-            tokens = through(block, tokens, only=0 if number == last else None)
+            tokens = apply_block(block, tokens, only=0 if number == last else None)
         return self.read(tokens)
 
     def read(self, token: Tensor) -> Tensor:
@@ -87,7 +86,7 @@ class ViT(Optimizable, VisionTransformer):
         return features
 
 
-def through(block: Any, tokens: Tensor, *, prompts: Tensor | None = None, only: int | None = None) -> Tensor:
+def apply_block(block: Any, tokens: Tensor, *, prompts: Tensor | None = None, only: int | None = None) -> Tensor:
     """Return what tokens (n, T, D) are after a block of `ViT`: (n, T, D), or (n, 1, D) with `only`.
 
     Args:
@@ -136,30 +135,6 @@ def _projected(qkv: nn.Module, tokens: Tensor, which: slice) -> Tensor:
     made: Tensor = qkv(tokens)
     size = made.shape[-1] // 3
     return made[..., which.start * size : which.stop * size]
-
-
-def smaller_patches(kernel: Tensor, size: int) -> Tensor:
-    """Return a patch kernel (D, C, P, P) for patches of size x size, by summing each (P/size) x (P/size) sub-block.
-
-    The new kernel answers to a patch as the old one does to that patch enlarged P/size times by repeating pixels
-    (Mo et al., NeurIPS 2022, released code: 16 to 4).
-    """
-    width, channels, height, side = kernel.shape
-    if height != side or side % size:
-        raise ValueError(f"a kernel of {height} x {side} cannot be cut to {size} x {size}")
-    return kernel.reshape(width, channels, size, side // size, size, side // size).sum(dim=(3, 5))
-
-
-def resized_positions(positions: Tensor, grid: int) -> Tensor:
-    """Return position embeddings (1, 1 + grid^2, D) from those of another square grid, (1, 1 + g^2, D).
-
-    The class token keeps its own; the patches' are interpolated bilinearly, corners not aligned.
-    """
-    token, patches = positions[:, :1], positions[:, 1:]
-    side = math.isqrt(patches.shape[1])
-    old = patches.transpose(1, 2).reshape(1, -1, side, side)
-    new = F.interpolate(old, size=(grid, grid), mode="bilinear", align_corners=False)
-    return torch.cat([token, new.flatten(2).transpose(1, 2)], dim=1)
 
 
 class Head(nn.Linear):

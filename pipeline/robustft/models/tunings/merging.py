@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from robustft.errors import ConfigError
 from robustft.models.classifier import Classifier
-from robustft.models.tunings.hypernetwork import AdaptedBackbone, Factors, adapted_backbone, fold, hyper_backbone
+from robustft.models.tunings.adapted_backbone import AdaptedBackbone, Factors, adapted_backbone, fold
+from robustft.models.tunings.hypernetwork import hyper_backbone
 from robustft.models.tunings.protocol import Tuning
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from robustft.errors import ConfigError
-from robustft.models.backbones.vit import ViT, through
+from robustft.models.backbones.vit import ViT, apply_block
 from robustft.models.classifier import Classifier
 from robustft.models.tunings.protocol import Tuning
 from robustft.speed.optimizations import Optimizable
@@ -70,7 +70,7 @@ class PromptedViT(Optimizable):
                     fleeting, travelling = own, 0
                 else:
                     tokens, travelling = torch.cat([own.expand(len(x), -1, -1), tokens], dim=1), own.shape[1]
-            tokens = through(block, tokens, prompts=fleeting, only=travelling if number == last else None)
+            tokens = apply_block(block, tokens, prompts=fleeting, only=travelling if number == last else None)
         return self.vit.read(tokens)
 
 

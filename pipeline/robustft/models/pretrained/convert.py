@@ -24,7 +24,7 @@ def convert(spec: dict[str, Any], context: Context) -> None:
 
     Args:
         spec: {weights: {name, reader, parameters, licence; package_file, sha256}, backbone, shape, classes}.
-            `reader` is a function of robustft/models/pretrained/checkpoint_formats.py. `classes` 0: the file brings no head that is kept.
+            `reader` is a function of robustft.models.pretrained. `classes` 0: the file's head is not used.
             `package_file`: the file is one of an installed package.
         context: input `file`, hashed when it was downloaded, unless it is one of a package; output `checkpoint`.
 

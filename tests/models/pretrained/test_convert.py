@@ -21,10 +21,10 @@ from robustft.attacks.threat import ThreatModel
 from robustft.config.load import load_document
 from robustft.errors import ConfigError, IntegrityError, RobustftError
 from robustft.files import ROOT, sha256_file
-from robustft.models.backbones.clip import ZeroShot
 from robustft.models.checkpoint import load_classifier, load_strict, read_checkpoint
 from robustft.models.classifier import build_classifier, named
-from robustft.models.pretrained.step import convert
+from robustft.models.pretrained.convert import convert
+from robustft.models.tunings.zero_shot import ZeroShot
 from robustft.runtime.context import Context
 from robustft.train.step import initial_model
 

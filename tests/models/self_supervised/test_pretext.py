@@ -8,7 +8,7 @@ from torch import nn
 
 from robustft.errors import ConfigError, IntegrityError
 from robustft.models.classifier import build_classifier
-from robustft.models.pretext import (
+from robustft.models.self_supervised.pretext import (
     JigsawHead,
     RotationHead,
     cut,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def without(*packages: str) -> Iterator[None]:
+def import_without(*packages: str) -> Iterator[None]:
     """Let `import` fail for packages that are not imported yet, as it does where they are not installed.
 
     For a library that imports them if they are there, such as open_clip, and takes a second more for it. Whoever

@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from robustft.models.backbones.resnet_v2 import ResNetV2, pooled
 from robustft.models.classifier import Classifier
-from robustft.models.pretext import cut
+from robustft.models.self_supervised.pretext import cut
 from robustft.models.tunings.protocol import Tuning
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from robustft.attacks.pgd import evaluating
-from robustft.models.two_wing import TwoWingBatchNorm2d, halves, to_adaptive_wing, to_two_wings, using
+from robustft.models.two_wing_batch_norm import TwoWingBatchNorm2d, halves, to_adaptive_wing, to_two_wings, using
 
 
 def layer(*, mean: float = 2.0, variance: float = 4.0) -> TwoWingBatchNorm2d:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from robustft.models.classifier import build_classifier
-from robustft.models.selfie import AttentionPooling, PatchEncoder, SelfieHead
+from robustft.models.self_supervised.selfie import AttentionPooling, PatchEncoder, SelfieHead
 
 from .test_pretext import TINY
 

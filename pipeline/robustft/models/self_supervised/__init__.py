@@ -1,0 +1,1 @@
+"""Networks and heads of self-supervised pre-training: rotation, jigsaw, Selfie, and the three at once."""
