@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torchvision.transforms import RandomResizedCrop
 
+from robustft.data import batches as stored_or_held
 from robustft.data.batches import AuxiliaryBatches, Batches, Images, augment, crop_boxes, in_order
 from robustft.data.imagefile import Split
 from robustft.errors import ConfigError
-from robustft.train import batches as stored_or_held
 
 PLAIN = {"pad": 0, "flip": False}
 

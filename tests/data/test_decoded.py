@@ -6,8 +6,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from robustft.data import pictures
 from robustft.data.decoded import AHEAD, decoded
+from robustft.data.formats import pictures
 from robustft.data.imagefile import load_split
 from robustft.data.step import decode
 from robustft.errors import IntegrityError

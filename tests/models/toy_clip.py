@@ -32,3 +32,19 @@ def toy_clip(
     prompts = prompts or [f"a {name}" for name in NAMES[:5]]
     model = build_classifier(backbone(**changes), shape=[1, 8, 8], classes=len(prompts), prompts=prompts)
     return model.to(dtype)
+
+
+def images(n: int = 5, *, dtype: torch.dtype = torch.float64, size: int = 8) -> torch.Tensor:
+    """Draw grey images (n, 1, size, size) in [0, 1]."""
+    return torch.rand(n, 1, size, size, generator=torch.Generator().manual_seed(3), dtype=dtype)
+
+
+def about(prompts: list[str], tuning: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return what a checkpoint of the model says of itself."""
+    return {
+        "backbone": backbone(),
+        "shape": [1, 8, 8],
+        "classes": len(prompts),
+        "prompts": prompts,
+        "tuning": tuning,
+    }

@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from robustft.errors import RobustftError
+from robustft.runtime import device as devices
 from robustft.runtime.device import describe, device_for, devices_for, leased_gpus, lock_folder, visible_gpus
-from robustft.train import device as devices
 
 
 @contextlib.contextmanager

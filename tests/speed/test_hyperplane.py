@@ -8,7 +8,7 @@ from pyautoattack import fab_base
 from pyautoattack.fab_projections import projection_linf as by_sorting
 from torch import Tensor
 
-from robustft.attacks import autoattack_gradient
+from robustft.speed import settled_images
 from robustft.speed.hyperplane import projection_linf
 
 
@@ -64,7 +64,7 @@ def test_one_row_does_not_depend_on_the_others():
 
 def test_the_package_has_its_own_projection_back_whatever_happens():
     def stopped() -> None:
-        with autoattack_gradient._projecting():
+        with settled_images._projecting():
             assert fab_base.projection_linf is projection_linf
             raise RuntimeError("stopped")
 

@@ -13,7 +13,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from robustft.models import clip, vit
+from robustft.models.backbones import clip, vit
 from robustft.models.classifier import Classifier, build_classifier
 from robustft.models.tunings.hypernetwork import HyperLora
 from robustft.models.tunings.lora import FullLora, Lora
@@ -21,10 +21,9 @@ from robustft.models.tunings.prompts import PromptTuning
 from robustft.models.tunings.zero_shot import ZeroShot
 from robustft.speed.optimizations import Optimizations, apply_optimizations
 from robustft.speed.tokens import KEYS_AND_VALUES, QUERIES, applied, in_heads, one, patches, thirds
-
-from .toy_clip import NAMES
-from .toy_clip import backbone as clip_backbone
-from .toy_vit import BACKBONE, CLASSES, images, toy_vit
+from tests.models.toy_clip import NAMES
+from tests.models.toy_clip import backbone as clip_backbone
+from tests.models.toy_vit import BACKBONE, CLASSES, images, toy_vit
 
 OFF = Optimizations(needed_tokens=False)
 CLOSE = {"rtol": 1e-10, "atol": 1e-11}

@@ -22,7 +22,7 @@ from robustft.methods.linear_probe import LinearProbe
 from robustft.methods.mart import Mart
 from robustft.methods.n_fgsm import NFgsm
 from robustft.methods.pmg_aft import PmgAft
-from robustft.methods.protocol import Loss, Method, Start, Tuned
+from robustft.methods.protocol import Loss, Method, PretrainingContext, Tuned
 from robustft.methods.standard import Standard
 from robustft.methods.trades import Trades
 from robustft.methods.twins import TwinsAT, TwinsTrades
@@ -163,9 +163,9 @@ CASES: dict[str, Case] = {
 }  # fmt: skip
 
 
-def starting(case: Case) -> Start:
+def starting(case: Case) -> PretrainingContext:
     """What the case's method may look at before training: a network as its own, of as many classes."""
-    return Start(case.network().to(case.dtype).requires_grad_(False).eval())
+    return PretrainingContext(case.network().to(case.dtype).requires_grad_(False).eval())
 
 
 def prepared(case: Case) -> Classifier:

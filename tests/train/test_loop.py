@@ -15,7 +15,7 @@ from torch import nn
 from robustft.errors import ConfigError, RobustftError
 from robustft.methods.adversarial_training import AdversarialTraining
 from robustft.methods.linear_probe import LinearProbe
-from robustft.methods.protocol import Loss, Start, Tuned
+from robustft.methods.protocol import Loss, PretrainingContext, Tuned
 from robustft.methods.standard import Standard
 from robustft.methods.trades import Trades
 from robustft.methods.twins import TwinsAT, TwinsTrades
@@ -447,7 +447,7 @@ def test_a_method_may_look_at_the_start_when_it_prepares_the_model(tmp_path):
             model.seen = start
             return model
 
-    start = Start(source=toy.network(seed=9))
+    start = PretrainingContext(source=toy.network(seed=9))
     trainer = loop.Trainer(
         toy.spec(),
         method=Starting(),

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from robustft.data.batches import Images
-from robustft.methods.protocol import Method, Start
+from robustft.methods.protocol import Method, PretrainingContext
 from robustft.models.classifier import Classifier, build_classifier
 from robustft.runtime.context import Context
 from robustft.train.distributed import World
@@ -121,7 +121,7 @@ def trainer(
     train: int = 11,
     world: World | None = None,
     auxiliary: Images | None = None,
-    start: Start | None = None,
+    start: PretrainingContext | None = None,
 ) -> Trainer:
     """A trainer as a fresh process would make it."""
     return Trainer(

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 
-from robustft.data import cifar, stl10
+from robustft.data.datasets import cifar, stl10
 from robustft.errors import IntegrityError
 from tests.data.made import lines, tar
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from robustft.data import corruptions
+from robustft.data.datasets import corruptions
 from robustft.data.datasets.corruptions import COMMON, EXTRA, SEVERITIES, corrupt, load
 from robustft.data.imagefile import load_split, save
 from robustft.errors import ConfigError, RobustftError

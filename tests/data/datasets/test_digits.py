@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import yaml
 
-from robustft.data import digits
+from robustft.data.datasets import digits
 from robustft.errors import IntegrityError, RobustftError
 from robustft.files import ROOT
 

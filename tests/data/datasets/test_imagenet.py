@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 
-from robustft.data import imagenet
+from robustft.data.datasets import imagenet
 from robustft.data.decoded import decoded
 from robustft.errors import IntegrityError
 from tests.data.made import greys, lines, matlab, packed, picture, tar, zipped

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from robustft.data import pcam
+from robustft.data.datasets import pcam
 from robustft.data.decoded import decoded
 from robustft.errors import IntegrityError, RobustftError
 from tests.data.made import gzipped

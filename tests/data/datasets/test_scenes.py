@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
-from robustft.data import digits, scenes
+from robustft.data.datasets import digits, scenes
 from robustft.data.datasets.scenes import ANY, ONE, STYLES, WHITE, WORDS, caption, compose, label, load, shares
 from robustft.data.splits import split_indices
 from robustft.errors import IntegrityError

@@ -21,8 +21,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from robustft.data import download as module
-from robustft.data import transfer
+from robustft.data.fetch import step as module
+from robustft.data.fetch import transfer
 from robustft.data.fetch.step import MIRROR, OFFLINE, download, missing
 from robustft.data.fetch.transfer import Meter, Patience
 from robustft.data.fetch.web import chunks

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from robustft.data import folders
 from robustft.data.decoded import decoded
+from robustft.data.formats import folders
 from robustft.errors import IntegrityError
 from robustft.files import ROOT, sha256_file
 from tests.data.made import greys, lines, packed, picture, tar, zipped

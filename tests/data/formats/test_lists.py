@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from robustft.data import lists
+from robustft.data.formats import lists
 from robustft.errors import IntegrityError
 from tests.data.made import greys, lines, picture, tar
 

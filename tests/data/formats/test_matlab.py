@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from robustft.data import matlab
+from robustft.data.formats import matlab
 from robustft.errors import IntegrityError
 from tests.data.made import cells, greys, picture, tar
 from tests.data.made import matlab as written

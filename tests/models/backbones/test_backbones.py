@@ -135,7 +135,7 @@ def test_prompts_of_vit_l_are_as_many_as_the_fact_sheet_says():
 
 
 @pytest.mark.parametrize("tuning", [Lora, FullLora])
-@pytest.mark.parametrize("name", ["vit_l_patch4", "deit_small_patch4", "vit_cifar_small"])
+@pytest.mark.parametrize("name", ["deit_tiny_patch4", "vit_cifar_small"])
 def test_lora_fits_vision_transformers_of_other_sizes(name, tuning):
     width, depth = (BACKBONES[name]["parameters"][key] for key in ("width", "depth"))
     ratio = BACKBONES[name]["parameters"].get("mlp_ratio", 4.0)
@@ -145,8 +145,6 @@ def test_lora_fits_vision_transformers_of_other_sizes(name, tuning):
     low_rank = sum(p.numel() for n, p in trained.items() if ".norm." not in n)
     # A site of `inputs` and `outputs` takes rank (inputs + outputs): q, k, v and proj 2 D, fc1 and fc2 (1 + ratio) D.
     assert low_rank == depth * 8 * width * (4 * 2 + 2 * (1 + ratio))
-    if name == "vit_l_patch4":
-        assert low_rank == 442_368 * 8 == 3_538_944  # fact sheet of HyperAT, section 5
     assert any(isinstance(module, SplitQKV) for module in model.modules())
     assert model(torch.empty(2, *BACKBONES[name]["shape"], device="meta")).shape == (2, 10)
 

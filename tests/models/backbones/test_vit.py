@@ -8,10 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from robustft.models.backbones.vit import Head, ViT
-from robustft.models.pretrained.vit_formats import resized_positions, smaller_patches
 from robustft.speed.optimizations import Optimizations, apply_optimizations
-
-from .toy_vit import full_size, images, toy_vit
+from tests.models.toy_vit import full_size, images, toy_vit
 
 
 def count(module: torch.nn.Module) -> int:
@@ -75,50 +73,6 @@ def test_with_blocks_that_add_nothing_the_features_are_the_normalised_class_toke
     # 1..8: mean 4.5, variance 5.25, and timm's 1e-6 inside the root.
     expected = (torch.arange(1.0, 9.0, dtype=torch.float64) - 4.5) / (5.25 + 1e-6) ** 0.5
     torch.testing.assert_close(vit(images(2)), expected.expand(2, 8), rtol=0, atol=1e-12)
-
-
-def test_a_smaller_patch_kernel_sums_sub_blocks():
-    # 4 x 4 of 0..15 to 2 x 2: 0+1+4+5, 2+3+6+7, 8+9+12+13, 10+11+14+15.
-    kernel = torch.arange(16.0).view(1, 1, 4, 4)
-    assert smaller_patches(kernel, 2).tolist() == [[[[10.0, 18.0], [42.0, 50.0]]]]
-    assert torch.equal(smaller_patches(kernel, 4), kernel)
-    for wrong in (3, 5):
-        with pytest.raises(ValueError, match="cannot be cut"):
-            smaller_patches(kernel, wrong)
-
-
-def test_a_smaller_patch_kernel_answers_as_the_old_one_to_an_enlarged_image():
-    draws = torch.Generator().manual_seed(0)
-    kernel = torch.randn(5, 3, 16, 16, generator=draws, dtype=torch.float64)
-    x = torch.rand(2, 3, 8, 8, generator=draws, dtype=torch.float64)
-    enlarged = x.repeat_interleave(4, dim=2).repeat_interleave(4, dim=3)
-    torch.testing.assert_close(
-        F.conv2d(x, smaller_patches(kernel, 4), stride=4), F.conv2d(enlarged, kernel, stride=16), rtol=0, atol=1e-11
-    )
-
-
-def test_position_embeddings_are_resized_bilinearly_and_the_class_tokens_is_kept():
-    # One feature on a 2 x 2 grid: columns 0 and 1. Four columns lie at 0.25, 0.75, 1.25, 1.75 of the old pixels' edges,
-    # so at -0.25 (held at 0), 0.25, 0.75, 1.25 (held at 1) between their centres.
-    old = torch.tensor([7.0, 0.0, 1.0, 0.0, 1.0], dtype=torch.float64).view(1, 5, 1)
-    new = resized_positions(old, 4).flatten().tolist()
-    assert new == pytest.approx([7.0, *[0.0, 0.25, 0.75, 1.0] * 4], abs=1e-15)
-
-
-def test_position_embeddings_resized_to_their_own_grid_are_unchanged():
-    positions = torch.randn(1, 10, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    torch.testing.assert_close(resized_positions(positions, 3), positions, rtol=0, atol=1e-15)
-    assert resized_positions(positions, 8).shape == (1, 65, 4)
-
-
-def test_resized_weights_fit_the_network_of_small_images():
-    # ViT-B/16 at 224 pixels -> patch 4 at 32 pixels, as ADAPT does for CIFAR.
-    with torch.device("meta"):
-        tensors = full_size(width=768, depth=1, heads=12, image=224, patch=16).backbone.state_dict()
-    tensors["patch_embed.proj.weight"] = smaller_patches(tensors["patch_embed.proj.weight"], 4)
-    tensors["pos_embed"] = resized_positions(tensors["pos_embed"], 8)
-    small = full_size(width=768, depth=1, heads=12, image=32, patch=4).backbone
-    assert {k: v.shape for k, v in tensors.items()} == {k: v.shape for k, v in small.state_dict().items()}
 
 
 def test_a_fresh_head_guesses_instead_of_being_loudly_wrong():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from pathlib import Path
 
@@ -157,3 +158,26 @@ def openai_clip(model: CLIP, path: Path) -> Path:
     state |= {"input_resolution": torch.tensor(8), "context_length": torch.tensor(8), "vocab_size": torch.tensor(49408)}
     torch.jit.script(_Scripted(state)).save(str(path))
     return path
+
+
+def saved(content, path: Path, **options) -> Path:
+    torch.save(content, path, **options)
+    return path
+
+
+def assert_equal(tensors, model, *, without=("normalise",)):
+    """Every tensor of the model but some parts, and no other, with equal values."""
+    expected = {k: v for k, v in model.state_dict().items() if k.split(".")[0] not in without}
+    assert set(tensors) == set(expected)
+    for name, tensor in expected.items():
+        assert torch.equal(tensors[name], tensor), name
+
+
+class Stranger:
+    """What a training library keeps beside the weights; unpickled as usual, it makes a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)

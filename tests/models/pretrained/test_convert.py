@@ -23,6 +23,7 @@ from robustft.errors import ConfigError, IntegrityError, RobustftError
 from robustft.files import ROOT, sha256_file
 from robustft.models.checkpoint import load_classifier, load_strict, read_checkpoint
 from robustft.models.classifier import build_classifier, named
+from robustft.models.pretrained import vit_formats
 from robustft.models.pretrained.convert import convert
 from robustft.models.tunings.zero_shot import ZeroShot
 from robustft.runtime.context import Context
@@ -40,10 +41,11 @@ CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 def spec_of(backbone, reader, *, classes=5, size=16, **weights):
     """The specification that the planner writes."""
+    module = "vit_formats" if reader == "vit" else "checkpoint_formats"
     return {
         "weights": {
             "name": "toy",
-            "reader": f"robustft.models.pretrained.checkpoint_formats:{reader}",
+            "reader": f"robustft.models.pretrained.{module}:{reader}",
             "licence": "MIT",
             **weights,
         },
@@ -241,8 +243,6 @@ def test_an_entry_fits_its_backbone_and_its_reader(name):
 @pytest.mark.parametrize("name", [n for n, e in ENTRIES.items() if "vit" in e["reader"].split(":")[1]])
 def test_a_vision_transformer_of_224_pixels_is_cut_to_its_backbone(name, monkeypatch):
     # Of the published size, on the meta device: what the reader makes of it has the backbone's shapes.
-    from robustft.models import published
-
     entry = ENTRIES[name]
     backbone = {"name": entry["backbone"], **BACKBONES[entry["backbone"]]}
     large = {**backbone, "parameters": {**backbone["parameters"], "image_size": 224, "patch_size": 16}}
@@ -251,13 +251,13 @@ def test_a_vision_transformer_of_224_pixels_is_cut_to_its_backbone(name, monkeyp
         state = files.timm_vit(build_classifier(large, shape=[3, 224, 224], classes=entry["classes"] or 21843))
         state |= {f"{part}.weight": torch.empty(1) for part in dropped if part != "head"}
         small = build_classifier(backbone, shape=entry["shape"], classes=entry["classes"])
-    monkeypatch.setattr(published, "read_pickle", lambda path: state)
+    monkeypatch.setattr(vit_formats, "read_pickle", lambda path: state)
     path = Path(__file__)  # any file: it is not a safetensors file, and what it holds is above
-    tensors = published.vit(path, **entry.get("parameters", {}))
-    wanted = {k: v.shape for k, v in small.state_dict().items() if not k.startswith("normalise.")}
+    tensors = vit_formats.vit(path, **entry.get("parameters", {}))
+    shapes = {k: v.shape for k, v in small.state_dict().items() if not k.startswith("normalise.")}
     if not entry["classes"]:
-        wanted = {k: v for k, v in wanted.items() if not k.startswith("head.")}
-    assert {k: v.shape for k, v in tensors.items()} == wanted
+        shapes = {k: v for k, v in shapes.items() if not k.startswith("head.")}
+    assert {k: v.shape for k, v in tensors.items()} == shapes
 
 
 @pytest.mark.parametrize(

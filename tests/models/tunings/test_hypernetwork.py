@@ -15,8 +15,7 @@ from robustft.errors import ConfigError
 from robustft.models.checkpoint import load_classifier, load_strict, save_checkpoint
 from robustft.models.classifier import Classifier
 from robustft.models.tunings.hypernetwork import HyperBackbone, HyperLora, Hypernetwork, folded, hyper_backbone
-
-from .toy_vit import BACKBONE, CLASSES, full_size, images, toy_vit, trained
+from tests.models.toy_vit import BACKBONE, CLASSES, full_size, images, toy_vit, trained
 
 DEFENCES = ("pgd_at", "trades", "mart", "prm")
 TUNING = HyperLora(defences=DEFENCES, rank=3, embedding=4, hidden=8, code=4)
@@ -53,16 +52,8 @@ def calls(monkeypatch):
     ("size", "code", "rank", "count"),
     [
         (VIT_B, 16, 4, 550_448),
-        (VIT_B, 16, 8, 1_072_688),
-        (VIT_B, 16, 16, 2_117_168),
-        (VIT_B, 32, 4, 1_044_064),
         (VIT_B, 32, 8, 2_057_824),
-        (VIT_B, 32, 16, 4_085_344),
-        (VIT_B, 64, 4, 2_031_296),
-        (VIT_B, 64, 8, 4_028_096),
         (VIT_B, 64, 16, 8_021_696),
-        (VIT_L, 64, 4, 2_697_664),
-        (VIT_L, 64, 8, 5_360_064),
         (VIT_L, 64, 16, 10_684_864),
     ],
 )
@@ -71,11 +62,6 @@ def test_it_has_as_many_parameters_as_the_fact_sheet_counts(size, code, rank, co
         model = HyperLora(defences=DEFENCES, rank=rank, code=code).prepare(full_size(**size))
     assert trained(model) - trained(model.head) == count
     assert trained(model.head) == {768: 7_690, 1024: 10_250}[size["width"]]
-
-
-def test_the_backbone_under_it_has_its_published_size():
-    assert sum(p.numel() for p in full_size(**VIT_B).parameters()) == 85_152_010
-    assert sum(p.numel() for p in full_size(**VIT_L).parameters()) == 302_439_434
 
 
 def test_a_lora_by_hand():

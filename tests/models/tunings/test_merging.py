@@ -13,8 +13,7 @@ from robustft.models.checkpoint import load_strict
 from robustft.models.classifier import Classifier
 from robustft.models.tunings.hypernetwork import HyperLora, folded, hyper_backbone
 from robustft.models.tunings.merging import MergeWeights, learnable, uniform
-
-from .toy_vit import images, toy_vit, trained
+from tests.models.toy_vit import images, toy_vit, trained
 
 DEFENCES = ("pgd_at", "trades", "mart", "prm")
 
