@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from robustft.data.fetch.step import Observed
+from robustft.data.fetch.published import Observed
 from robustft.errors import RobustftError
 from robustft.files import ROOT, canonical_json, digest_of, read_json, sha256_file, sha256_files
 from robustft.plan.plan import Plan

@@ -40,6 +40,8 @@ class Asked(NamedTuple):
     path: str
     range: str | None
     if_range: str | None
+    encoding: str | None
+    """Accept-Encoding."""
 
 
 class Server:
@@ -77,7 +79,8 @@ class Server:
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         path = request.path
-        self.asked.append(Asked(path, request.headers["Range"], request.headers["If-Range"]))
+        names = ("Range", "If-Range", "Accept-Encoding")
+        self.asked.append(Asked(path, *(request.headers[name] for name in names)))
         script = self.scripts[path]
         answer = script.pop(0) if len(script) > 1 else script[0]
         status, start = _range(answer, request)

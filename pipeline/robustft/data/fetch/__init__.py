@@ -1,1 +1,1 @@
-"""The download step and the transfers under it."""
+"""The download step: published files from mirrors and from the web, checked by hash."""

@@ -1,139 +1,151 @@
-"""Asking a web server for bytes: one answer, with every way in which it can fail sorted into two.
+"""One answer of a web server, and what its failures mean: ask again (`Interrupted`) or go elsewhere (`Refused`).
 
-Standard library only. HTTP semantics as in RFC 9110.
+HTTP is the work of `requests`. No message holds an address that a redirect gave: it may be signed.
+
+Environment: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY for proxies. REQUESTS_CA_BUNDLE, else SSL_CERT_FILE or
+SSL_CERT_DIR, for certificates, else those of the system, else those of certifi. ~/.netrc for a password of a host.
 """
 
 from __future__ import annotations
 
 import contextlib
-import http.client
+import email.utils
 import ssl
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from typing import Any
-from urllib.parse import urlsplit
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
-_CHUNK_BYTES = 1 << 18
+import requests
+from urllib3.exceptions import HTTPError, ReadTimeoutError
+
+HEAD_BYTES, _PIECE_BYTES = 4096, 1 << 18
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 _PAGE_STARTS = (b"<!doctype html", b"<html", b"<head", b"<!--")
 
 
 class Refused(Exception):  # noqa: N818 (no fault of the program: an answer that it expects)
-    """This place will not give the file, however often it is asked."""
+    """This place does not give the file, however often it is asked."""
 
 
 class Interrupted(Exception):  # noqa: N818 (as above)
-    """It did not work this time; `wait_s` is how long the server asks to be left alone."""
+    """It did not work this time; `wait_s` is how long the server asks us to wait."""
 
     def __init__(self, text: str, *, wait_s: float = 0.0) -> None:
         super().__init__(text)
         self.wait_s = wait_s
 
 
-def _opener() -> urllib.request.OpenerDirector:
-    """Return an opener for http and https, proxies and redirects included; build_opener would add file: and ftp:."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler,
-        urllib.request.UnknownHandler,
-        urllib.request.HTTPHandler,
-        urllib.request.HTTPSHandler,
-        urllib.request.HTTPDefaultErrorHandler,
-        urllib.request.HTTPRedirectHandler,
-        urllib.request.HTTPErrorProcessor,
-    ):
-        opener.add_handler(handler())
-    return opener
-
-
 @contextlib.contextmanager
-def answer_to(url: str, headers: dict[str, str], *, timeout_s: float) -> Iterator[Any]:
-    """Yield the http.client.HTTPResponse to a GET of `url`, whatever its status; close it at the end.
+def answer_to(url: str, headers: Mapping[str, str], *, timeout_s: float) -> Iterator[requests.Response]:
+    """Yield the answer to a GET of `url`, whatever its status, after at most ten redirects; its bytes are not read.
 
     `timeout_s` bounds the wait for a connection and for each next byte. Raises Refused for an address that cannot be
     used and Interrupted for one that did not answer.
     """
-    scheme = urlsplit(url).scheme
-    if scheme not in ("http", "https"):
-        raise Refused(f"only http and https are fetched, not '{scheme}:'")
-    request = urllib.request.Request(url, headers={"User-Agent": "robustft", "Accept-Encoding": "identity", **headers})
-    try:
-        answer: Any = _opener().open(request, timeout=timeout_s)
-    except urllib.error.HTTPError as error:
-        answer = error
-    except (http.client.InvalidURL, UnicodeError) as error:
-        raise Refused(f"the address cannot be used: {error}") from error
-    except urllib.error.URLError as error:
-        if isinstance(error.reason, ssl.SSLCertVerificationError) or "unknown url type" in str(error.reason):
-            raise Refused(str(error.reason)) from error
-        raise Interrupted(f"no connection: {error.reason}") from error
-    except TimeoutError as error:
-        raise Interrupted(f"no answer for {timeout_s:g} s") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise Interrupted(f"no answer: {error or type(error).__name__}") from error
-    with contextlib.closing(answer):
-        yield answer
+    own = {"User-Agent": "robustft", "Accept-Encoding": "identity"}
+    with requests.Session() as session:
+        session.verify, session.max_redirects = _authorities(), 10
+        try:
+            answer = session.get(url, headers={**own, **headers}, stream=True, timeout=timeout_s)
+        except requests.Timeout as error:
+            raise Interrupted(f"no answer for {timeout_s:g} s") from error
+        except (requests.TooManyRedirects, ValueError) as error:
+            kind = type(error).__name__
+            raise Refused(f"the address, or one that it redirects to, cannot be fetched by http ({kind})") from error
+        except (OSError, HTTPError) as error:
+            cause = _cause(error)
+            if isinstance(cause, ssl.SSLCertVerificationError) or not isinstance(error, requests.ConnectionError):
+                raise Refused(str(cause)) from error
+            raise Interrupted(f"no connection: {cause}") from error
+        with answer:
+            yield answer
 
 
-def chunks(answer: http.client.HTTPResponse, *, first: int, timeout_s: float) -> Iterator[bytes]:
-    """Yield the answer's bytes as they come, the first `first` of them in one piece; `timeout_s` is only told.
+def pieces(answer: requests.Response, *, timeout_s: float) -> Iterator[bytes]:
+    """Yield an answer's bytes as they were sent, whatever Content-Encoding says, in at least one piece.
 
-    Raises Interrupted when they stop coming.
+    The first piece has `HEAD_BYTES`, however they come, if the answer has as many. Raises Interrupted when they stop.
     """
-    head = b""
+    waiting, begun = b"", False
     while data := _read(answer, timeout_s):
-        if len(head) < first:
-            head = data = head + data
-            if len(head) < first:
-                continue
-        yield data
-    if 0 < len(head) < first:
-        yield head
+        waiting += data
+        if begun or len(waiting) >= HEAD_BYTES:
+            yield waiting
+            waiting, begun = b"", True
+    if not begun:
+        yield waiting
 
 
-def _read(answer: http.client.HTTPResponse, timeout_s: float) -> bytes:
+def _read(answer: requests.Response, timeout_s: float) -> bytes:
     try:
-        return answer.read1(_CHUNK_BYTES)
-    except TimeoutError as error:
+        return answer.raw.read1(_PIECE_BYTES, decode_content=False) or b""
+    except ReadTimeoutError as error:
         raise Interrupted(f"the answer stalled: no byte for {timeout_s:g} s") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise Interrupted(f"the connection broke: {error or type(error).__name__}") from error
+    except (OSError, HTTPError) as error:
+        raise Interrupted(f"the connection broke ({type(_cause(error)).__name__})") from error
 
 
-def status_error(answer: http.client.HTTPResponse) -> Refused | Interrupted:
-    """Return what a status that brings no file means: to be asked again (a full server, say), or not."""
-    told = f"HTTP {answer.status} {' '.join(str(answer.reason).split())}"
-    if answer.status not in _TRANSIENT:
-        return Refused(told)
-    asked = answer.headers.get("Retry-After", "")
-    return Interrupted(told, wait_s=float(asked) if asked.isascii() and asked.isdigit() else 0.0)
+def status_error(answer: requests.Response) -> Refused | Interrupted:
+    """Return what a status that brings no file means: to be asked again (a server in trouble), or not."""
+    text = f"HTTP {answer.status_code} {' '.join(str(answer.reason).split())}"
+    after = answer.headers.get("Retry-After")
+    if answer.status_code not in _TRANSIENT and after is None:
+        return Refused(text)
+    return Interrupted(text, wait_s=_seconds(after or ""))
 
 
-def validator_of(answer: http.client.HTTPResponse) -> str | None:
+def number(text: str) -> int | None:
+    """Return the whole number that a header holds, None for anything else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def validator_of(answer: requests.Response) -> str | None:
     """Return what proves that two answers are of one file: a strong ETag, else the date of the last change."""
     tag = answer.headers.get("ETag", "")
     return tag if tag.startswith('"') else answer.headers.get("Last-Modified")
 
 
-def length_of(answer: http.client.HTTPResponse) -> int | None:
-    """Return how many bytes the answer says that it has."""
-    length = answer.headers.get("Content-Length", "")
-    return int(length) if length.isascii() and length.isdigit() else None
+def page_error(answer: requests.Response, head: bytes, *, text: bool) -> Refused | None:
+    """Return an error if an answer is a web page or a message in the place of the file.
 
-
-def page_error(answer: http.client.HTTPResponse, head: bytes) -> Refused | None:
-    """Return an error if the answer, which begins with `head`, is a web page and so not the file.
-
-    Told by its first bytes; where they only might be a page's, by its type too (some servers call everything a page).
+    Args:
+        answer: its type is looked at where the first bytes leave a doubt (some servers call everything a page).
+        head: its first bytes.
+        text: whether the file may be a text.
     """
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    typed = answer.headers.get_content_type() == "text/html"
-    if not (start.startswith(_PAGE_STARTS) or (typed and start.startswith(b"<"))):
+    typed = answer.headers.get("Content-Type", "").lower().startswith("text/html")
+    if start.startswith(_PAGE_STARTS) or (typed and start.startswith(b"<")):
+        if b"google drive" in start:
+            return Refused(
+                "Google Drive answered with a page in the place of the file: it asks for a click, because it could not"
+                " scan the file for viruses, or too many people fetched it today; fetch it in a browser"
+            )
+        return Refused("the server answered with a web page (HTML) in the place of the file")
+    if text or min(head, default=9) < 9:  # no binary format does without such bytes, and no text has one
         return None
-    if b"google drive" in start:
-        return Refused(
-            "Google Drive answered with a page in the place of the file: it wants a click, because it could not scan"
-            " the file for viruses, or too many people have fetched it today; fetch it in a browser"
-        )
-    return Refused("the server answered with a web page (HTML) in the place of the file")
+    excerpt = " ".join(head[:200].decode("utf-8", "replace").split())
+    return Refused(f"the server answered with a text in the place of the file: {excerpt or 'nothing'}")
+
+
+def _authorities() -> str | bool:
+    """Return the certificates to trust: the file or folder of the environment or the system; True for certifi's."""
+    paths = ssl.get_default_verify_paths()
+    return paths.cafile or (paths.capath if paths.capath and any(Path(paths.capath).iterdir()) else True)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return the innermost of the errors that requests and urllib3 wrap; the outer ones quote the address."""
+    inner = (getattr(error, "reason", None), *error.args)
+    return next((_cause(part) for part in inner if isinstance(part, BaseException)), error)
+
+
+def _seconds(retry_after: str) -> float:
+    """Return the seconds that Retry-After asks for, as a number or as a date; 0 if it is neither."""
+    if (seconds := number(retry_after)) is not None:
+        return seconds
+    try:
+        date = email.utils.parsedate_tz(retry_after)
+        return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else 0.0
+    except (ValueError, OverflowError):
+        return 0.0
