@@ -108,14 +108,14 @@ def test_a_crop_by_hand_for_the_offset_that_was_drawn():
     x = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).view(1, 1, 2, 2)
     for seed in range(20):
         rows, columns = torch.randint(0, 3, (2, 1), generator=torch.Generator().manual_seed(seed)).flatten().tolist()
-        found = augment(x, pad=1, flip=False, draws=torch.Generator().manual_seed(seed))
-        assert found[0, 0].tolist() == CROPS[rows, columns], seed
+        result = augment(x, pad=1, flip=False, draws=torch.Generator().manual_seed(seed))
+        assert result[0, 0].tolist() == CROPS[rows, columns], seed
 
 
 def test_all_places_are_drawn_about_equally_often_for_each_image_by_itself():
     x = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).expand(1800, 1, 2, 2)
-    found = augment(x, pad=1, flip=False, draws=torch.Generator().manual_seed(0))
-    counts = [sum(image[0].tolist() == crop for image in found) for crop in CROPS.values()]
+    result = augment(x, pad=1, flip=False, draws=torch.Generator().manual_seed(0))
+    counts = [sum(image[0].tolist() == crop for image in result) for crop in CROPS.values()]
     assert sum(counts) == 1800
     # 200 expected of each; one count has standard deviation sqrt(1800 * 1/9 * 8/9) = 13.3; margin five of them.
     assert all(abs(count - 200) < 67 for count in counts)
@@ -123,27 +123,27 @@ def test_all_places_are_drawn_about_equally_often_for_each_image_by_itself():
 
 def test_channels_of_an_image_move_together():
     x = torch.rand(6, 3, 5, 4)
-    found = augment(x, pad=2, flip=True, draws=torch.Generator().manual_seed(3))
+    result = augment(x, pad=2, flip=True, draws=torch.Generator().manual_seed(3))
     alone = augment(x[:, :1], pad=2, flip=True, draws=torch.Generator().manual_seed(3))
-    assert found.shape == x.shape
-    assert torch.equal(found[:, :1], alone)
+    assert result.shape == x.shape
+    assert torch.equal(result[:, :1], alone)
     swapped = augment(x.flip(1), pad=2, flip=True, draws=torch.Generator().manual_seed(3))
-    assert torch.equal(swapped, found.flip(1))
+    assert torch.equal(swapped, result.flip(1))
 
 
 def test_a_large_crop_is_a_window_of_the_padded_image():
     x = torch.rand(1, 1, 8, 8)
-    found = augment(x, pad=4, flip=False, draws=torch.Generator().manual_seed(1))[0, 0]
+    result = augment(x, pad=4, flip=False, draws=torch.Generator().manual_seed(1))[0, 0]
     padded = F.pad(x, (4, 4, 4, 4))[0, 0]
     windows = [padded[i : i + 8, j : j + 8] for i in range(9) for j in range(9)]
-    assert sum(torch.equal(found, window) for window in windows) == 1
+    assert sum(torch.equal(result, window) for window in windows) == 1
 
 
 def test_about_half_of_the_images_are_mirrored_and_the_rest_untouched():
     x = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).expand(400, 1, 2, 2)
-    found = augment(x, pad=0, flip=True, draws=torch.Generator().manual_seed(0))
-    mirrored = sum(image[0].tolist() == [[2.0, 1.0], [4.0, 3.0]] for image in found)
-    untouched = sum(image[0].tolist() == [[1.0, 2.0], [3.0, 4.0]] for image in found)
+    result = augment(x, pad=0, flip=True, draws=torch.Generator().manual_seed(0))
+    mirrored = sum(image[0].tolist() == [[2.0, 1.0], [4.0, 3.0]] for image in result)
+    untouched = sum(image[0].tolist() == [[1.0, 2.0], [3.0, 4.0]] for image in result)
     assert mirrored + untouched == 400
     assert abs(mirrored - 200) < 50  # standard deviation sqrt(400)/2 = 10; margin five of them
 
@@ -159,8 +159,8 @@ def test_draws_of_augmentation_differ_from_epoch_to_epoch_and_from_batch_to_batc
     images = Images(pixels, torch.zeros(24, dtype=torch.int64), 16)
     source = Batches(images, batch_size=12, augmentation={"pad": 2, "flip": True}, seed=0)
     other = Batches(images, batch_size=12, augmentation={"pad": 2, "flip": True}, seed=1)
-    found = [source.get(0, 0), source.get(0, 1), source.get(1, 0), source.get(1, 1), other.get(0, 0)]
-    assert len({x.numpy().tobytes() for x, _ in found}) == 5
+    result = [source.get(0, 0), source.get(0, 1), source.get(1, 0), source.get(1, 1), other.get(0, 0)]
+    assert len({x.numpy().tobytes() for x, _ in result}) == 5
 
 
 def test_augmented_batches_are_images_and_differ_from_epoch_to_epoch():
@@ -222,10 +222,10 @@ def test_there_are_as_many_companions_as_asked_for_with_labels_counted_on():
 
 @pytest.mark.parametrize("size", [1, 3, 4, 12])
 def test_a_pass_takes_every_companion_once_in_an_order_of_its_own(size):
-    found = taken(auxiliary_batches(size=size), [size] * (24 // size))
-    assert sorted(found[:12]) == sorted(found[12:]) == list(range(12))
-    assert list(range(12)) not in (found[:12], found[12:])
-    assert found[:12] != found[12:]
+    result = taken(auxiliary_batches(size=size), [size] * (24 // size))
+    assert sorted(result[:12]) == sorted(result[12:]) == list(range(12))
+    assert list(range(12)) not in (result[:12], result[12:])
+    assert result[:12] != result[12:]
 
 
 def test_a_batch_across_two_passes_ends_the_one_and_begins_the_other():
@@ -235,14 +235,14 @@ def test_a_batch_across_two_passes_ends_the_one_and_begins_the_other():
 
 
 def test_a_batch_of_more_than_a_pass_goes_round_again():
-    found = taken(auxiliary_batches(3, size=8), [8])
-    assert found == taken(auxiliary_batches(3, size=1), [1] * 8)
-    assert {number: found[:6].count(number) for number in range(3)} == {0: 2, 1: 2, 2: 2}
+    result = taken(auxiliary_batches(3, size=8), [8])
+    assert result == taken(auxiliary_batches(3, size=1), [1] * 8)
+    assert {number: result[:6].count(number) for number in range(3)} == {0: 2, 1: 2, 2: 2}
 
 
 def test_only_the_chosen_classes_accompany_and_keep_their_labels():
-    found = taken(auxiliary_batches(size=3, classes=[7, 2, 9]), [3, 3])
-    assert sorted(found[:3]) == sorted(found[3:]) == [2, 7, 9]
+    result = taken(auxiliary_batches(size=3, classes=[7, 2, 9]), [3, 3])
+    assert sorted(result[:3]) == sorted(result[3:]) == [2, 7, 9]
 
 
 def test_companions_are_a_function_of_the_step():
@@ -281,8 +281,8 @@ def test_which_companions_are_mirrored_differs_from_step_to_step():
 
 def test_companions_of_an_epoch_whose_last_batch_is_smaller_do_not_repeat_within_a_pass():
     # Batches of 4, 4 and 3, as a training set of 11 gives: 11 of 12 companions, none of them twice.
-    found = taken(auxiliary_batches(), [4, 4, 3])
-    assert len(set(found)) == len(found) == 11
+    result = taken(auxiliary_batches(), [4, 4, 3])
+    assert len(set(result)) == len(result) == 11
 
 
 # -- images that stay in their file ------------------------------------------------------------------------------------
@@ -357,10 +357,10 @@ def test_crop_boxes_lie_inside_and_have_torchvisions_areas_and_ratios():
     ],
 )
 def test_a_picture_in_which_no_box_fits_gives_its_middle(size, box):
-    found = crop_boxes(torch.tensor([size] * 50), torch.Generator().manual_seed(0))
-    area = found[:, 2] * found[:, 3]
+    result = crop_boxes(torch.tensor([size] * 50), torch.Generator().manual_seed(0))
+    area = result[:, 2] * result[:, 3]
     # 8 % of 3,000 pixels are 240 of at least ratio 3/4: higher than 10 pixels, so nothing ever fits.
-    assert found.tolist() == [box] * 50
+    assert result.tolist() == [box] * 50
     assert (area == 130).all()
 
 

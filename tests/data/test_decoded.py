@@ -12,7 +12,7 @@ from robustft.data.imagefile import load_split
 from robustft.data.step import decode
 from robustft.errors import IntegrityError
 from robustft.runtime.context import Context
-from tests.data.made import picture, tar
+from tests.data.samples import picture, tar
 
 
 def image(grey):
@@ -43,8 +43,8 @@ def test_images_keep_their_order_whatever_the_threads(threads):
             done.set()
         return image(grey)
 
-    found = [int(array[0, 0, 0]) for array in decoded(Counted(23, make=late), threads=threads)]
-    assert found == list(range(23))
+    result = [int(array[0, 0, 0]) for array in decoded(Counted(23, make=late), threads=threads)]
+    assert result == list(range(23))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

@@ -81,9 +81,9 @@ def test_all_images_can_be_dealt_and_one_more_cannot():
 
 def test_a_block_is_its_share_of_the_source_in_order():
     # 30 images in blocks of 10.
-    found = block_indices("snow", blocks=["fog", "snow", "frost"], images=30, size=10)
-    assert found.tolist() == list(range(10, 20))
-    assert found.dtype == np.int64
+    result = block_indices("snow", blocks=["fog", "snow", "frost"], images=30, size=10)
+    assert result.tolist() == list(range(10, 20))
+    assert result.dtype == np.int64
 
 
 def test_a_block_that_is_not_there_and_one_of_another_size_are_refused():

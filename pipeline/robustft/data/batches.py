@@ -17,9 +17,9 @@ from robustft.errors import ConfigError
 from robustft.runtime.randomness import generator
 
 HELD_SHARE, HELD_BYTES = 1 / 8, 64 << 20
-"""What a split may take of a GPU's free memory, or of the machine's, to be kept there; else it stays in its file.
+"""The largest part of a GPU's free memory, or bytes of the machine's, that a split may fill; else it stays in its file.
 
-To a CPU a file that was read before is as near as a copy of it: a copy is faster for very small images only.
+For a CPU a copy of the split is faster than its file for very small images only, because the system caches the file.
 """
 COPIED_AT_A_TIME = 512
 """Images of a split on their way to a GPU: its share of a GPU may be more than this machine has."""
@@ -86,8 +86,8 @@ class Images:
     def _positions(self, index: Tensor | slice) -> np.ndarray:
         if isinstance(index, slice):
             return np.arange(len(self))[index]
-        found: np.ndarray = index.cpu().numpy()
-        return found
+        positions: np.ndarray = index.cpu().numpy()
+        return positions
 
 
 CROP_AREA, CROP_RATIO, CROP_TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10
@@ -112,9 +112,9 @@ def crop_boxes(sizes: Tensor, draws: torch.Generator) -> Tensor:
     fits = (w >= 1) & (w <= width) & (h >= 1) & (h <= height)
     boxes = torch.stack([torch.floor(top * (height - h + 1)), torch.floor(left * (width - w + 1)), h, w], dim=2)
     first = fits.int().argmax(dim=1)
-    found = boxes[torch.arange(n), first].long()
+    fitting = boxes[torch.arange(n), first].long()
     middle = torch.stack([_middle_box(int(a), int(b)) for a, b in sizes.tolist()])
-    return torch.where(fits.any(dim=1, keepdim=True), found, middle)
+    return torch.where(fits.any(dim=1, keepdim=True), fitting, middle)
 
 
 def _middle_box(height: int, width: int) -> Tensor:
@@ -207,8 +207,8 @@ class AuxiliaryBatches:
 class Batches:
     """The batches of a training run, each named by (epoch, position).
 
-    A last batch that leaves one of `processes` processes a single image is dropped: neither batch statistics nor two
-    wings can be had from one image.
+    A last batch that leaves one of `processes` processes a single image is dropped: batch statistics, and the two wings
+    of TWINS, need two images.
     """
 
     def __init__(

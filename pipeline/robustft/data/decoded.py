@@ -1,4 +1,4 @@
-"""What a loader makes of a source's files."""
+"""The images and labels that a loader reads from a source's files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Decoded:
     images: Iterable[Image]
     """N of them in the order of the labels; they may be read one by one, and are read once."""
     names: Sequence[str] | None = None
-    """A name for each label, counted from 0, as a prompt wants it."""
+    """A name for each label, counted from 0, as prompts hold it."""
     groups: Mapping[str, np.ndarray] = field(default_factory=dict)
     """The publisher's parts, such as train and test: (n,) int64 positions."""
     sha256: str | None = None
@@ -48,7 +48,7 @@ def decoded(images: Iterable[Image], *, threads: int = 1) -> Iterator[np.ndarray
         failed: list[Exception] = []
         try:
             for image in _until_it_fails(images, failed):
-                if not callable(image):  # there is nothing to do for it
+                if not callable(image):  # decoded already
                     yield from (ahead.popleft().result() for _ in range(len(ahead)))
                     yield image
                     continue
@@ -65,7 +65,7 @@ def decoded(images: Iterable[Image], *, threads: int = 1) -> Iterator[np.ndarray
 
 
 def _until_it_fails(images: Iterable[Image], failed: list[Exception]) -> Iterator[Image]:
-    """Yield images; what reading one raises goes to `failed`, as those before it may have errors of their own."""
+    """Yield images; an error of reading goes to `failed`, since the images before it may raise errors of their own."""
     try:
         yield from images
     except Exception as error:  # noqa: BLE001 - it is raised again, after theirs

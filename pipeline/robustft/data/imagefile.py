@@ -1,5 +1,7 @@
 """The one file that a source is decoded into: pixels, labels and every data set's splits, in safetensors.
 
+Written and read by own code, because safetensors needs all pixels in memory to write them and maps the file to read it.
+
 Tensors: `labels` (N,) int64, `<data set>/<split>` (n,) int64 positions, and last `images` (N, C, H, W) uint8. Images of
 sizes that differ lie one after another in a flat `images`, with `sizes` (N, 3) int32 of each. Pixels are written as
 they come and read where they lie, so neither side holds more than it is working on.
@@ -31,8 +33,8 @@ _MOST = 10**15
 class StoredPixels:
     """The tensor `images` (N, ...) uint8 of a file, whose rows are read when they are asked for.
 
-    It is no memory map: what a map has touched counts as this process's memory, which a scheduler may kill it for, and
-    the tables of those pages (2 MB for each GB) stay. Files' own caching serves all processes and is given up first.
+    It is no memory map. The pages of a map count as this process's memory, for which a scheduler may kill it, and their
+    tables (2 MB for each GB) stay. The system's file cache serves all processes and is given up first.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,9 +55,9 @@ class StoredPixels:
                 self._fill(row, place)
             return rows
         start, shape = (index.start, (index.stop - index.start, *inner)) if isinstance(index, slice) else (index, inner)
-        found = np.empty(shape, dtype=np.uint8)
-        self._fill(found, int(start))
-        return found
+        images = np.empty(shape, dtype=np.uint8)
+        self._fill(images, int(start))
+        return images
 
     def _fill(self, rows: np.ndarray, start: int) -> None:
         if os.preadv(self._file, [rows.data], self._start + start * self._row_bytes) != rows.nbytes:
@@ -113,7 +115,7 @@ class Split:
 
 def centre(picture: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Return the middle (C, H, W) of a picture at least that large, as torchvision's CenterCrop rounds."""
-    top, left = (round((had - want) / 2.0) for had, want in zip(picture.shape[1:], shape[1:], strict=True))
+    top, left = (round((length - side) / 2.0) for length, side in zip(picture.shape[1:], shape[1:], strict=True))
     return picture[:, top : top + shape[1], left : left + shape[2]]
 
 

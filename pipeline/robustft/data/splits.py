@@ -29,22 +29,22 @@ def view_indices(
     sizes: dict[str, dict[str, int]] = {}
     for split, size in view["splits"].items():
         sizes.setdefault(view.get("groups", {}).get(split, ""), {})[split] = size
-    found: dict[str, np.ndarray] = {}
-    for group, wanted in sizes.items():
+    positions: dict[str, np.ndarray] = {}
+    for group, parts in sizes.items():
         among = lookup(groups, group, kind="group of the source", where=WHERE) if group else None
         classes = class_labels(view)
         if among is not None and not view.get("subset", False):
-            held = int(np.isin(labels[among], classes).sum())
-            if sum(wanted.values()) != held:
+            available = int(np.isin(labels[among], classes).sum())
+            if sum(parts.values()) != available:
                 raise ConfigError(
-                    f"the splits {', '.join(wanted)} do not use up the group '{group}'",
+                    f"the splits {', '.join(parts)} do not use up the group '{group}'",
                     where=WHERE,
-                    expected=f"{held} images",
-                    observed=sum(wanted.values()),
+                    expected=f"{available} images",
+                    observed=sum(parts.values()),
                     next_step="correct the sizes; if it is meant, say `subset: true`",
                 )
-        found |= split_indices(labels, classes=classes, sizes=wanted, seed=view.get("split_seed", 0), among=among)
-    return {split: found[split] for split in view["splits"]}
+        positions |= split_indices(labels, classes=classes, sizes=parts, seed=view.get("split_seed", 0), among=among)
+    return {split: positions[split] for split in view["splits"]}
 
 
 def split_indices(
@@ -100,12 +100,12 @@ def block_indices(block: str, *, blocks: Sequence[str], images: int, size: int) 
     """
     if block not in blocks:
         raise ConfigError(f"the source has no images of '{block}'", where=WHERE, next_step=nearest(block, blocks))
-    held = images // len(blocks)
-    if size != held:
+    block_size = images // len(blocks)
+    if size != block_size:
         raise ConfigError(
             f"the split of '{block}' must hold the whole block",
             where=WHERE,
-            expected=held,
+            expected=block_size,
             observed=size,
         )
-    return blocks.index(block) * held + np.arange(held, dtype=np.int64)
+    return blocks.index(block) * block_size + np.arange(block_size, dtype=np.int64)

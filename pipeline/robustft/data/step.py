@@ -24,34 +24,34 @@ def decode(spec: dict[str, Any], context: Context) -> None:
     """
     source, datasets = spec["source"], spec["datasets"]
     module, name = source["loader"].split(":")
-    found: Decoded = getattr(importlib.import_module(module), name)(source, context.inputs)
-    if len(found.labels) != source.get("images", len(found.labels)):
+    content: Decoded = getattr(importlib.import_module(module), name)(source, context.inputs)
+    if len(content.labels) != source.get("images", len(content.labels)):
         raise IntegrityError(
             f"the source '{source['name']}' has another number of images than on record",
             where=WHERE,
             expected=source["images"],
-            observed=len(found.labels),
+            observed=len(content.labels),
         )
     splits = {}
     for dataset, view in datasets.items():
-        parts = _parts(source, view, found)
+        parts = _parts(source, view, content)
         splits.update({f"{dataset}/{split}": indices for split, indices in parts.items()})
         sizes = ", ".join(f"{split} {len(indices)}" for split, indices in parts.items())
         context.log(f"{dataset}: {len(class_labels(view))} classes, {sizes}")
     about = {
         "source": source["name"],
-        "source_sha256": found.sha256,
+        "source_sha256": content.sha256,
         "licence": source["licence"],
         "levels": source["levels"],
         "shape": source["shape"],
-        "names": list(found.names) if found.names is not None else None,
+        "names": list(content.names) if content.names is not None else None,
         "datasets": {name: {"classes": class_labels(view)} for name, view in datasets.items()},
     }
     geometry = source.get("geometry", {})
     save(
         context.outputs["data"],
-        images=_watched(found, context),
-        labels=found.labels,
+        images=_watched(content, context),
+        labels=content.labels,
         splits=splits,
         about=about,
         # Only the shorter side is fixed, and nothing is cut off: the images keep their own sizes.
@@ -59,11 +59,11 @@ def decode(spec: dict[str, Any], context: Context) -> None:
     )
 
 
-def _watched(found: Decoded, context: Context) -> Iterator[np.ndarray]:
+def _watched(content: Decoded, context: Context) -> Iterator[np.ndarray]:
     """Yield the images and say how far they are."""
-    progress = Progress(context, total=len(found.labels), unit="image")
+    progress = Progress(context, total=len(content.labels), unit="image")
     threads = min(context.settings.get("threads", 1), _cores())
-    for number, image in enumerate(decoded(found.images, threads=threads), start=1):
+    for number, image in enumerate(decoded(content.images, threads=threads), start=1):
         progress.update(number)
         yield image
 
@@ -73,10 +73,10 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _parts(source: dict[str, Any], view: dict[str, Any], found: Decoded) -> dict[str, np.ndarray]:
+def _parts(source: dict[str, Any], view: dict[str, Any], content: Decoded) -> dict[str, np.ndarray]:
     """Return the positions of each split of a view: dealt from its classes, or one type's block of a corrupted set."""
     if "corruption" not in view:
-        return view_indices(found.labels, view, found.groups)
+        return view_indices(content.labels, view, content.groups)
     size = view["splits"]["test"]
     blocks = source["corruptions"]
-    return {"test": block_indices(view["corruption"], blocks=blocks, images=len(found.labels), size=size)}
+    return {"test": block_indices(view["corruption"], blocks=blocks, images=len(content.labels), size=size)}

@@ -7,7 +7,7 @@ import pytest
 
 from robustft.data.datasets import cifar, stl10
 from robustft.errors import IntegrityError
-from tests.data.made import lines, tar
+from tests.data.samples import lines, tar
 
 COARSE = 9
 
@@ -41,12 +41,12 @@ def ten():
 
 
 def test_cifar10_counts_the_training_batches_and_then_the_test_batch(tmp_path, ten):
-    found = cifar.cifar10({}, {"archive": tar(tmp_path / "x", ten)})
-    assert found.labels.tolist() == [1, 2, 3, 4, 5, 7, 8]
-    assert found.groups["train"].tolist() == [0, 1, 2, 3, 4]
-    assert found.groups["test"].tolist() == [5, 6]
-    assert found.names == ["airplane", "automobile"]
-    for image, label in zip(found.images, found.labels, strict=True):
+    source = cifar.cifar10({}, {"archive": tar(tmp_path / "x", ten)})
+    assert source.labels.tolist() == [1, 2, 3, 4, 5, 7, 8]
+    assert source.groups["train"].tolist() == [0, 1, 2, 3, 4]
+    assert source.groups["test"].tolist() == [5, 6]
+    assert source.names == ["airplane", "automobile"]
+    for image, label in zip(source.images, source.labels, strict=True):
         check(image, label)
 
 
@@ -67,11 +67,11 @@ def test_cifar100_has_fine_labels(tmp_path):
         f"{root}/train.bin": record(1, fine=True) + record(0, fine=True),
         f"{root}/test.bin": record(2, fine=True),
     }
-    found = cifar.cifar100({}, {"archive": tar(tmp_path / "x", files)})
-    assert found.labels.tolist() == [1, 0, 2]
-    assert (found.groups["train"].tolist(), found.groups["test"].tolist()) == ([0, 1], [2])
-    assert found.names == ["apple", "aquarium fish"]
-    for image, label in zip(found.images, found.labels, strict=True):
+    source = cifar.cifar100({}, {"archive": tar(tmp_path / "x", files)})
+    assert source.labels.tolist() == [1, 0, 2]
+    assert (source.groups["train"].tolist(), source.groups["test"].tolist()) == ([0, 1], [2])
+    assert source.names == ["apple", "aquarium fish"]
+    for image, label in zip(source.images, source.labels, strict=True):
         check(image, label)
 
 
@@ -97,10 +97,10 @@ def corrupted():
 
 def test_cifar10_c_lays_out_a_block_for_each_type_in_the_order_asked_for(tmp_path, corrupted):
     files = {"archive": tar(tmp_path / "x", corrupted, mode="w")}
-    found = cifar.cifar10_c({"corruptions": ["fog", "snow"]}, files)
-    assert found.labels.tolist() == [3, 8, 3, 8] * 2
-    assert found.labels.dtype == np.int64
-    images = list(found.images)
+    source = cifar.cifar10_c({"corruptions": ["fog", "snow"]}, files)
+    assert source.labels.tolist() == [3, 8, 3, 8] * 2
+    assert source.labels.dtype == np.int64
+    images = list(source.images)
     assert {image.shape for image in images} == {(3, 32, 32)}
     assert [int(image[2, 0, 1]) for image in images] == [20, 21, 22, 23, 40, 41, 42, 43]
 
@@ -137,10 +137,10 @@ def test_stl10_goes_by_columns_and_labels_from_one(tmp_path):
         "stl10_binary/test_y.bin": bytes([10, 2]),
         "stl10_binary/train_X.bin": b"",
     }
-    found = stl10.load({}, {"archive": tar(tmp_path / "x", files)})
-    assert found.labels.tolist() == [9, 1]
-    assert found.names == ["airplane", "bird"]
-    images = list(found.images)
+    source = stl10.load({}, {"archive": tar(tmp_path / "x", files)})
+    assert source.labels.tolist() == [9, 1]
+    assert source.names == ["airplane", "bird"]
+    images = list(source.images)
     np.testing.assert_array_equal(images[1], image)
     assert not images[0].any()
     files["stl10_binary/test_y.bin"] = bytes([1])

@@ -81,29 +81,29 @@ def test_noise_keeps_its_strength_at_the_size_of_the_image():
     # Severity 5 of Gaussian noise has standard deviation 0.38; a mean over the sixteen pixels of a block would leave
     # a quarter. Around 0.5, cut to [0, 1] at 1.32 standard deviations, E|n| = 0.38 * 0.67 = 0.26 remains.
     grey = np.full((1, 8, 8), 128, np.uint8)
-    found = np.stack([corrupt(grey, "gaussian_noise", 5, seed=seed) for seed in range(30)]) / 255
-    assert np.abs(found - 128 / 255).mean() == pytest.approx(0.26, abs=0.03)
+    result = np.stack([corrupt(grey, "gaussian_noise", 5, seed=seed) for seed in range(30)]) / 255
+    assert np.abs(result - 128 / 255).mean() == pytest.approx(0.26, abs=0.03)
 
 
 def test_contrast_by_hand():
     # Severity 1 keeps 0.4 of the distance to the mean: of levels 0 and 200 in equal parts, 100 -+ 40.
     half = np.zeros((1, 8, 8), np.uint8)
     half[:, :, 4:] = 200
-    found = corrupt(half, "contrast", 1, seed=0)
-    assert set(np.unique(found).tolist()) <= {59, 60, 139, 140}  # the package cuts to whole levels
+    result = corrupt(half, "contrast", 1, seed=0)
+    assert set(np.unique(result).tolist()) <= {59, 60, 139, 140}  # the package cuts to whole levels
 
 
 def test_a_coloured_image_keeps_its_channels():
     image = np.zeros((3, 32, 32), np.uint8)
     image[0] = 200
-    found = corrupt(image, "brightness", 1, seed=0)
-    assert found.shape == (3, 32, 32)
+    result = corrupt(image, "brightness", 1, seed=0)
+    assert result.shape == (3, 32, 32)
     # Value 200/255 + 0.1 at the same hue and saturation: 225.5 of red alone.
-    assert found[:, 0, 0].tolist() == [225, 0, 0]
+    assert result[:, 0, 0].tolist() == [225, 0, 0]
 
 
-def parts(found):
-    return np.stack(list(found.images)), found.labels, found.sha256
+def parts(result):
+    return np.stack(list(result.images)), result.labels, result.sha256
 
 
 def test_a_set_is_blocks_of_types_and_in_them_severities_and_in_them_images(clean):
@@ -126,7 +126,7 @@ def test_an_images_corruption_depends_on_seed_type_severity_and_image_only(clean
         assert np.array_equal(many[20 + s * 4 : 20 + s * 4 + 2], few[s * 2 : s * 2 + 2])
     other, _, _ = parts(load(source("gaussian_noise", images=2, seed=1), {"clean": clean}))
     assert not np.array_equal(other, few)
-    assert len({found.tobytes() for found in few}) == len(few)
+    assert len({result.tobytes() for result in few}) == len(few)
 
 
 def test_more_images_than_the_split_has_are_refused(clean):

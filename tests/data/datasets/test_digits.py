@@ -16,8 +16,8 @@ def source():
 
 @pytest.fixture(scope="module")
 def loaded(source):
-    found = digits.load(source, {})
-    return found.images, found.labels, found.sha256
+    content = digits.load(source, {})
+    return content.images, content.labels, content.sha256
 
 
 def test_shapes_and_ranges(loaded, source):
@@ -46,10 +46,10 @@ def test_the_hash_that_is_reported_is_the_one_on_record(loaded, source):
 
 
 def test_another_file_is_an_integrity_error_that_names_both_hashes(source):
-    wanted = "0" * 64
+    sha256 = "0" * 64
     with pytest.raises(IntegrityError, match="not the one on record") as error:
-        digits.load({**source, "sha256": wanted}, {})
-    assert f"expected: {wanted}" in str(error.value)
+        digits.load({**source, "sha256": sha256}, {})
+    assert f"expected: {sha256}" in str(error.value)
     assert f"observed: {source['sha256']}" in str(error.value)
     assert "digits.csv.gz" in str(error.value)
 

@@ -8,7 +8,7 @@ import pytest
 from robustft.data.datasets import imagenet
 from robustft.data.decoded import decoded
 from robustft.errors import IntegrityError
-from tests.data.made import greys, lines, matlab, packed, picture, tar, zipped
+from tests.data.samples import greys, lines, matlab, packed, picture, tar, zipped
 
 KIT = "ILSVRC2012_devkit_t12/data"
 
@@ -41,21 +41,21 @@ def files(tmp_path):
 
 
 def test_labels_count_the_ids_and_not_the_numbers_of_the_devkit(files):
-    found = imagenet.load({}, files)
-    assert found.names == ["tench", "t shirt", "crane"]
+    source = imagenet.load({}, files)
+    assert source.names == ["tench", "t shirt", "crane"]
     # n02 n02 n01 n03, then the validation pictures 2 (n03), 1 (n02), 3 (n01) as they lie in the archive.
-    assert found.labels.tolist() == [1, 1, 0, 2, 2, 1, 0]
-    assert greys(found.images) == [20, 21, 22, 23, 2, 1, 3]
-    assert found.groups["train"].tolist() == [0, 1, 2, 3]
-    assert found.groups["test"].tolist() == [4, 5, 6]
+    assert source.labels.tolist() == [1, 1, 0, 2, 2, 1, 0]
+    assert greys(source.images) == [20, 21, 22, 23, 2, 1, 3]
+    assert source.groups["train"].tolist() == [0, 1, 2, 3]
+    assert source.groups["test"].tolist() == [4, 5, 6]
 
 
 def test_the_validation_part_alone_has_the_same_labels(files):
     del files["train"]
-    found = imagenet.load({"geometry": {"resize": 4, "crop": 3}}, files)
-    assert found.labels.tolist() == [2, 1, 0]
-    assert list(found.groups) == ["test"]
-    assert {image.shape for image in decoded(found.images)} == {(3, 3, 3)}
+    source = imagenet.load({"geometry": {"resize": 4, "crop": 3}}, files)
+    assert source.labels.tolist() == [2, 1, 0]
+    assert list(source.groups) == ["test"]
+    assert {image.shape for image in decoded(source.images)} == {(3, 3, 3)}
 
 
 def test_a_class_that_the_devkit_lacks_is_named(files, tmp_path):
@@ -112,13 +112,13 @@ BATCHES = [(10, 3, 1), (1, 1, 2), (2, 2, 3)]
 
 def test_downsampled_labels_count_the_ids_too_and_not_the_numbers_of_the_devkit(tmp_path, files):
     """Heads trained on ImageNet are in the order of the ids; number 1 is the kit fox, the 279th id."""
-    found = imagenet.downsampled({}, downsampled(tmp_path, files))
+    source = imagenet.downsampled({}, downsampled(tmp_path, files))
     # Batch 10 is after batch 2. Of the devkit's numbers 1 is n03, 2 is n01 and 3 is n02.
-    assert found.labels.tolist() == [2, 0, 0, 1, 1, 2, 1]
-    assert found.groups["train"].tolist() == [0, 1, 2, 3, 4, 5]
-    assert found.groups["test"].tolist() == [6]
-    assert found.names is None
-    images = list(found.images)
+    assert source.labels.tolist() == [2, 0, 0, 1, 1, 2, 1]
+    assert source.groups["train"].tolist() == [0, 1, 2, 3, 4, 5]
+    assert source.groups["test"].tolist() == [6]
+    assert source.names is None
+    images = list(source.images)
     assert {image.shape for image in images} == {(3, 32, 32)}
     assert [int(image[0, 0, 0]) for image in images] == [1, 2, 2, 3, 3, 1, 3]
     assert all(image[1, 0, 1] == 7 for image in images)

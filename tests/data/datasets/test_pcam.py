@@ -10,7 +10,7 @@ import pytest
 from robustft.data.datasets import pcam
 from robustft.data.decoded import decoded
 from robustft.errors import IntegrityError, RobustftError
-from tests.data.made import gzipped
+from tests.data.samples import gzipped
 
 
 def stored(**arrays) -> bytes:
@@ -32,10 +32,10 @@ def files(tmp_path):
 
 
 def test_patches_and_labels(files):
-    found = pcam.load({"geometry": {"resize": 256, "crop": 224}}, files)
-    assert found.labels.tolist() == [0, 1, 1]
-    assert found.labels.dtype == np.int64
-    images = list(decoded(found.images))
+    source = pcam.load({"geometry": {"resize": 256, "crop": 224}}, files)
+    assert source.labels.tolist() == [0, 1, 1]
+    assert source.labels.dtype == np.int64
+    images = list(decoded(source.images))
     assert {image.shape for image in images} == {(3, 224, 224)}
     assert [image[1].min() for image in images] == [11, 12, 13]
     assert not any(image[[0, 2]].any() for image in images)

@@ -21,8 +21,8 @@ ZERO_SHOT = sorted(set(VIEWS) - set(SEEN))
 
 @pytest.fixture(scope="module")
 def source_digits():
-    found = digits.load({**SOURCE, "shape": [8, 8]}, {})
-    images, labels = found.images, found.labels
+    content = digits.load({**SOURCE, "shape": [8, 8]}, {})
+    images, labels = content.images, content.labels
     return images, labels
 
 
@@ -79,13 +79,13 @@ def test_digits_are_placed_side_by_side_or_in_the_middle(composed, source_digits
         first = int(np.flatnonzero(composed.labels == name)[0])
         scene = composed.images[first, 0]
         for which, column in enumerate(columns):
-            assert np.array_equal(scene[1:9, column : column + 8], images[composed.shown[first, which]] * 15)
-        assert scene.sum() == sum(15 * int(images[place].sum()) for place in composed.shown[first, : len(columns)])
+            assert np.array_equal(scene[1:9, column : column + 8], images[composed.places[first, which]] * 15)
+        assert scene.sum() == sum(15 * int(images[place].sum()) for place in composed.places[first, : len(columns)])
 
 
 def test_scenes_show_what_their_labels_say(composed, source_digits):
     _, which = source_digits
-    shown, content = which[composed.shown], composed.labels % 1000
+    shown, content = which[composed.places], composed.labels % 1000
     two, one, any_digit = content < ONE, (content >= ONE) & (content < ANY), content == ANY
     assert min(two.sum(), one.sum(), any_digit.sum()) > 0
     assert np.array_equal(shown[two], np.stack([content[two] // 10, content[two] % 10], axis=1))
@@ -94,7 +94,7 @@ def test_scenes_show_what_their_labels_say(composed, source_digits):
 
 
 def test_no_handwriting_of_one_part_is_in_another(composed):
-    by_part = [set(composed.shown[composed.labels // 100_000 == part].ravel()) for part in range(3)]
+    by_part = [set(composed.places[composed.labels // 100_000 == part].ravel()) for part in range(3)]
     assert all(by_part)
     assert not by_part[0] & by_part[1]
     assert not by_part[0] & by_part[2]
@@ -105,7 +105,7 @@ def test_no_handwriting_of_one_part_is_in_another(composed):
 def test_no_zero_shot_image_comes_from_a_digit_that_training_saw(name, composed):
     def places(view, splits):
         parts = split_indices(composed.labels, classes=view["classes"], sizes=view["splits"], seed=view["split_seed"])
-        return {int(place) for split in splits for place in composed.shown[parts[split]].ravel()}
+        return {int(place) for split in splits for place in composed.places[parts[split]].ravel()}
 
     seen = set().union(*(places(VIEWS[other], ("train", "validation")) for other in SEEN))
     ours = places(VIEWS[name], ("test",))
@@ -145,8 +145,8 @@ def test_a_caption_more_changes_no_other_scene(source_digits):
 
 
 def test_load_gives_images_of_the_declared_shape_and_levels(composed):
-    found = load(SOURCE, {})
-    images, labels, observed = found.images, found.labels, found.sha256
+    content = load(SOURCE, {})
+    images, labels, observed = content.images, content.labels, content.sha256
     assert images.shape == (len(labels), *SOURCE["shape"])
     assert images.dtype == np.uint8
     assert labels.dtype == np.int64

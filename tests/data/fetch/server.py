@@ -27,7 +27,7 @@ class Answer:
     early: int = 0
     """How many bytes before the one that was asked for a partial answer begins."""
     length: int | None = None
-    """Said as Content-Length in the place of the truth; -1 for not said (the end is where the connection ends)."""
+    """Said as Content-Length in the place of the truth; -1 for not message (the end is where the connection ends)."""
     stop: int | None = None
     """Close the connection after so many bytes of this answer."""
     stall: int | None = None
@@ -116,9 +116,9 @@ class Server:
 
 def _range(answer: Answer, request: BaseHTTPRequestHandler) -> tuple[int, int]:
     """Return the status of the answer and the position of its first byte."""
-    wanted, known = request.headers["Range"], request.headers["If-Range"]
+    asked, known = request.headers["Range"], request.headers["If-Range"]
     same = known is None or known in (answer.etag, answer.headers.get("Last-Modified"))
-    if answer.status != 200 or not wanted or not answer.ranges or (answer.if_range and not same):
+    if answer.status != 200 or not asked or not answer.ranges or (answer.if_range and not same):
         return answer.status, 0
-    start = int(wanted.removeprefix("bytes=").rstrip("-")) - answer.early
+    start = int(asked.removeprefix("bytes=").rstrip("-")) - answer.early
     return (206, start) if start < len(answer.data) else (416, 0)

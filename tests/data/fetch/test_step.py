@@ -71,13 +71,13 @@ def test_at_the_end_each_address_is_named_with_what_was_wrong(bench, server):
         server.script("/short", Answer(data=DATA[:-1])),
         server.script("/gone", Answer(status=404)),
     ]
-    said = bench.fails(*urls)
+    message = bench.fails(*urls)
     expected, observed = hashlib.sha256(DATA).hexdigest(), hashlib.sha256(OTHER).hexdigest()
-    assert f"{urls[0]}: it is not the published file (sha256: expected {expected}, observed {observed}; md5:" in said
-    assert f"{urls[1]}: the server's file has 99999 bytes, the published one 100000" in said
-    assert f"{urls[2]}: HTTP 404 Not Found" in said
-    assert f"expected: bytes 100000, sha256 {expected}, md5 " in said
-    assert "place it as FOLDER/toy.tar.gz and set ROBUSTFT_MIRROR=FOLDER" in said
+    assert f"{urls[0]}: it is not the published file (sha256: expected {expected}, observed {observed}; md5:" in message
+    assert f"{urls[1]}: the server's file has 99999 bytes, the published one 100000" in message
+    assert f"{urls[2]}: HTTP 404 Not Found" in message
+    assert f"expected: bytes 100000, sha256 {expected}, md5 " in message
+    assert "place it as FOLDER/toy.tar.gz and set ROBUSTFT_MIRROR=FOLDER" in message
 
 
 def test_results_on_another_disk_than_scratch(bench, server, monkeypatch):
@@ -93,10 +93,10 @@ def test_results_on_another_disk_than_scratch(bench, server, monkeypatch):
 def test_offline_takes_from_a_mirror_and_never_asks_the_network(bench, server, tmp_path, monkeypatch):
     monkeypatch.setenv(OFFLINE, "1")
     url = server.script("/a", WHOLE)
-    said = bench.fails(url)
-    assert "is in no mirror, and ROBUSTFT_OFFLINE forbids the network" in said
-    assert "ROBUSTFT_MIRROR is not set" in said
-    assert f"fetch it elsewhere from {url} and place it as FOLDER/toy.tar.gz" in said
+    message = bench.fails(url)
+    assert "is in no mirror, and ROBUSTFT_OFFLINE forbids the network" in message
+    assert "ROBUSTFT_MIRROR is not set" in message
+    assert f"fetch it elsewhere from {url} and place it as FOLDER/toy.tar.gz" in message
     mirror(tmp_path, monkeypatch, {"m/other": b""})
     assert f"{tmp_path / 'm'}: there is no toy.tar.gz and no toy/toy.tar.gz" in bench.fails(url)
     mirror(tmp_path, monkeypatch, {"m/toy.tar.gz": DATA})
@@ -117,12 +117,12 @@ def test_a_process_stopped_before_the_file_has_its_name_asks_for_nothing_again(b
 
 
 def test_a_file_to_be_placed_by_hand_says_what_to_register_for_and_where_it_goes(bench):
-    said = bench.fails(manual="register at https://example.org and accept the terms.")
-    assert "the file toy.tar.gz (toy) cannot be downloaded freely" in said
-    assert f"bytes 100000, sha256 {hashlib.sha256(DATA).hexdigest()}, md5 {hashlib.md5(DATA).hexdigest()}" in said
+    message = bench.fails(manual="register at https://example.org and accept the terms.")
+    assert "the file toy.tar.gz (toy) cannot be downloaded freely" in message
+    assert f"bytes 100000, sha256 {hashlib.sha256(DATA).hexdigest()}, md5 {hashlib.md5(DATA).hexdigest()}" in message
     assert (
         "to do:    register at https://example.org and accept the terms; then place it as FOLDER/toy.tar.gz and set "
-        "ROBUSTFT_MIRROR=FOLDER" in said
+        "ROBUSTFT_MIRROR=FOLDER" in message
     )
 
 

@@ -175,9 +175,9 @@ def test_more_bytes_than_were_published_are_not_stored(bench, server):
 
 def test_a_disk_with_too_little_room_is_told_before_the_first_byte(bench, server, monkeypatch):
     monkeypatch.setattr(mirror.shutil, "disk_usage", lambda _: Usage(99_999))
-    said = bench.fails(server.script("/a", WHOLE), server.script("/b", WHOLE))
-    assert "too little room" in said
-    assert "0.1 MB free" in said
+    message = bench.fails(server.script("/a", WHOLE), server.script("/b", WHOLE))
+    assert "too little room" in message
+    assert "0.1 MB free" in message
     assert bench.parts == []
     assert [asked.path for asked in server.asked] == ["/a"], "no other address has more room"
 
@@ -195,11 +195,11 @@ def test_a_disk_that_fills_up_is_one_clear_message_and_keeps_what_was_received(b
     """A real process whose files may not grow past 30,000 bytes (RLIMIT_FSIZE): the write that crosses it fails."""
     url = server.script("/a", WHOLE)
     died = bench.process(url, limit=30_000)
-    _, said = died.communicate()
+    _, message = died.communicate()
     assert died.returncode == 1
-    assert "a file would be larger than is allowed here while downloading" in said
-    assert "ulimit" in said
-    assert "Traceback" not in said
+    assert "a file would be larger than is allowed here while downloading" in message
+    assert "ulimit" in message
+    assert "Traceback" not in message
     assert bench.parts == [30_000]
     bench.fetch(url)
     assert server.sent["/a"][-1] == 70_000

@@ -66,8 +66,8 @@ def test_https_asks_for_a_trusted_certificate(bench, certificate, monkeypatch):
 
 def test_an_answer_that_never_begins_is_noticed(bench):
     with socket.create_server(("127.0.0.1", 0)) as deaf:  # accepts connections and says nothing
-        said = bench.fails(f"http://127.0.0.1:{deaf.getsockname()[1]}/a", timeout_s=0.1, attempts=2)
-    assert "no answer for 0.1 s; given up after 2 attempts" in said
+        message = bench.fails(f"http://127.0.0.1:{deaf.getsockname()[1]}/a", timeout_s=0.1, attempts=2)
+    assert "no answer for 0.1 s; given up after 2 attempts" in message
 
 
 def test_nobody_listening_is_given_up_after_the_attempts(bench):
@@ -121,8 +121,8 @@ def test_what_will_not_change_is_not_asked_twice(bench, server):
 @pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "application/gzip"])
 def test_a_web_page_in_the_place_of_an_archive_is_named(bench, server, file, kind):
     page = Answer(data=b"\xef\xbb\xbf \n" + PAGE, headers={"Content-Type": kind})
-    said = bench.fails(server.script("/a", page), file=file)
-    assert "the server answered with a web page (HTML) in the place of the file" in said
+    message = bench.fails(server.script("/a", page), file=file)
+    assert "the server answered with a web page (HTML) in the place of the file" in message
     assert bench.parts == []
 
 
@@ -155,9 +155,9 @@ def test_the_beginning_of_an_answer_is_judged_in_one_piece_however_it_comes(monk
 )
 def test_a_text_in_the_place_of_a_file_that_no_hash_can_tell_is_named(bench, server, body, text):
     url, file = server.script("/a", Answer(data=body)), described(hashed=False, bytes=None)
-    said = bench.fails(url, file=file)
-    assert "the server answered with a text in the place of the file: " in said
-    assert text in said
+    message = bench.fails(url, file=file)
+    assert "the server answered with a text in the place of the file: " in message
+    assert text in message
     if body:
         bench.fetch(url, file={**file, "name": "classes.txt"})
         assert bench.output.read_bytes() == body
@@ -206,8 +206,8 @@ def test_no_message_holds_an_address_that_a_redirect_gave(bench, server, target)
     server.script("/gone?sig=SECRET", Answer(status=403))
     server.script("/loop?sig=SECRET", loop)
     server.script("/stalled?sig=SECRET", Answer(data=DATA, stall=10))
-    said = bench.fails(server.script("/a", loop), attempts=2, timeout_s=0.2)
-    assert "SECRET" not in said + bench.log
+    message = bench.fails(server.script("/a", loop), attempts=2, timeout_s=0.2)
+    assert "SECRET" not in message + bench.log
 
 
 def test_a_redirect_loop_ends(bench, server):

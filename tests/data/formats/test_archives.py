@@ -12,7 +12,7 @@ import zipfile
 
 import pytest
 
-from robustft.data.formats.archives import members, nested, nested_members, read
+from robustft.data.formats.archives import nested, nested_sizes, read, sizes
 from robustft.errors import IntegrityError
 
 FILES = {
@@ -76,7 +76,7 @@ def stored(tmp_path):
 def test_names_sizes_and_contents_in_order(stored, kind):
     path = stored(packed(kind))
     assert list(read(path)) == list(FILES.items())
-    assert list(members(path).items()) == [(name, len(data)) for name, data in FILES.items()]
+    assert list(sizes(path).items()) == [(name, len(data)) for name, data in FILES.items()]
 
 
 @pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
@@ -111,7 +111,7 @@ def test_reading_ends_with_the_last_wanted_member(stored):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_wanted_member_that_is_not_there_is_named(stored, kind):
-    with pytest.raises(IntegrityError, match="does not hold what is wanted") as error:
+    with pytest.raises(IntegrityError, match="lacks a file") as error:
         list(read(stored(packed(kind)), ["empty", "d/c.txt", "d/d.txt"]))
     assert "d/c.txt and 1 more" in str(error.value)
 
@@ -119,7 +119,7 @@ def test_a_wanted_member_that_is_not_there_is_named(stored, kind):
 def test_a_leading_dot_is_no_part_of_a_name(stored):
     path = stored(tar_of({"./d/x": b"1", "./y": b"2"}))
     assert list(read(path)) == [("d/x", b"1"), ("y", b"2")]
-    assert list(members(path)) == ["d/x", "y"]
+    assert list(sizes(path)) == ["d/x", "y"]
 
 
 def test_no_more_than_one_member_is_in_memory(stored):
@@ -159,7 +159,7 @@ def test_an_archive_inside_an_archive_of_any_kinds(stored, outer, inner):
     files = {"a/x": packed(inner, {"p": b"1", "q": b"2"}), "notes": b"no archive", "y": packed(inner, {"p": b"3"})}
     path = stored(packed(outer, files))
     assert everything(path) == [("a/x", [("p", b"1"), ("q", b"2")]), ("y", [("p", b"3")])]
-    assert list(nested_members(path)) == [("a/x", {"p": 1, "q": 1}), ("y", {"p": 1})]
+    assert list(nested_sizes(path)) == [("a/x", {"p": 1, "q": 1}), ("y", {"p": 1})]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -190,7 +190,7 @@ def test_a_damaged_inner_archive_is_named_with_the_outer(stored):
 
 
 def refused(path, what, name):
-    for reader in (members, lambda path: list(read(path)), lambda path: list(read(path, ["d/b.txt", "empty"]))):
+    for reader in (sizes, lambda path: list(read(path)), lambda path: list(read(path, ["d/b.txt", "empty"]))):
         with pytest.raises(IntegrityError, match=f"a member of an archive {what}") as error:
             reader(path)
         assert name in str(error.value)
@@ -224,8 +224,8 @@ def test_names_that_only_look_like_it_are_fine(stored, kind):
 
 def left_out(path):
     assert list(read(path)) == list(FILES.items())
-    assert list(members(path)) == list(FILES)
-    with pytest.raises(IntegrityError, match="does not hold what is wanted"):
+    assert list(sizes(path)) == list(FILES)
+    with pytest.raises(IntegrityError, match="lacks a file"):
         list(read(path, ["odd"]))
 
 
@@ -330,13 +330,13 @@ def test_a_damaged_header_in_the_middle_is_not_the_end_of_the_list(stored):
     with tarfile.open(path) as tar:
         assert len(tar.getnames()) == 2
     with pytest.raises(IntegrityError, match="cut off or damaged"):
-        members(path)
+        sizes(path)
 
 
 def test_a_tar_cut_off_between_two_members_is_noticed(stored):
     path = stored(tar_of()[: 512 * 3])
     with pytest.raises(IntegrityError, match="0 bytes that are no header where the archive should end"):
-        members(path)
+        sizes(path)
 
 
 @pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
@@ -359,7 +359,7 @@ def test_a_zip_with_a_damaged_name_or_an_unknown_compression_is_an_integrity_err
 @pytest.mark.parametrize("data", [b"", b"<!DOCTYPE html>", bytes(10240), gzip.compress(b"no tar"), b"PK"], ids=range(5))
 def test_what_is_no_archive_is_told_with_its_first_bytes(stored, data):
     with pytest.raises(IntegrityError, match="cut off or damaged") as error:
-        members(stored(data))
+        sizes(stored(data))
     assert "delete it and run snakemake, which fetches it again" in str(error.value)
 
 

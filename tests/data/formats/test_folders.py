@@ -7,7 +7,7 @@ from robustft.data.decoded import decoded
 from robustft.data.formats import folders
 from robustft.errors import IntegrityError
 from robustft.files import ROOT, sha256_file
-from tests.data.made import greys, lines, packed, picture, tar, zipped
+from tests.data.samples import greys, lines, packed, picture, tar, zipped
 
 REAL = ROOT.parent / "shared" / "data" / "cifar10-jpeg.tar.xz"
 
@@ -35,12 +35,12 @@ PARTS = {"train": "imagenette/train", "test": "imagenette/val"}
 
 
 def test_labels_count_the_folders_and_images_keep_the_order_of_the_archive(imagenette):
-    found = load(imagenette, parts=PARTS)
-    assert found.labels.tolist() == [1, 1, 0, 0, 0]
-    assert found.labels.dtype == np.int64
-    assert greys(found.images) == [1, 2, 3, 4, 5]
-    assert {group: places.tolist() for group, places in found.groups.items()} == {"train": [1, 2, 4], "test": [0, 3]}
-    assert found.names == ["n01", "n02"]
+    content = load(imagenette, parts=PARTS)
+    assert content.labels.tolist() == [1, 1, 0, 0, 0]
+    assert content.labels.dtype == np.int64
+    assert greys(content.images) == [1, 2, 3, 4, 5]
+    assert {group: places.tolist() for group, places in content.groups.items()} == {"train": [1, 2, 4], "test": [0, 3]}
+    assert content.names == ["n01", "n02"]
 
 
 def test_the_geometry_of_the_source_is_used(imagenette):
@@ -82,14 +82,14 @@ def test_caltech256_takes_the_first_of_each_class_by_name(tmp_path):
     ]
     files = {f"256_ObjectCategories/{name}.jpg": picture(place) for place, name in enumerate(names)}
     files["256_ObjectCategories/002.crab-101/RENAME2"] = b"#"
-    found = load(
+    content = load(
         tar(tmp_path / "x", files, mode="w"), parts={"all": "256_ObjectCategories"}, cut=4, drop="-101", first=2
     )
-    assert found.names == ["ak47", "crab"]
-    assert found.labels.tolist() == [0, 0, 0, 1, 1]
-    assert found.groups["all"].tolist() == [0, 1, 2, 3, 4]
-    assert found.groups["first"].tolist() == [1, 2, 3, 4]
-    assert found.groups["rest"].tolist() == [0]
+    assert content.names == ["ak47", "crab"]
+    assert content.labels.tolist() == [0, 0, 0, 1, 1]
+    assert content.groups["all"].tolist() == [0, 1, 2, 3, 4]
+    assert content.groups["first"].tolist() == [1, 2, 3, 4]
+    assert content.groups["rest"].tolist() == [0]
 
 
 def test_caltech101_is_an_archive_inside_an_archive_without_its_background(tmp_path):
@@ -109,10 +109,10 @@ def test_caltech101_is_an_archive_inside_an_archive_without_its_background(tmp_p
         },
     )
     folder = "caltech-101/101_ObjectCategories.tar.gz/101_ObjectCategories"
-    found = load(path, nested=True, parts={"all": folder}, without=["BACKGROUND_Google"])
-    assert found.names == ["faces easy", "wild cat"]  # capital letters come first, as in the papers' loaders
-    assert found.labels.tolist() == [1, 0]
-    assert greys(found.images) == [2, 3]
+    content = load(path, nested=True, parts={"all": folder}, without=["BACKGROUND_Google"])
+    assert content.names == ["faces easy", "wild cat"]  # capital letters come first, as in the papers' loaders
+    assert content.labels.tolist() == [1, 0]
+    assert greys(content.images) == [2, 3]
 
 
 @pytest.fixture
@@ -134,11 +134,11 @@ def tiny(tmp_path):
 
 
 def test_tiny_imagenet_sorts_its_validation_part_by_the_list(tiny):
-    found = folders.tiny_imagenet({}, tiny())
-    assert found.labels.tolist() == [1, 0, 0, 1]
-    assert greys(found.images) == [10, 11, 12, 13]
-    assert found.names == ["goldfish", "t shirt"]
-    assert {group: places.tolist() for group, places in found.groups.items()} == {"train": [2, 3], "test": [0, 1]}
+    content = folders.tiny_imagenet({}, tiny())
+    assert content.labels.tolist() == [1, 0, 0, 1]
+    assert greys(content.images) == [10, 11, 12, 13]
+    assert content.names == ["goldfish", "t shirt"]
+    assert {group: places.tolist() for group, places in content.groups.items()} == {"train": [2, 3], "test": [0, 1]}
 
 
 def test_tiny_imagenet_names_a_missing_list_and_a_class_that_is_not_listed(tiny):
@@ -161,12 +161,12 @@ def test_the_real_lossy_cifar10(catalogue):
     file = catalogue["files"]["cifar10_jpeg"]
     assert REAL.stat().st_size == file["bytes"]
     assert sha256_file(REAL) == file["sha256"]
-    found = folders.load(catalogue["sources"]["cifar10_jpeg"], {"archive": REAL})
-    assert len(found.labels) == 60000
-    assert np.bincount(found.labels).tolist() == [6000] * 10
-    assert (len(found.groups["train"]), len(found.groups["test"])) == (50000, 10000)
-    assert found.names[:3] == ["airplane", "automobile", "bird"]
-    first = next(decoded(found.images))
+    content = folders.load(catalogue["sources"]["cifar10_jpeg"], {"archive": REAL})
+    assert len(content.labels) == 60000
+    assert np.bincount(content.labels).tolist() == [6000] * 10
+    assert (len(content.groups["train"]), len(content.groups["test"])) == (50000, 10000)
+    assert content.names[:3] == ["airplane", "automobile", "bird"]
+    first = next(decoded(content.images))
     assert first.shape == (3, 32, 32)
     assert first.std() > 0
 

@@ -4,7 +4,7 @@ import pytest
 
 from robustft.data.formats import lists
 from robustft.errors import IntegrityError
-from tests.data.made import greys, lines, picture, tar
+from tests.data.samples import greys, lines, picture, tar
 
 
 def test_dtd_has_the_groups_of_its_partition(tmp_path):
@@ -17,12 +17,12 @@ def test_dtd_has_the_groups_of_its_partition(tmp_path):
         "dtd/labels/test2.txt": lines("polka-dotted/polka-dotted_0002.jpg"),
     }
     path = tar(tmp_path / "x", files)
-    found = lists.dtd({"parameters": {"partition": 2}}, {"archive": path})
-    assert found.labels.tolist() == [0, 1, 1]
-    assert found.names == ["banded", "polka dotted"]
-    groups = {group: places.tolist() for group, places in found.groups.items()}
+    source = lists.dtd({"parameters": {"partition": 2}}, {"archive": path})
+    assert source.labels.tolist() == [0, 1, 1]
+    assert source.names == ["banded", "polka dotted"]
+    groups = {group: places.tolist() for group, places in source.groups.items()}
     assert groups == {"train": [2], "validation": [0], "test": [1]}
-    assert greys(found.images) == [1, 2, 3]
+    assert greys(source.images) == [1, 2, 3]
     with pytest.raises(IntegrityError, match=r"dtd/labels/test1\.txt and 2 more"):
         lists.dtd({"parameters": {"partition": 1}}, {"archive": path})
 
@@ -35,10 +35,10 @@ def test_food101_takes_the_test_list(tmp_path):
         "food-101/meta/classes.txt": lines("apple_pie", "waffles"),
         "food-101/meta/test.txt": lines("apple_pie/9", "waffles/7"),
     }
-    found = lists.food101({}, {"archive": tar(tmp_path / "x", files)})
-    assert found.labels.tolist() == [1, 0]
-    assert greys(found.images) == [1, 3]
-    assert found.names == ["apple pie", "waffles"]
+    source = lists.food101({}, {"archive": tar(tmp_path / "x", files)})
+    assert source.labels.tolist() == [1, 0]
+    assert greys(source.images) == [1, 3]
+    assert source.names == ["apple pie", "waffles"]
 
 
 def test_sun397_takes_all_pictures_and_leaves_the_letter_out_of_the_names(tmp_path):
@@ -49,9 +49,9 @@ def test_sun397_takes_all_pictures_and_leaves_the_letter_out_of_the_names(tmp_pa
         "SUN397/a/abbey/sun_y.jpg": picture(2),
         "SUN397/b/bow_window/outdoor/sun_z.jpg": picture(3),
     }
-    found = lists.sun397({}, {"archive": tar(tmp_path / "x", files)})
-    assert found.labels.tolist() == [1, 0, 2]
-    assert found.names == ["abbey", "apse indoor", "bow window outdoor"]
+    source = lists.sun397({}, {"archive": tar(tmp_path / "x", files)})
+    assert source.labels.tolist() == [1, 0, 2]
+    assert source.names == ["abbey", "apse indoor", "bow window outdoor"]
     files["SUN397/c/cave/sun_q.jpg"] = picture(4)
     with pytest.raises(IntegrityError, match="observed: /c/cave"):
         lists.sun397({}, {"archive": tar(tmp_path / "y", files)})
@@ -66,20 +66,20 @@ def test_fgvc_aircraft_reads_variants_with_blanks_in_their_names(tmp_path):
         f"{root}/variants.txt": lines("707-320", "BAE 146-200", "F/A-18"),
         f"{root}/images_variant_test.txt": lines("0000003 707-320", "0000001 BAE 146-200"),
     }
-    found = lists.fgvc_aircraft({}, {"archive": tar(tmp_path / "x", files)})
-    assert found.labels.tolist() == [1, 0]
-    assert greys(found.images) == [1, 3]
-    assert found.names == ["boeing 707-320", "bae 146-200", "f/a-18"]
+    source = lists.fgvc_aircraft({}, {"archive": tar(tmp_path / "x", files)})
+    assert source.labels.tolist() == [1, 0]
+    assert greys(source.images) == [1, 3]
+    assert source.names == ["boeing 707-320", "bae 146-200", "f/a-18"]
 
 
 def test_oxford_pets_number_breeds_from_one(tmp_path):
     images = {"images/Abyssinian_201.jpg": picture(1), "images/great_pyrenees_3.jpg": picture(2), "images/x.mat": b""}
     annotations = {"annotations/test.txt": lines("Abyssinian_201 1 1 1", "great_pyrenees_3 2 2 1")}
     files = {"images": tar(tmp_path / "i", images), "annotations": tar(tmp_path / "a", annotations)}
-    found = lists.oxford_pets({}, files)
-    assert found.labels.tolist() == [0, 1]
-    assert found.names == ["abyssinian", "great pyrenees"]
-    assert greys(found.images) == [1, 2]
+    source = lists.oxford_pets({}, files)
+    assert source.labels.tolist() == [0, 1]
+    assert source.names == ["abyssinian", "great pyrenees"]
+    assert greys(source.images) == [1, 2]
     files["annotations"] = tar(tmp_path / "b", {"annotations/test.txt": lines("Abyssinian_201 2 1 1")})
     with pytest.raises(IntegrityError, match="without gaps"):
         lists.oxford_pets({}, files)
@@ -114,11 +114,11 @@ def cub():
 
 
 def test_cub200_joins_its_lists_by_number(tmp_path, cub):
-    found = lists.cub200({}, {"archive": tar(tmp_path / "x", cub)})
-    assert found.labels.tolist() == [1, 0, 0]
-    assert greys(found.images) == [1, 2, 3]
-    assert {group: places.tolist() for group, places in found.groups.items()} == {"train": [0, 1], "test": [2]}
-    assert found.names == ["black footed albatross", "laysan albatross"]
+    source = lists.cub200({}, {"archive": tar(tmp_path / "x", cub)})
+    assert source.labels.tolist() == [1, 0, 0]
+    assert greys(source.images) == [1, 2, 3]
+    assert {group: places.tolist() for group, places in source.groups.items()} == {"train": [0, 1], "test": [2]}
+    assert source.names == ["black footed albatross", "laysan albatross"]
 
 
 def test_cub200_refuses_lists_of_other_pictures(tmp_path, cub):

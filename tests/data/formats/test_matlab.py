@@ -5,8 +5,8 @@ import pytest
 
 from robustft.data.formats import matlab
 from robustft.errors import IntegrityError
-from tests.data.made import cells, greys, picture, tar
-from tests.data.made import matlab as written
+from tests.data.samples import cells, greys, picture, tar
+from tests.data.samples import matlab as written
 
 
 @pytest.fixture
@@ -20,10 +20,10 @@ def flowers(tmp_path):
 
 
 def test_flowers102_labels_are_by_number_of_picture(flowers):
-    found = matlab.flowers102({}, flowers)
-    assert found.labels.tolist() == [4, 4]
-    assert greys(found.images) == [1, 4]
-    assert found.groups["test"].tolist() == [0, 1]
+    source = matlab.flowers102({}, flowers)
+    assert source.labels.tolist() == [4, 4]
+    assert greys(source.images) == [1, 4]
+    assert source.groups["test"].tolist() == [0, 1]
 
 
 def test_a_part_of_one_picture_is_still_a_list(flowers):
@@ -49,11 +49,11 @@ def test_stanford_dogs_reads_both_lists(tmp_path):
         "train_list.mat": written(file_list=cells(f"{chihuahua}.jpg"), labels=np.array([[1]])),
     }
     files = {"images": tar(tmp_path / "i", images, mode="w"), "lists": tar(tmp_path / "l", lists, mode="w")}
-    found = matlab.stanford_dogs({}, files)
-    assert found.labels.tolist() == [1, 0]
-    assert found.names == ["chihuahua", "sealyham terrier"]
-    assert {group: places.tolist() for group, places in found.groups.items()} == {"train": [1], "test": [0]}
-    assert greys(found.images) == [1, 2]
+    source = matlab.stanford_dogs({}, files)
+    assert source.labels.tolist() == [1, 0]
+    assert source.names == ["chihuahua", "sealyham terrier"]
+    assert {group: places.tolist() for group, places in source.groups.items()} == {"train": [1], "test": [0]}
+    assert greys(source.images) == [1, 2]
     del lists["train_list.mat"]
     with pytest.raises(IntegrityError, match=r"train_list\.mat"):
         matlab.stanford_dogs({}, {**files, "lists": tar(tmp_path / "m", lists, mode="w")})
@@ -74,10 +74,10 @@ def cars(tmp_path):
 
 
 def test_stanford_cars_lose_the_year_and_keep_the_slash(cars):
-    found = matlab.stanford_cars({}, cars)
-    assert found.labels.tolist() == [0, 1]
-    assert greys(found.images) == [1, 2]
-    assert found.names == ["am general hummer suv", "ram c/v mercedes benz van"]
+    source = matlab.stanford_cars({}, cars)
+    assert source.labels.tolist() == [0, 1]
+    assert greys(source.images) == [1, 2]
+    assert source.names == ["am general hummer suv", "ram c/v mercedes benz van"]
 
 
 def test_labels_without_classes_are_refused(cars):

@@ -9,7 +9,7 @@ from torchvision import transforms
 
 from robustft.data.formats.pictures import decode, fit
 from robustft.errors import ConfigError, IntegrityError
-from tests.data.made import picture
+from tests.data.samples import picture
 
 
 def photograph(width: int, height: int) -> Image.Image:

@@ -47,10 +47,10 @@ def _binary(path: Path, train: Sequence[str], test: str, *, names: Sequence[str]
         name: _records(data, width, path=path, name=name)[:, labels - 1].astype(np.int64)
         for name, data in read(path, frozenset(files))
     }
-    found = np.concatenate([by_file[name] for name in files])
-    first = len(found) - len(by_file[test])
+    all_labels = np.concatenate([by_file[name] for name in files])
+    first = len(all_labels) - len(by_file[test])
     return Decoded(
-        labels=found,
+        labels=all_labels,
         images=(
             record[labels:].reshape(3, 32, 32)
             for name in files
@@ -58,7 +58,7 @@ def _binary(path: Path, train: Sequence[str], test: str, *, names: Sequence[str]
             for record in _records(data, width, path=path, name=name)
         ),
         names=[wording(name) for name in names],
-        groups={"train": np.arange(first, dtype=np.int64), "test": np.arange(first, len(found), dtype=np.int64)},
+        groups={"train": np.arange(first, dtype=np.int64), "test": np.arange(first, len(all_labels), dtype=np.int64)},
     )
 
 
@@ -86,17 +86,17 @@ def cifar10_c(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
 def _array(path: Path, name: str) -> np.ndarray:
     (data,) = contents(path, f"CIFAR-10-C/{name}.npy")
     try:
-        found: np.ndarray = np.load(io.BytesIO(data), allow_pickle=False)
+        array: np.ndarray = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise IntegrityError(
             "an array of CIFAR-10-C cannot be read", where=f"{path}: {name}", observed=error
         ) from error
-    return found
+    return array
 
 
 def _corrupted(path: Path, kinds: Sequence[str], *, images: int) -> Iterator[np.ndarray]:
     for kind in kinds:
-        yield from _block(path, kind, images=images)  # by no name: else it stayed while the next one is read
+        yield from _block(path, kind, images=images)  # a name would keep it in memory while the next one is read
 
 
 def _block(path: Path, kind: str, *, images: int) -> np.ndarray:

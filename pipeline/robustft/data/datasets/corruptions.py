@@ -74,7 +74,7 @@ def load(source: dict[str, Any], files: Mapping[str, Path]) -> Decoded:
             expected=f"at most {len(split.labels)}",
             observed=count,
         )
-    _package()  # it is missed here, not in the middle of the work
+    _package()  # so that its lack is an error before any work
     # One by one, and not as functions: the package draws from numpy's global state, which threads would share.
     images = (
         corrupt(_clean(split, position), kind, severity, seed=_seed(source["draw_seed"], kind, severity, index))
@@ -102,13 +102,13 @@ def corrupt(image: np.ndarray, kind: str, severity: int, *, seed: int) -> np.nda
     state = np.random.get_state()
     np.random.seed(seed)
     try:
-        found = _package().corrupt(large, severity=severity, corruption_name=kind, **own)
+        corrupted = _package().corrupt(large, severity=severity, corruption_name=kind, **own)
     finally:
         np.random.set_state(state)
     # One pixel of each block, and for a grey image one channel of the three that come back: a mean would cancel noise.
     middle = slice(factor // 2, None, factor)
     channels = slice(None) if len(image) == 3 else slice(1, 2)
-    return np.ascontiguousarray(found[middle, middle, channels].transpose(2, 0, 1))
+    return np.ascontiguousarray(corrupted[middle, middle, channels].transpose(2, 0, 1))
 
 
 def _package() -> Any:

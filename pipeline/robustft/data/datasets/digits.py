@@ -18,18 +18,18 @@ from robustft.files import sha256_file
 def load(source: dict[str, Any], files: Mapping[str, Path]) -> Decoded:
     """Return images (N, 1, 8, 8) uint8 with levels 0..16, labels (N,) int64, and the SHA-256 of the file read.
 
-    The file ships inside a package, so `files` is empty. It is found without importing scikit-learn (a second of
+    The file ships inside a package, so `files` is empty. It is located without importing scikit-learn (a second of
     start-up) and hashed before use. Raises RobustftError if scikit-learn is not installed and IntegrityError if the
     file is not the one on record.
     """
     package, *rest = Path(source["package_file"]).parts
-    found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:
+    module = importlib.util.find_spec(package)
+    if module is None or module.origin is None:
         raise RobustftError(
             f"the package '{package}' that ships the digits is not installed",
             next_step="install the packages of envs/run.txt (make install)",
         )
-    path = Path(found.origin).parent.joinpath(*rest)
+    path = Path(module.origin).parent.joinpath(*rest)
     observed = sha256_file(path)
     if observed != source["sha256"]:
         raise IntegrityError(

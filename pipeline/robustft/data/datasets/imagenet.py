@@ -15,8 +15,16 @@ from typing import Any
 import numpy as np
 
 from robustft.data.decoded import Decoded
-from robustft.data.formats.archives import members, read
-from robustft.data.formats.dataset_index import Classes, DatasetIndex, Flat, Nested, contents, pictures, wording
+from robustft.data.formats.archives import read, sizes
+from robustft.data.formats.dataset_index import (
+    Classes,
+    DatasetIndex,
+    FlatArchive,
+    NestedArchive,
+    contents,
+    pictures,
+    wording,
+)
 from robustft.data.formats.matlab import variables
 from robustft.errors import IntegrityError
 
@@ -37,7 +45,7 @@ def load(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
         f"ILSVRC2012_val_{number:08d}.JPEG": label[wnid]
         for number, wnid in enumerate((by_number[line] for line in truth), start=1)
     }
-    parts = {"test": pictures(Flat(files["validation"]), DatasetIndex(labels), source)}
+    parts = {"test": pictures(FlatArchive(files["validation"]), DatasetIndex(labels), source)}
     if "train" in files:
         parts = {"train": _training(files["train"], label, source), **parts}
     return _joined(parts, names)
@@ -58,7 +66,7 @@ def _devkit(path: Path) -> tuple[dict[str, str], dict[int, str], list[int]]:
 
 def _training(path: Path, label: Mapping[str, int], source: Mapping[str, Any]) -> Decoded:
     """Read an archive of one archive for each class, `n01440764.tar`."""
-    archive = Nested(path)
+    archive = NestedArchive(path)
     return pictures(archive, DatasetIndex({name: label[name.split(".")[0]] for name in archive.names}), source)
 
 
@@ -92,7 +100,7 @@ def downsampled(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded
     parts = {}
     for group, role in (("train", "train"), ("test", "validation")):
         path = files[role]
-        batches = sorted((name for name in members(path) if name.endswith(".npz")), key=lambda name: (len(name), name))
+        batches = sorted((name for name in sizes(path) if name.endswith(".npz")), key=lambda name: (len(name), name))
         if not batches:
             raise IntegrityError("the archive holds no arrays", where=path, expected="files that end in .npz")
         numbers = np.concatenate([_batch(path, name, "labels").reshape(-1) for name in batches]).astype(np.int64)
@@ -111,17 +119,17 @@ def _batch(path: Path, name: str, key: str) -> np.ndarray:
     ((_, data),) = read(path, {name})
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            found: np.ndarray = arrays[key]
+            array: np.ndarray = arrays[key]
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise IntegrityError(
             "an array cannot be read", where=f"{path}: {name}", expected=key, observed=error
         ) from error
-    return found
+    return array
 
 
 def _pixels(path: Path, batches: list[str]) -> Iterator[np.ndarray]:
     for name in batches:
-        yield from _images(path, name)  # by no name: else it stayed while the next one is read
+        yield from _images(path, name)  # a name would keep it in memory while the next one is read
 
 
 def _images(path: Path, name: str) -> np.ndarray:

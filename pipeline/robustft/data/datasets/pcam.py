@@ -25,9 +25,9 @@ def load(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
 
     Both are compressed HDF5 files: `x` (N, 96, 96, 3) uint8 and `y` (N, 1, 1, 1).
     """
-    with _dataset(files["labels"], "y") as labels:
-        found = np.asarray(labels[:], dtype=np.int64).reshape(-1)
-    return Decoded(labels=found, images=_images(files["images"], source.get("geometry", {}), count=len(found)))
+    with _dataset(files["labels"], "y") as column:
+        labels = np.asarray(column[:], dtype=np.int64).reshape(-1)
+    return Decoded(labels=labels, images=_images(files["images"], source.get("geometry", {}), count=len(labels)))
 
 
 def _images(path: Path, geometry: Mapping[str, Any], *, count: int) -> Iterator[Image]:

@@ -87,7 +87,7 @@ class Scenes:
 
     images: np.ndarray
     labels: np.ndarray
-    shown: np.ndarray
+    places: np.ndarray
     """Of a single digit, twice the same."""
 
 
@@ -138,26 +138,26 @@ def compose(images: np.ndarray, labels: np.ndarray, parameters: Mapping[str, Any
     """
     seed, parts = parameters["seed"], parameters["parts"]
     pools = shares(labels, [part["share"] for part in parts], seed)
-    made: list[Scenes] = []
+    drawn: list[Scenes] = []
     for number, part in enumerate(parts):
         for style, content in _contents(part):
             name, n = label(number, style, content), part["each"]
             # Each caption has a stream of its own: one more caption changes no other scene.
             draws = np.random.Generator(np.random.Philox(key=[seed, 1_000_000 + name]))
             if content == ANY:
-                shown = np.array([2 * [draws.choice(pools[number][digit])] for digit in draws.integers(0, 10, n)])
+                places = np.array([2 * [draws.choice(pools[number][digit])] for digit in draws.integers(0, 10, n)])
             elif content >= ONE:
-                shown = np.repeat(draws.choice(pools[number][content - ONE], (n, 1)), 2, axis=1)
+                places = np.repeat(draws.choice(pools[number][content - ONE], (n, 1)), 2, axis=1)
             else:
-                shown = np.stack([draws.choice(pools[number][digit], n) for digit in divmod(content, 10)], axis=1)
-            scenes = _placed(images[shown].astype(int) * 15, two=content < ONE)
+                places = np.stack([draws.choice(pools[number][digit], n) for digit in divmod(content, 10)], axis=1)
+            scenes = _placed(images[places].astype(int) * 15, two=content < ONE)
             for word in style.split():
                 scenes = WORDS[word](scenes, draws)
-            made.append(Scenes(scenes[:, None].astype(np.uint8), np.full(n, name), shown))
+            drawn.append(Scenes(scenes[:, None].astype(np.uint8), np.full(n, name), places))
     return Scenes(
-        np.concatenate([scenes.images for scenes in made]),
-        np.concatenate([scenes.labels for scenes in made]),
-        np.concatenate([scenes.shown for scenes in made]),
+        np.concatenate([scenes.images for scenes in drawn]),
+        np.concatenate([scenes.labels for scenes in drawn]),
+        np.concatenate([scenes.places for scenes in drawn]),
     )
 
 
@@ -175,6 +175,6 @@ def load(source: dict[str, Any], files: Mapping[str, Path]) -> Decoded:
 
     Raises what the digits' own loader raises.
     """
-    found = digits.load({**source, "shape": [SIDE, SIDE]}, files)
-    scenes = compose(np.asarray(found.images), found.labels, source["parameters"])
-    return Decoded(labels=scenes.labels, images=scenes.images, sha256=found.sha256)
+    source_digits = digits.load({**source, "shape": [SIDE, SIDE]}, files)
+    scenes = compose(np.asarray(source_digits.images), source_digits.labels, source["parameters"])
+    return Decoded(labels=scenes.labels, images=scenes.images, sha256=source_digits.sha256)

@@ -18,18 +18,18 @@ _SIDE = 96
 def load(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
     """Return the test images (3, 96, 96) of role `archive`, with the labels, which the files count from 1.
 
-    An image's bytes go by plane and then by column, so rows and columns are exchanged.
+    An image's bytes go by plane and then by column, so rows and columns are exchanged. Raises IntegrityError.
     """
     path, root = files["archive"], "stl10_binary"
     (names,) = rows(path, f"{root}/class_names.txt")
-    data, labels = contents(path, f"{root}/test_X.bin", f"{root}/test_y.bin")
-    if len(data) != len(labels) * 3 * _SIDE**2:
+    data, numbers = contents(path, f"{root}/test_X.bin", f"{root}/test_y.bin")
+    if len(data) != len(numbers) * 3 * _SIDE**2:
         raise IntegrityError(
             "the images of STL-10 are not as many as its labels",
             where=path,
-            expected=f"{len(labels) * 3 * _SIDE**2} bytes",
+            expected=f"{len(numbers) * 3 * _SIDE**2} bytes",
             observed=len(data),
         )
     images = np.frombuffer(data, dtype=np.uint8).reshape(-1, 3, _SIDE, _SIDE).transpose(0, 1, 3, 2)
-    found = np.frombuffer(labels, dtype=np.uint8).astype(np.int64) - 1
-    return Decoded(labels=found, images=images, names=[wording(name) for name in names])
+    labels = np.frombuffer(numbers, dtype=np.uint8).astype(np.int64) - 1
+    return Decoded(labels=labels, images=images, names=[wording(name) for name in names])

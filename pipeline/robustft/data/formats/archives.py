@@ -1,8 +1,8 @@
 """Reading tar and zip archives where they lie: nothing is extracted to the disk.
 
-What an archive is, is told by its first bytes; the names of downloaded files say nothing. Only regular files count:
-folders, links and devices are left out. One name that leads out of a folder, and the whole archive is refused, since no
-published data set has a reason for it.
+The first bytes tell the kind of an archive; the names of downloaded files say nothing. Only regular files count:
+folders, links and devices are left out. An archive with one name that leads out of its folder is refused as a whole:
+no published data set has a reason for one. Own, because tarfile takes a damaged header for the end of an archive.
 """
 
 from __future__ import annotations
@@ -48,22 +48,22 @@ class _Member(NamedTuple):
     open: Callable[[], IO[bytes]]
 
 
-def members(path: Path) -> dict[str, int]:
+def sizes(path: Path) -> dict[str, int]:
     """Return the bytes of each regular file by name, in the archive's order. Raises IntegrityError as `read` does."""
     with _opened(path) as stream:
         return {member.name: member.size for member in _members(stream, path, limit_bytes=None)}
 
 
 def read(
-    path: Path, wanted: Collection[str] | None = None, *, limit_bytes: int = LIMIT_BYTES
+    path: Path, names: Collection[str] | None = None, *, limit_bytes: int = LIMIT_BYTES
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield (name, content) of each regular file, or of the `wanted` ones, in the archive's order.
+    """Yield (name, content) of each regular file, or of those with `names`, in the archive's order.
 
-    One member is in memory at a time, and reading stops when all wanted ones were seen. Raises IntegrityError for an
-    archive that is cut off or damaged, holds a name that leads out of a folder, does not hold a wanted name (as a
+    One member is in memory at a time, and reading stops after the last of them. Raises IntegrityError for an
+    archive that is cut off or damaged, holds a name that leads out of a folder, lacks one of the names (as a
     regular file), or has more than `limit_bytes` in one that is read; what is passed over may be of any size.
     """
-    left = None if wanted is None else set(wanted)
+    left = None if names is None else set(names)
     with _opened(path) as stream:
         for member in _members(stream, path, limit_bytes=None):
             if left is None or member.name in left:
@@ -76,10 +76,10 @@ def read(
                     return
     if left:
         raise IntegrityError(
-            "an archive does not hold what is wanted of it",
+            "an archive lacks a file",
             where=path,
             expected=f"{min(left)}" + (f" and {len(left) - 1} more" if len(left) > 1 else ""),
-            next_step="compare with the names of its regular files (`members`); the publisher may have packed it anew",
+            next_step="compare with the names of its regular files (`sizes`); the publisher may have packed it anew",
         )
 
 
@@ -94,15 +94,15 @@ def nested(path: Path, *, limit_bytes: int = LIMIT_BYTES) -> Iterator[tuple[str,
         yield name, _pairs(stream, f"{path}: {name}", limit_bytes)
 
 
-def nested_members(path: Path) -> Iterator[tuple[str, dict[str, int]]]:
+def nested_sizes(path: Path) -> Iterator[tuple[str, dict[str, int]]]:
     """Yield (name, bytes of each of its regular files by name) for each archive inside an archive, in order.
 
     Reads no content that it can skip. Raises IntegrityError as `read` does.
     """
     for name, stream in _inner(path):
         with _explained(where := f"{path}: {name}"):
-            found = {member.name: member.size for member in _members(stream, where, limit_bytes=None)}
-        yield name, found
+            files = {member.name: member.size for member in _members(stream, where, limit_bytes=None)}
+        yield name, files
 
 
 def _inner(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
@@ -177,14 +177,14 @@ def _members(stream: IO[bytes], where: object, *, limit_bytes: int | None) -> It
     """Yield the regular files of an archive of any kind, after checking each member's name and type."""
     start = _start(stream, _BLOCK)
     if start.startswith(_ZIP):
-        found = _zip_members(stream, where)
+        members = _zip_members(stream, where)
     elif decompressor := _decompressor(start):
-        found = _tar_members(decompressor(stream), where, limit_bytes=limit_bytes, marked=False)
+        members = _tar_members(decompressor(stream), where, limit_bytes=limit_bytes, marked=False)
     elif _is_tar(start):
-        found = _tar_members(stream, where, limit_bytes=limit_bytes, marked=isinstance(where, Path))
+        members = _tar_members(stream, where, limit_bytes=limit_bytes, marked=isinstance(where, Path))
     else:
         raise _damaged(where, f"it is no tar and no zip: it begins with {start[:16]!r}")
-    for member in found:
+    for member in members:
         if limit_bytes is not None and member.size > limit_bytes:
             raise _too_large(where, member, limit_bytes)
         yield member
@@ -195,7 +195,7 @@ def _too_large(where: object, member: _Member, limit_bytes: int) -> IntegrityErr
 
 
 class _Blocks:
-    """A tar's bytes, remembering what was read last: tarfile ends the list without a word where a header is damaged."""
+    """A tar's bytes, with the last of them: tarfile takes a damaged header for the end of the list."""
 
     def __init__(self, stream: IO[bytes], limit_bytes: int) -> None:
         self._stream, self._limit_bytes = stream, limit_bytes

@@ -1,4 +1,4 @@
-"""From a list of which archive members are pictures of what to the images of a source.
+"""From an index of a data set, which says what each picture of an archive shows, to the images of a source.
 
 Pictures keep the order in which they lie in their archive, whatever order the publisher's lists have: so an archive is
 read from front to back, once for the names and once for the pictures, and a few pictures at a time are in memory.
@@ -15,19 +15,19 @@ from typing import Any, Protocol
 import numpy as np
 
 from robustft.data.decoded import Decoded, Image
-from robustft.data.formats.archives import members, nested, nested_members, read
+from robustft.data.formats.archives import nested, nested_sizes, read, sizes
 from robustft.data.formats.pictures import decode
 from robustft.errors import IntegrityError
 
 
 @dataclass(frozen=True)
 class DatasetIndex:
-    """What a publisher says of the members of an archive, by their names in it."""
+    """What a publisher says of the pictures of an archive, by their names in it."""
 
     labels: Mapping[str, int]
     """Of every picture that belongs to the source."""
     names: Sequence[str] | None = None
-    """A name for each label, as a prompt wants it."""
+    """A name for each label, as prompts hold it."""
     groups: Mapping[str, Collection[str]] = field(default_factory=dict)
     """The publisher's parts: the names of their pictures."""
 
@@ -59,28 +59,28 @@ class Archive(Protocol):
     def names(self) -> Sequence[str]:
         """Of all files, in order; listed once."""
 
-    def read(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield (name, content) of the wanted files in order."""
+    def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield (name, content) of the files with these names, in order."""
 
 
 @dataclass(frozen=True)
-class Flat:
-    """A tar or zip archive."""
+class FlatArchive:
+    """A tar or zip archive whose files are the data set's."""
 
     path: Path
 
     @cached_property
     def names(self) -> Sequence[str]:
         """Of all files, in order; listed once, as that may need the whole archive decompressed."""
-        return list(members(self.path))
+        return list(sizes(self.path))
 
-    def read(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield (name, content) of the wanted files in order."""
-        return read(self.path, wanted)
+    def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield (name, content) of the files with these names, in order."""
+        return read(self.path, names)
 
 
 @dataclass(frozen=True)
-class Nested:
+class NestedArchive:
     """Archives inside an archive; a file's name is that of the inner archive, a slash, and its name there."""
 
     path: Path
@@ -88,49 +88,49 @@ class Nested:
     @cached_property
     def names(self) -> Sequence[str]:
         """Of the files of all inner archives, in order; listed once."""
-        return [f"{inner}/{name}" for inner, files in nested_members(self.path) for name in files]
+        return [f"{inner}/{name}" for inner, files in nested_sizes(self.path) for name in files]
 
-    def read(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield (name, content) of the wanted files in order."""
+    def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield (name, content) of the files with these names, in order."""
         for inner, files in nested(self.path):
             for name, data in files:
-                if f"{inner}/{name}" in wanted:
+                if f"{inner}/{name}" in names:
                     yield f"{inner}/{name}", data
 
 
-def pictures(archive: Archive, listing: DatasetIndex, source: Mapping[str, Any]) -> Decoded:
+def pictures(archive: Archive, index: DatasetIndex, source: Mapping[str, Any]) -> Decoded:
     """Return the listed pictures of an archive at the source's `geometry`, in the archive's order.
 
     Raises IntegrityError if a listed picture is not in the archive, or nothing is listed.
     """
-    order = [name for name in archive.names if name in listing.labels]
-    missing = listing.labels.keys() - set(order)
+    order = [name for name in archive.names if name in index.labels]
+    missing = index.labels.keys() - set(order)
     if missing or not order:
         raise IntegrityError(
             "the archive lacks pictures that its lists name" if missing else "no picture is listed",
             where=archive.path,
-            expected=f"{len(listing.labels)} pictures" + (f", also {min(missing)}" if missing else ""),
+            expected=f"{len(index.labels)} pictures" + (f", also {min(missing)}" if missing else ""),
             observed=len(order),
         )
     return Decoded(
-        labels=np.array([listing.labels[name] for name in order], dtype=np.int64),
-        images=_undecoded(archive, order, listing.labels.keys(), source.get("geometry")),
-        names=listing.names,
-        groups={group: positions(order, of) for group, of in listing.groups.items()},
+        labels=np.array([index.labels[name] for name in order], dtype=np.int64),
+        images=_undecoded(archive, order, index.labels.keys(), source.get("geometry")),
+        names=index.names,
+        groups={group: positions(order, of) for group, of in index.groups.items()},
     )
 
 
-def positions(order: Sequence[str], wanted: Collection[str]) -> np.ndarray:
-    """Return where in an order the wanted names are, (n,) int64, rising."""
-    among = frozenset(wanted)
+def positions(order: Sequence[str], names: Collection[str]) -> np.ndarray:
+    """Return the places of names in an order, (n,) int64, rising."""
+    among = frozenset(names)
     return np.array([place for place, name in enumerate(order) if name in among], dtype=np.int64)
 
 
 def _undecoded(
-    archive: Archive, order: Sequence[str], wanted: Collection[str], geometry: Mapping[str, Any] | None
+    archive: Archive, order: Sequence[str], names: Collection[str], geometry: Mapping[str, Any] | None
 ) -> Iterator[Image]:
     count = 0
-    for count, (name, data) in enumerate(archive.read(wanted), start=1):
+    for count, (name, data) in enumerate(archive.read(names), start=1):
         if name != order[count - 1]:
             raise IntegrityError("an archive was read in another order", where=archive.path, observed=name)
         yield partial(decode, data, where=f"{archive.path}: {name}", geometry=geometry)
@@ -143,8 +143,8 @@ def contents(path: Path, *names: str) -> list[bytes]:
 
     Raises IntegrityError that names a missing one.
     """
-    found = dict(read(path, frozenset(names)))
-    return [found[name] for name in names]
+    files = dict(read(path, frozenset(names)))
+    return [files[name] for name in names]
 
 
 def rows(path: Path, *names: str) -> list[list[str]]:

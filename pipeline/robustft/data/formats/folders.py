@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from robustft.data.decoded import Decoded
-from robustft.data.formats.dataset_index import Archive, Classes, DatasetIndex, Flat, Nested, pictures, rows, wording
+from robustft.data.formats.dataset_index import (
+    Archive,
+    Classes,
+    DatasetIndex,
+    FlatArchive,
+    NestedArchive,
+    pictures,
+    rows,
+    wording,
+)
 from robustft.errors import IntegrityError
 
 _PICTURES = (".jpg", ".jpeg", ".png")
@@ -25,54 +34,55 @@ def load(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
     - `cut`: characters at the head of a folder's name that are no part of the class name; `drop`: text to leave out.
     - `first`: n makes two more groups, `first` and `rest`: of each class the first n pictures by name, and the others.
     """
-    chosen = source["parameters"]
-    archive: Archive = (Nested if chosen.get("nested", False) else Flat)(files["archive"])
+    parameters = source["parameters"]
+    archive: Archive = (NestedArchive if parameters.get("nested", False) else FlatArchive)(files["archive"])
     parts = {
-        group: _classes(archive, folder, without=chosen.get("without", ())) for group, folder in chosen["parts"].items()
+        group: _classes(archive, folder, without=parameters.get("without", ()))
+        for group, folder in parameters["parts"].items()
     }
     classes = sorted(next(iter(parts.values())))
-    for group, found in parts.items():
-        if sorted(found) != classes:
+    for group, folders in parts.items():
+        if sorted(folders) != classes:
             raise IntegrityError(
                 f"the classes of '{group}' differ from those of '{next(iter(parts))}'",
                 where=archive.path,
                 expected=f"{len(classes)} classes",
-                observed=f"{len(found)}; not in both: {', '.join(sorted(set(found) ^ set(classes))[:5])}",
+                observed=f"{len(folders)}; not in both: {', '.join(sorted(set(folders) ^ set(classes))[:5])}",
             )
     label = Classes(classes, where=archive.path)
-    listing = DatasetIndex(
-        labels={path: label[name] for found in parts.values() for name, paths in found.items() for path in paths},
-        names=[wording(name[chosen.get("cut", 0) :].replace(chosen.get("drop", ""), "")) for name in classes],
+    index = DatasetIndex(
+        labels={path: label[name] for folders in parts.values() for name, paths in folders.items() for path in paths},
+        names=[wording(name[parameters.get("cut", 0) :].replace(parameters.get("drop", ""), "")) for name in classes],
         groups={
-            **{group: [path for paths in found.values() for path in paths] for group, found in parts.items()},
-            **(_first(parts, chosen["first"]) if "first" in chosen else {}),
+            **{group: [path for paths in folders.values() for path in paths] for group, folders in parts.items()},
+            **(_first(parts, parameters["first"]) if "first" in parameters else {}),
         },
     )
-    return pictures(archive, listing, source)
+    return pictures(archive, index, source)
 
 
 def _classes(archive: Archive, folder: str, *, without: Sequence[str]) -> dict[str, list[str]]:
     """Return the pictures of each folder of a folder of an archive."""
-    found: dict[str, list[str]] = defaultdict(list)
+    folders: dict[str, list[str]] = defaultdict(list)
     names = archive.names
     for name in names:
         within = name.removeprefix(f"{folder}/")
         if within != name and within.lower().endswith(_PICTURES) and within.count("/") == 1:
-            found[within.split("/")[0]].append(name)
+            folders[within.split("/")[0]].append(name)
     for name in without:
-        found.pop(name, None)
-    if not found:
+        folders.pop(name, None)
+    if not folders:
         raise IntegrityError(
             f"the archive has no pictures in folders of '{folder}'",
             where=archive.path,
             expected=f"{folder}/CLASS/PICTURE",
             observed=f"{len(names)} files" + (f", the first {names[0]}" if names else ""),
         )
-    return found
+    return folders
 
 
 def _first(parts: Mapping[str, Mapping[str, Sequence[str]]], count: int) -> dict[str, list[str]]:
-    ordered = [sorted(paths) for found in parts.values() for paths in found.values()]
+    ordered = [sorted(paths) for folders in parts.values() for paths in folders.values()]
     return {
         "first": [path for paths in ordered for path in paths[:count]],
         "rest": [path for paths in ordered for path in paths[count:]],
@@ -84,7 +94,7 @@ def tiny_imagenet(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decod
 
     Labels count the WordNet ids in their order. A class's name is the first of its names in `words.txt`.
     """
-    archive, root = Flat(files["archive"]), "tiny-imagenet-200"
+    archive, root = FlatArchive(files["archive"]), "tiny-imagenet-200"
     lists = ("wnids.txt", "words.txt", "val/val_annotations.txt")
     ids, words, annotations = rows(archive.path, *(f"{root}/{name}" for name in lists))
     label = Classes(sorted(ids), where=archive.path)
@@ -98,9 +108,9 @@ def tiny_imagenet(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decod
         for name in archive.names
         if name.startswith(f"{root}/train/") and name.lower().endswith(_PICTURES)
     }
-    listing = DatasetIndex(
+    index = DatasetIndex(
         labels=train | test,
         names=[wording(named[name].split(",")[0]) for name in label],
         groups={"train": train, "test": test},
     )
-    return pictures(archive, listing, source)
+    return pictures(archive, index, source)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from robustft.data.decoded import Decoded
-from robustft.data.formats.dataset_index import Classes, DatasetIndex, Flat, pictures, rows, wording
+from robustft.data.formats.dataset_index import Classes, DatasetIndex, FlatArchive, pictures, rows, wording
 from robustft.errors import IntegrityError
 
 
@@ -24,7 +24,7 @@ def dtd(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
         for group, part in zip(("train", "validation", "test"), lists, strict=True)
     }
     labels = {name: label[name.split("/")[2]] for part in groups.values() for name in part}
-    return pictures(Flat(path), DatasetIndex(labels, [wording(name) for name in label], groups), source)
+    return pictures(FlatArchive(path), DatasetIndex(labels, [wording(name) for name in label], groups), source)
 
 
 def food101(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
@@ -33,7 +33,9 @@ def food101(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
     classes, test = rows(path, "food-101/meta/classes.txt", "food-101/meta/test.txt")
     label = Classes(sorted(classes), where=path)
     labels = {f"food-101/images/{line}.jpg": label[line.split("/")[0]] for line in test}
-    return pictures(Flat(path), DatasetIndex(labels, [wording(name) for name in label], {"test": labels}), source)
+    return pictures(
+        FlatArchive(path), DatasetIndex(labels, [wording(name) for name in label], {"test": labels}), source
+    )
 
 
 def sun397(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
@@ -41,7 +43,7 @@ def sun397(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
 
     Labels count the lines of `ClassName.txt`, such as `/a/apse/indoor`; names leave the letter out: "apse indoor".
     """
-    archive = Flat(files["archive"])
+    archive = FlatArchive(files["archive"])
     (lines,) = rows(archive.path, "SUN397/ClassName.txt")
     label = Classes(lines, where=archive.path)
     labels = {
@@ -62,7 +64,7 @@ def fgvc_aircraft(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decod
     label = Classes(variants, where=path)
     labels = {f"{root}/images/{line.split(' ', 1)[0]}.jpg": label[line.split(" ", 1)[1].strip()] for line in test}
     names = [wording(f"Boeing {name}" if name.startswith("7") else name, blanks="_") for name in variants]
-    return pictures(Flat(path), DatasetIndex(labels, names, {"test": labels}), source)
+    return pictures(FlatArchive(path), DatasetIndex(labels, names, {"test": labels}), source)
 
 
 def oxford_pets(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
@@ -79,7 +81,7 @@ def oxford_pets(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded
             "the breeds are not numbered without gaps", where=files["annotations"], observed=sorted(breeds)
         )
     names = [wording(breeds[number]) for number in range(len(breeds))]
-    return pictures(Flat(files["images"]), DatasetIndex(labels, names, {"test": labels}), source)
+    return pictures(FlatArchive(files["images"]), DatasetIndex(labels, names, {"test": labels}), source)
 
 
 def cub200(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
@@ -99,4 +101,4 @@ def cub200(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
         for group, flag in (("train", "1"), ("test", "0"))
     }
     names = [wording(name.partition(".")[2]) for name in classes.values()]
-    return pictures(Flat(path), DatasetIndex(labels, names, groups), source)
+    return pictures(FlatArchive(path), DatasetIndex(labels, names, groups), source)

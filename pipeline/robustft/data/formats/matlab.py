@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from robustft.data.decoded import Decoded
-from robustft.data.formats.dataset_index import DatasetIndex, Flat, contents, pictures, wording
+from robustft.data.formats.dataset_index import DatasetIndex, FlatArchive, contents, pictures, wording
 from robustft.errors import IntegrityError
 
 
@@ -24,8 +24,8 @@ def variables(data: bytes, *names: str, where: object) -> list[np.ndarray]:
     from scipy.io.matlab import MatReadError
 
     try:
-        found = loadmat(io.BytesIO(data), squeeze_me=True)
-        return [np.atleast_1d(found[name]) for name in names]
+        table = loadmat(io.BytesIO(data), squeeze_me=True)
+        return [np.atleast_1d(table[name]) for name in names]
     except (MatReadError, ValueError, TypeError, KeyError, NotImplementedError, zlib.error) as error:
         raise IntegrityError(
             "a Matlab file cannot be read",
@@ -49,8 +49,8 @@ def flowers102(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
     """
     (labels,) = variables(files["labels"].read_bytes(), "labels", where=files["labels"])
     (test,) = variables(files["splits"].read_bytes(), "tstid", where=files["splits"])
-    listed = {f"jpg/image_{number:05d}.jpg": int(labels[number - 1]) - 1 for number in test}
-    return pictures(Flat(files["images"]), DatasetIndex(listed, groups={"test": listed}), source)
+    labelled = {f"jpg/image_{number:05d}.jpg": int(labels[number - 1]) - 1 for number in test}
+    return pictures(FlatArchive(files["images"]), DatasetIndex(labelled, groups={"test": labelled}), source)
 
 
 def stanford_dogs(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
@@ -66,7 +66,7 @@ def stanford_dogs(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decod
     labels = parts["train"] | parts["test"]
     breeds = {label: path.split("/")[1].partition("-")[2] for path, label in labels.items()}
     names = [wording(breeds[label]) for label in sorted(breeds)]
-    return pictures(Flat(files["images"]), DatasetIndex(labels, names, parts), source)
+    return pictures(FlatArchive(files["images"]), DatasetIndex(labels, names, parts), source)
 
 
 def stanford_cars(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
@@ -85,4 +85,4 @@ def stanford_cars(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decod
         )
     }
     names = [wording(str(name)[:-5], blanks="_-") for name in classes]
-    return pictures(Flat(files["images"]), DatasetIndex(labels, names, {"test": labels}), source)
+    return pictures(FlatArchive(files["images"]), DatasetIndex(labels, names, {"test": labels}), source)

@@ -42,7 +42,7 @@ def decode(data: bytes, *, where: object, geometry: Mapping[str, Any] | None = N
 def fit(image: Image.Image, geometry: Mapping[str, Any]) -> np.ndarray:
     """Return an RGB image as (3, H, W) uint8 after `geometry`.
 
-    `resize`: a number is the new length of the shorter side, the ratio of the sides kept; [height, width] sets both.
+    `resize`: a number is the new length of the shorter side, the ratio of the sides stays; [height, width] sets both.
     `crop`: then the side of the square that is cut from the centre. Without either the image stays as it is.
     """
     if "resize" in geometry:
@@ -73,5 +73,5 @@ def _centre(image: Image.Image, side: int) -> Image.Image:
             expected=f"at most {min(image.size)}",
             observed=side,
         )
-    left, top = (round((had - side) / 2.0) for had in image.size)
+    left, top = (round((length - side) / 2.0) for length in image.size)
     return image.crop((left, top, left + side, top + side))
