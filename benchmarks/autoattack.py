@@ -4,12 +4,12 @@
     python -m benchmarks.autoattack --quick    # two small cases; not stored
     python -m benchmarks.autoattack --only cifar
 
-The driver attacks the model as users load it: in evaluation mode, batch norm as it is, all weights requiring gradients.
-Ours is `AutoAttackShard` on the same model frozen, with every optimization, its weights laid out as the step lays them
-out; one row times the whole `attack` step instead, which reads checkpoint and data file, checks the perturbations and
-writes the ledger. Both get the same images, seed and queries. The outcomes (still right or not) must be equal for all
-images, or nothing is reported. Networks are trained adversarially for a moment on scikit-learn's digits first, so that
-some images hold.
+The driver attacks the model as users load it: in evaluation mode, batch norm as it is, all weights requiring
+gradients. Ours is `AutoAttackShard` on the same model frozen, with every optimization, its weights laid out as the step
+lays them out; one row times the whole `attack` step instead, which reads checkpoint and data file, checks the
+perturbations and writes the ledger. Both get the same images, seed and queries. The outcomes (still right or not) must
+be equal for all images, or nothing is reported. Networks are trained adversarially for a moment on scikit-learn's
+digits first, so that some images hold.
 """
 
 from __future__ import annotations

@@ -44,7 +44,6 @@ class Setting:
 
     device: str = "cpu"
     threads: int = 1
-    compile: bool = False
     amp: bool = False
     optimizations: Mapping[str, bool] = field(default_factory=lambda: dict(ALL))
 
@@ -120,7 +119,6 @@ class Problem:
             **RECIPE,
             "batch_size": case.batch,
             "precision": "bfloat16" if setting.amp else "float32",
-            "compile": setting.compile,
         }
         attack = {"steps": case.steps, "step_over_eps": case.step_over_eps}
         watched = {"objective": "cross_entropy", "start": "uniform", **attack}
@@ -135,6 +133,7 @@ class Problem:
             "monitor": {"attack": watched, "every_epochs": 1, "images": 2},
             "diagnostics": {"steps_per_epoch": 0},
             "optimizations": dict(setting.optimizations),
+            "fused_optimizer": True,
         }
 
 

@@ -19,13 +19,13 @@ from robustft.models.text_heads import TextHead
 from robustft.models.tunings.hypernetwork import Hypernetwork
 from robustft.speed.optimizations import Optimizations, apply_optimizations
 
-NO_LEVERS = Optimizations(**{optimization.name: False for optimization in fields(Optimizations)})
+NO_OPTIMIZATIONS = Optimizations(**{optimization.name: False for optimization in fields(Optimizations)})
 
 
 def plain(module: nn.Module) -> nn.Module:
     """Return a contiguous copy without any optimization, all of whose parameters require a gradient."""
     twin = copy.deepcopy(module).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    apply_optimizations(twin, NO_LEVERS)
+    apply_optimizations(twin, NO_OPTIMIZATIONS)
     return twin.requires_grad_(True)
 
 

@@ -2,15 +2,15 @@
 
     python -m benchmarks.training_step                             # every case on one CPU thread
     python -m benchmarks.training_step --cases resnet18_at --threads 2
-    python -m benchmarks.training_step --device cuda --compile     # bfloat16 in both; has not been run on a GPU yet
+    python -m benchmarks.training_step --device cuda    # bfloat16 in both; has not been run on a GPU yet
 
 A step is batch, attack, loss, gradients and update. Ours is `Trainer._train_step`. Both start from the same weights and
 see the same images and the same random start; how far their adversarial images, losses and updated weights then
 differ is in each row's note. A sign step turns a gradient that rounds to the other side of zero into a whole step, so
 a few pixels differ by that much; the attacks are equally strong.
 
-`predicted` is the ratio of the floating point operations that both were counted to do, or for an optimization that
-leaves those as they are a guess (`GUESSES`) made before it was measured.
+`predicted` is the ratio of the counted floating point operations, or for an optimization that does not change them a
+guess (`GUESSES`) made before it was measured.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from benchmarks.sides import WORKERS, Ours, Problem, Setting, Theirs, difference
 from robustft.errors import lookup
 from robustft.runtime.device import set_up
 
-GROUP, LEVERS = "training step", "training step: one optimization"
+GROUP, SINGLE = "training step", "training step: one optimization"
 BAR_CUDA = 2.0
-GUESSES = {"folded_batch_norm": 1.1, "channels_last": 1.1, "fused_optimizer": 1.02, "bfloat16": 1.8}
-"""What an optimization that changes no count of operations was expected to bring on a CPU, before measuring."""
+GUESSES = {"folded_batch_norm": 1.1, "channels_last": 1.1, "bfloat16": 1.8}
+"""The expected ratio on a CPU where no count of operations changes, guessed before anything was measured."""
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
 """Published operations a second of dense bfloat16 matrices, by a part of the GPU's name (NVIDIA's data sheets)."""
 QUICK_BATCHES = {"resnet18_at": 8, "vit_s_adapt": 2}
-LEVER_CASES = ("resnet18_at", "vit_s_adapt", "clip_pmg_aft")
+SINGLE_CASES = ("resnet18_at", "vit_s_adapt", "clip_pmg_aft")
 """Whose optimizations are measured one by one, unless cases are named: one of each kind of network."""
-REPEATS, QUICK_REPEATS, LEVER_REPEATS = 5, 2, 5
+REPEATS, QUICK_REPEATS, SINGLE_REPEATS = 5, 2, 5
 
 
 def rows(
@@ -58,7 +58,7 @@ def rows(
     Args:
         quick: fewer and smaller cases, fewer repeats, no optimization by itself.
         cases: names in `CASES`.
-        setting: device, threads, compile and precision.
+        setting: device, threads and precision.
         batch: images in a batch, instead of each case's own.
         optimizations: whether to measure ours without each optimization too.
         peak: of the device, operations a second of dense bfloat16; None looks a GPU up in `PEAKS`.
@@ -71,8 +71,8 @@ def rows(
         size = batch or (QUICK_BATCHES.get(name, 4) if quick else case.batch)
         problem, started = Problem.of(replace(case, batch=size)), time.monotonic()
         compared = totals(problem, setting, quick=quick, peak=peak)
-        alone = optimizations and not quick and (cases or name in LEVER_CASES)
-        found += compared + (single_levers(problem, setting) if alone else [])
+        alone = optimizations and not quick and (cases or name in SINGLE_CASES)
+        found += compared + (single_optimizations(problem, setting) if alone else [])
         said = f"{compared[0].ratio.median:.2f} times as fast" if compared[0].ratio else "not compared"
         sys.stderr.write(f"  {case.title}: {said} ({time.monotonic() - started:.0f} s)\n")
     return found
@@ -87,9 +87,7 @@ def totals(problem: Problem, setting: Setting, *, quick: bool, peak: float | Non
         exact = setting.device == "cpu" and case.convolutional and not setting.amp and not quick
         apart = difference(problem, ours, theirs["textbook"], rounding=exact)
         sides: dict[str, Function] = {**theirs, "ours": ours}
-        # A compiled model's operations cannot be counted; they are those of the same model as it was written.
-        counted = ours if not setting.compile else _uncompiled(problem, setting, Path(scratch))
-        work = {name: flops(counted if side is ours else side) for name, side in sides.items()}
+        work = {name: flops(side) for name, side in sides.items()}
         times = timed(sides, setting, repeats=QUICK_REPEATS if quick else REPEATS)
     group = GROUP if setting.device == "cpu" else f"{GROUP}, {setting.device}"
     bar = case.bar if setting.device == "cpu" else BAR_CUDA
@@ -109,7 +107,7 @@ def totals(problem: Problem, setting: Setting, *, quick: bool, peak: float | Non
     return found
 
 
-def single_levers(problem: Problem, setting: Setting) -> list[Row]:
+def single_optimizations(problem: Problem, setting: Setting) -> list[Row]:
     """Time ours without each optimization against ours, and ours in bfloat16, whose numbers are others."""
     case = problem.case
     settings = {optimization: setting.without(optimization) for optimization in case.optimizations}
@@ -120,14 +118,11 @@ def single_levers(problem: Problem, setting: Setting) -> list[Row]:
         sides: dict[str, Function] = {name: Ours(problem.trainer(each, Path(scratch))) for name, each in chosen.items()}
         for side in sides.values():
             side()
-        work = {
-            name: flops(side if not setting.compile else _uncompiled(problem, each, Path(scratch)))
-            for (name, each), side in zip(chosen.items(), sides.values(), strict=True)
-        }
+        work = {name: flops(side) for name, side in sides.items()}
         # bfloat16 by itself: its tensors of other sizes leave the allocator in another state to whatever comes next.
         half = sides.pop("bfloat16", None)
-        times = timed(sides, setting, repeats=LEVER_REPEATS)
-        in_half = timed({"all": sides["all"], "bfloat16": half}, setting, repeats=LEVER_REPEATS) if half else times
+        times = timed(sides, setting, repeats=SINGLE_REPEATS)
+        in_half = timed({"all": sides["all"], "bfloat16": half}, setting, repeats=SINGLE_REPEATS) if half else times
     found = []
     for optimization in settings:
         predicted = work[optimization] / work["all"]
@@ -139,12 +134,9 @@ def single_levers(problem: Problem, setting: Setting) -> list[Row]:
             if optimization != "bfloat16"
             else _others(problem, setting)
         )
-        if optimization == "input_gradients" and "folded_batch_norm" in case.optimizations:
-            note += "; without it batch norm is not folded either"
-            predicted *= GUESSES["folded_batch_norm"]
         found.append(
             (in_half if optimization == "bfloat16" else times).row(
-                LEVERS,
+                SINGLE,
                 f"{case.title}: {optimization}",
                 textbook=before,
                 ours=after,
@@ -153,10 +145,6 @@ def single_levers(problem: Problem, setting: Setting) -> list[Row]:
             )
         )
     return found
-
-
-def _uncompiled(problem: Problem, setting: Setting, scratch: Path) -> Ours:
-    return Ours(problem.trainer(replace(setting, compile=False), scratch))
 
 
 def _others(problem: Problem, setting: Setting) -> str:
@@ -176,7 +164,7 @@ def timed(sides: Mapping[str, Function], setting: Setting, *, repeats: int) -> P
     return paired(
         sides,
         repeats=repeats,
-        warmup=0 if setting.device == "cpu" and not setting.compile else 3,
+        warmup=0 if setting.device == "cpu" else 3,
         clock=time.process_time if own else time.perf_counter,
         before=lambda name: free(isinstance(sides[name], Theirs)),
     )
@@ -193,7 +181,6 @@ def described(case: Case, setting: Setting) -> str:
     precision = "bfloat16 autocast" if setting.amp else "float32"
     parts = [f"batch {case.batch}", f"{case.steps} steps of the attack", precision]
     parts += [f"{setting.threads} thread{'s' if setting.threads > 1 else ''}"] if setting.device == "cpu" else []
-    parts += ["ours compiled"] if setting.compile else []
     parts += [f"the textbook's loader with {WORKERS} workers and pinned memory"] if setting.device == "cuda" else []
     return ", ".join(parts) + (f" ({case.note})" if case.note else "")
 
@@ -226,7 +213,6 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", choices=CASES, help="default: all")
     parser.add_argument("--batch", type=int, help="images in a batch (default: each case's own; 256 on a GPU)")
     parser.add_argument("--amp", action="store_true", help="bfloat16 autocast in both (always on a GPU)")
-    parser.add_argument("--compile", action="store_true", help="compile ours")
     parser.add_argument("--peak", type=float, help="Tflop/s of dense bfloat16, where the GPU is not known")
     parser.add_argument("--no-optimizations", action="store_true", help="leave the single optimizations out")
     parser.add_argument("--quick", action="store_true", help="two cases in small batches")
@@ -237,13 +223,13 @@ def main() -> None:
     from benchmarks.table import printed  # it names this module
 
     gpu = arguments.device == "cuda"
-    setting = Setting(arguments.device, arguments.threads, arguments.compile, amp=arguments.amp or gpu)
+    setting = Setting(arguments.device, arguments.threads, amp=arguments.amp or gpu)
     found = rows(
         quick=arguments.quick,
         cases=arguments.cases,
         setting=setting,
         batch=arguments.batch or (256 if gpu else None),
-        optimizations=not arguments.no_levers,
+        optimizations=not arguments.no_optimizations,
         peak=arguments.peak and arguments.peak * 1e12,
     )
     sys.stdout.write(f"{printed(found)}\n")

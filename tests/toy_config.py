@@ -15,18 +15,7 @@ import yaml
 from robustft.config.load import Config, merged
 from robustft.files import ROOT
 
-LEVERS = dict.fromkeys(
-    (
-        "input_gradients",
-        "folded_batch_norm",
-        "channels_last",
-        "needed_tokens",
-        "one_pass",
-        "settled_images",
-        "fused_optimizer",
-    ),
-    True,
-)
+OPTIMIZATIONS = dict.fromkeys(("folded_batch_norm", "channels_last", "needed_tokens", "settled_images"), True)
 
 RECIPE = {
     "epochs": 2,
@@ -40,7 +29,6 @@ RECIPE = {
     "milestones": [],
     "gamma": 0.1,
     "precision": "float32",
-    "compile": False,
     "selection": "best_validation",
 }
 
@@ -90,7 +78,7 @@ def files() -> dict[str, Any]:
     digits = yaml.safe_load((ROOT / "config" / "datasets.yaml").read_text(encoding="utf-8"))["sources"]["digits"]
     pgd = {"title": "P", "algorithm": "pgd", "objective": "cross_entropy", "start": "none", "target": "exported_model"}
     return {
-        "config": {"scale": "small", "papers": "all", "optimizations": LEVERS},
+        "config": {"scale": "small", "papers": "all", "optimizations": OPTIMIZATIONS},
         "images": yaml.safe_load((ROOT / "config" / "images.yaml").read_text(encoding="utf-8")),
         "datasets": {
             "sources": {"digits": digits, "spare": {**digits, "title": "A source that nothing needs"}},

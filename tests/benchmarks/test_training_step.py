@@ -15,7 +15,7 @@ import torch
 from benchmarks import textbook
 from benchmarks.cases import CASES, Case
 from benchmarks.sides import Orders, Ours, Problem, Recorded, Setting, Theirs, difference, flops, opponent, weights
-from benchmarks.training_step import QUICK_BATCHES, single_levers, totals
+from benchmarks.training_step import QUICK_BATCHES, single_optimizations, totals
 from robustft.attacks.threat import ThreatModel
 from robustft.data.batches import Images
 from robustft.errors import ConfigError
@@ -88,7 +88,7 @@ SETTINGS = [(name, optimization) for name, case in CASES.items() for optimizatio
 
 @pytest.mark.usefixtures("doubled")
 @pytest.mark.parametrize(("name", "optimization"), SETTINGS)
-def test_our_step_is_the_textbooks_with_all_levers_and_without_each(name, optimization, tmp_path):
+def test_our_step_is_the_textbooks_with_all_optimizations_and_without_each(name, optimization, tmp_path):
     setting = Setting() if optimization is None else Setting().without(optimization)
     problem = tiny(name)
     ours, theirs = both(problem, tmp_path, setting=setting)
@@ -280,7 +280,7 @@ def test_rows_say_what_was_compared(amp):
     assert row.textbook.n == row.ours.n == row.ratio.n
     for part in ("batch 5", "1 thread", "bfloat16 autocast" if amp else "float32", "x_adv", "images a second", "% of"):
         assert part in row.note
-    optimizations = single_levers(problem, Setting(amp=amp))
+    optimizations = single_optimizations(problem, Setting(amp=amp))
     expected = [*problem.case.optimizations, *([] if amp else ["bfloat16"])]
     assert [row.name.split(": ")[1] for row in optimizations] == expected
     assert all(row.predicted and row.bar is None for row in optimizations)
@@ -294,7 +294,7 @@ def test_an_unknown_case_is_refused():
         rows(quick=True, cases=["resnet18_att"])
 
 
-def test_every_case_states_its_levers_and_a_first_form():
+def test_every_case_states_its_optimizations_and_a_first_form():
     for name, case in CASES.items():
         assert isinstance(case, Case)
         assert next(iter(case.variants)) == "textbook", name

@@ -1,4 +1,4 @@
-"""Accuracy is not traded for speed: with every optimization and with none, runs of the demo end equally robust."""
+"""Accuracy is not traded for speed: with every optimization on and with none, runs of the demo end equally robust."""
 
 import csv
 import math
@@ -24,16 +24,16 @@ def made(plan: Plan, step: Step) -> Path:
     return run_step(step, log=lambda _: None)
 
 
-def accuracies(run: str, paper: str, folder: Path, monkeypatch: pytest.MonkeyPatch, *, pulled: bool) -> list[dict]:
+def accuracies(run: str, paper: str, folder: Path, monkeypatch: pytest.MonkeyPatch, *, optimized: bool) -> list[dict]:
     """Return the last line of the history of each seed, trained from pre-training on in a folder of its own."""
     folder.mkdir()
     monkeypatch.chdir(folder)
     config = Config(scale="demo", papers=[paper])
-    config.optimizations = dict.fromkeys(config.optimizations, pulled)
+    config.optimizations = dict.fromkeys(config.optimizations, optimized)
     plan, rows = Plan(config), []
     for seed in range(SEEDS):
         step = plan.steps[f"train:{run}/seed{seed}"]
-        assert set(step.spec["optimizations"].values()) == {pulled}
+        assert set(step.spec["optimizations"].values()) == {optimized}
         made(plan, step)
         with open(step.outputs["history"], encoding="utf-8") as stream:
             rows.append(list(csv.DictReader(stream))[-1])
@@ -43,12 +43,12 @@ def accuracies(run: str, paper: str, folder: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("run", RUNS)
 def test_the_fast_and_the_textbook_path_end_equally_robust(run, tmp_path, monkeypatch):
     found = {
-        pulled: accuracies(run, RUNS[run], tmp_path / str(pulled), monkeypatch, pulled=pulled)
-        for pulled in (True, False)
+        optimized: accuracies(run, RUNS[run], tmp_path / str(optimized), monkeypatch, optimized=optimized)
+        for optimized in (True, False)
     }
     images = Config(scale="demo", papers=[RUNS[run]]).scale["papers"][RUNS[run]]["monitor"]["images"]
     for kind in ("clean_test", "robust_test"):
-        fast, textbook = ([float(row[kind]) for row in found[pulled]] for pulled in (True, False))
+        fast, textbook = ([float(row[kind]) for row in found[optimized]] for optimized in (True, False))
         p = statistics.mean(fast + textbook)
         # Three standard errors of the difference of two means: over seeds, and over the images that were drawn.
         over_seeds = (statistics.variance(fast) + statistics.variance(textbook)) / SEEDS

@@ -58,8 +58,7 @@ experiments:
     evaluations: [robustness]
     recipe:
       {epochs: 1, batch_size: 64, optimizer: sgd, lr: 0.05, momentum: 0.9, nesterov: false, weight_decay: 5.0e-4,
-       schedule: constant, milestones: [], gamma: 1.0, precision: float32, compile: false,
-       selection: last}
+       schedule: constant, milestones: [], gamma: 1.0, precision: float32, selection: last}
     training_attack: {steps: 2, step_over_eps: 1/2}
     monitor: {attack: pgd10, every_epochs: 1, images: 16}
     diagnostics: {steps_per_epoch: 0}

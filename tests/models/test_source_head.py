@@ -58,6 +58,6 @@ def test_the_view_shares_weights_and_modes(model):
     assert model.without_source().head is model.head
 
 
-def test_the_view_has_the_levers_of_the_model(model):
+def test_the_view_has_the_optimizations_of_the_model(model):
     apply_optimizations(model, Optimizations(folded_batch_norm=False))
     assert not model.answering_source().optimizations.folded_batch_norm

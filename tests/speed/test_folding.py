@@ -195,23 +195,17 @@ def test_wide_convolutions_of_small_maps_run_contiguous_and_give_the_same(pixels
         torch.testing.assert_close(folded, plain, rtol=1e-4, atol=1e-4 * float(plain.abs().max()))
 
 
-@pytest.mark.parametrize("off", ["folded_batch_norm", "input_gradients"])
-def test_levers_say_what_happens_attack_mode(off: str) -> None:
+def test_without_the_optimization_an_attack_folds_nothing_and_computes_no_gradient_of_a_weight() -> None:
     model = classifier(ResNet(channels=3, width=4, blocks=[1])).train()
     frozen = next(iter(model.head.parameters()))
     frozen.requires_grad_(False)
     modes = [module.training for module in model.modules()]
-    apply_optimizations(model, Optimizations(**{off: False}))
-    with attack_mode(model, X) as wasted:
+    apply_optimizations(model, Optimizations(folded_batch_norm=False))
+    with attack_mode(model, X):
         patched = ["forward" in vars(module) for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-        learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        assert not any(parameter.requires_grad for parameter in model.parameters())
         assert not model.backbone.stem[1].training
-    assert not any(patched), "neither folds"
-    if off == "input_gradients":
-        assert len(wasted) == len(learning) == len(list(model.parameters())) - 1
-    else:
-        assert not wasted
-        assert not learning
+    assert not any(patched)
     assert [module.training for module in model.modules()] == modes
     assert [p.requires_grad for p in model.parameters()].count(False) == 1
     assert not frozen.requires_grad

@@ -26,15 +26,15 @@ def network(width: int) -> Classifier:
 
 
 @pytest.mark.parametrize(
-    ("width", "pulled", "expected"),
+    ("width", "optimized", "expected"),
     [
         (16, True, torch.channels_last),
         (16, False, torch.contiguous_format),
         (8, True, torch.contiguous_format),  # its first shortcut is a 1x1 convolution of 8 channels with stride 2
     ],
 )
-def test_the_layout_of_a_network(width, pulled, expected):
-    assert memory_format(network(width), Optimizations(channels_last=pulled)) is expected
+def test_the_layout_of_a_network(width, optimized, expected):
+    assert memory_format(network(width), Optimizations(channels_last=optimized)) is expected
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def by_the_driver(model: nn.Module, x: Tensor, y: Tensor, *, norm: str, seed: in
     perturbed = {"apgd-ce": driver.apgd, "apgd-t": driver.apgd_targeted, "fab-t": driver.fab, "square": driver.square}
     seen: dict[str, Tensor] = {}
     for name, attack in perturbed.items():
-        attack.attack = _noting(attack.attack, name, seen)
+        attack.perturb = _noting(attack.perturb, name, seen)
     driver.run_standard_evaluation(x, y, batch_size=len(x))
     for name in STANDARD:
         if not len(left):
@@ -197,7 +197,7 @@ def test_no_row_is_computed_after_the_iterate_that_broke_it(model, images):
     attacks = [pyautoattack.AutoAttack(model, eps=float(THREATS["linf"].eps), seed=1).apgd for _ in range(2)]
     attacks[0].model = theirs
     with torch.no_grad():
-        attacks[0].attack(x, y)
+        attacks[0].perturb(x, y)
     right = torch.stack([logits.argmax(1) == y for logits in theirs.logits[1:]])  # the first call is of clean images
     still_open = [len(y), *right.cummin(0).values.sum(1).tolist()[:-1]]
     assert still_open[-1] < len(y)

@@ -46,6 +46,7 @@ SPEC: dict[str, Any] = {
     "threat": {"norm": "linf", "eps": "1/20"},
     "training_attack": {"steps": 2, "step_over_eps": "1/2"},
     "optimizations": {},
+    "fused_optimizer": True,
     "recipe": {
         "epochs": 2,
         "batch_size": 4,
@@ -58,7 +59,6 @@ SPEC: dict[str, Any] = {
         "milestones": [1],
         "gamma": 0.1,
         "precision": "float32",
-        "compile": False,
         "selection": "last",
     },
     "monitor": {

@@ -174,7 +174,7 @@ class AutoAttackShard:
         attack = self._attacks[name]
         attack.seed = self._seed
         if not self._settled_images:
-            return attack.attack(x.clone(), y.clone())  # type: ignore[no-any-return]
+            return attack.perturb(x.clone(), y.clone())  # type: ignore[no-any-return]
         room, wider = (numbers.get(x.device.type, numbers["cuda"]) // x[0].numel() for numbers in (ROOM, ROOM_OF_FAB))
         clean = self._network(x)
         # As the package: two logits that tie up to rounding may be the other way round in the network under attack.

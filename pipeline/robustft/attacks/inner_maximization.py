@@ -1,8 +1,7 @@
-"""How training makes its adversarial images: the inner problems of adversarial training.
+"""The inner maximisation of adversarial training: argmax of a loss over a ball around each image.
 
 All differentiate with respect to the images only, with the model in evaluation mode (running statistics in batch
-norm), and leave its modes, statistics and gradients as they were. How they do it for less:
-robustft/speed/optimizations.py.
+norm), and leave its modes, statistics and gradients as they were.
 """
 
 from __future__ import annotations
@@ -19,31 +18,27 @@ from torch import Tensor, nn
 from robustft.attacks.objectives import cross_entropy, kl_divergence
 from robustft.attacks.pgd import Budget, Initialization, evaluating, pgd
 from robustft.speed.folding import folded_batch_norm
-from robustft.speed.optimizations import Optimizable, Optimizations
+from robustft.speed.optimizations import optimizations_of
 
 
 @contextlib.contextmanager
-def attack_mode(model: nn.Module, x: Tensor) -> Iterator[list[nn.Parameter]]:
-    """Put the model in evaluation mode; make passes and input gradients cheap for images x, as its optimizations say.
+def attack_mode(model: nn.Module, x: Tensor) -> Iterator[None]:
+    """Prepare a model for an attack on images x (n, C, H, W): evaluation mode, and no gradient for any weight.
 
-    Yields the weights whose gradients an attack computes and throws away: none, unless an optimization is off.
-    Afterwards modes and `requires_grad` are as before.
+    Batch norms are folded into convolutions if the model's optimizations say so. Afterwards modes and `requires_grad`
+    are as before.
     """
-    optimizations = next(
-        (module.optimizations for module in model.modules() if isinstance(module, Optimizable)), Optimizations()
-    )
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    idle = learning if optimizations.input_gradients else []
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     with contextlib.ExitStack() as stack:
         stack.enter_context(evaluating(model))
-        if optimizations.input_gradients and optimizations.folded_batch_norm:
+        if optimizations_of(model).folded_batch_norm:
             stack.enter_context(folded_batch_norm(model, x))
-        for parameter in idle:
+        for parameter in trained:
             parameter.requires_grad_(False)
         try:
-            yield [] if optimizations.input_gradients else learning
+            yield
         finally:
-            for parameter in idle:
+            for parameter in trained:
                 parameter.requires_grad_(True)
 
 
@@ -59,7 +54,7 @@ def maximise_cross_entropy(
 ) -> Tensor:
     """Return argmax over the ball of CE(f(x'), y), by PGD from a uniform start (Madry et al., ICLR 2018)."""
     objective = partial(cross_entropy, y=y)
-    with attack_mode(model, x) as wasted:
+    with attack_mode(model, x):
         return pgd(
             model,
             x,
@@ -68,7 +63,6 @@ def maximise_cross_entropy(
             start=start,
             generator=generator,
             before_step=before_step,
-            wasted=wasted,
         )
 
 
@@ -90,17 +84,17 @@ def noisy_step(
     threat = budget.threat
     wider = replace(threat, eps=threat.eps * Fraction(str(noise_over_eps)))
     noisy = (x + wider.uniform(x, generator)).clamp(0, 1).requires_grad_()
-    with attack_mode(model, x) as wasted, torch.enable_grad():
+    with attack_mode(model, x), torch.enable_grad():
         value = cross_entropy(model(noisy), y).sum()
-        gradient = torch.autograd.grad(value, (noisy, *wasted), allow_unused=bool(wasted))[0]
+        gradient = torch.autograd.grad(value, noisy)[0]
     step = step_over_eps * float(threat.eps)
     return (noisy + step * threat.ascend(gradient)).clamp(0, 1).detach()
 
 
 def maximise_kl(model: nn.Module, x: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
     """Return argmax over the ball of KL(f(x) || f(x')), by PGD from a Gaussian start (Zhang et al., ICML 2019)."""
-    with attack_mode(model, x) as wasted:
+    with attack_mode(model, x):
         with torch.no_grad():
             clean = model(x)
         objective = partial(kl_divergence, clean)
-        return pgd(model, x, budget=budget, objective=objective, start="gaussian", generator=generator, wasted=wasted)
+        return pgd(model, x, budget=budget, objective=objective, start="gaussian", generator=generator)

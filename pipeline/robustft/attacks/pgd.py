@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
@@ -68,15 +68,13 @@ def pgd(
     start: Initialization,
     generator: torch.Generator | None = None,
     before_step: Callable[[Tensor, Tensor], Tensor] | None = None,
-    wasted: Sequence[Tensor] = (),
 ) -> Tensor:
     """Return adversarial images for x (n, C, H, W) in [0, 1]: the last iterate of projected ascent.
 
     Each step moves along the gradient, with respect to the images only, of the sum over images of
     `objective(forward(images))`, then projects onto the ball and clips to [0, 1]. The start is clipped too.
     The result is detached. A random start needs a generator. `before_step` maps (iterate, x) to the point from which
-    a step starts, for attacks that take part of the perturbation back. `wasted` are weights whose gradients each step
-    computes too and throws away (see `Optimizations.input_gradients`).
+    a step starts, for attacks that take part of the perturbation back.
     """
     threat, step = budget.threat, float(budget.step)
     x = x.detach()
@@ -96,6 +94,6 @@ def pgd(
         x_adv = x_adv.detach().requires_grad_()
         with torch.enable_grad():
             value = objective(forward(x_adv)).sum()
-        gradient = torch.autograd.grad(value, (x_adv, *wasted), allow_unused=bool(wasted))[0]
+        gradient = torch.autograd.grad(value, x_adv)[0]
         x_adv = threat.project(x_adv.detach() + step * threat.ascend(gradient), x)
     return x_adv.detach()

@@ -98,7 +98,7 @@ def _hyperat(parameters: dict[str, Any], steps: int) -> Passes:
 
 def _kl_start(parameters: dict[str, Any]) -> int:
     """A KL attack looks at the clean image once."""
-    return int(parameters["attack"] == "kl")
+    return int(parameters["attack_loss"] == "kl")
 
 
 RULES: dict[str, Rule] = {

@@ -26,7 +26,6 @@ from robustft.attacks.objectives import cross_entropy, kl_divergence
 from robustft.attacks.pgd import Budget
 from robustft.methods.protocol import Loss, Method
 from robustft.models.classifier import Classifier
-from robustft.models.together import together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +45,7 @@ class AdaptCE(_Adapt):
 
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
         """Return the mean cross-entropies on clean and, times beta, on adversarial images."""
-        clean, adversarial = together(model, x, x_adv)
+        clean, adversarial = model(x), model(x_adv)
         return Loss(
             {
                 "clean": cross_entropy(clean, y).mean(),
@@ -61,7 +60,7 @@ class AdaptKL(_Adapt):
 
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
         """Return the mean cross-entropy on clean images and beta times the mean KL."""
-        clean, adversarial = together(model, x, x_adv)
+        clean, adversarial = model(x), model(x_adv)
         return Loss(
             {
                 "clean": cross_entropy(clean, y).mean(),

@@ -61,11 +61,9 @@ class _Pretext(Method):
         """PGD on the task's loss from a uniform start, the model in evaluation mode; nothing if no loss looks at it."""
         if not self.adversarial:
             return x
-        with attack_mode(model, x) as wasted:
+        with attack_mode(model, x):
             objective = partial(_task_loss, y=y)
-            return pgd(
-                model, x, budget=budget, objective=objective, start="uniform", generator=generator, wasted=wasted
-            )
+            return pgd(model, x, budget=budget, objective=objective, start="uniform", generator=generator)
 
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
         """Return the two mean losses; images of weight 0 do not pass the model, nor enter its batch statistics."""
@@ -177,7 +175,7 @@ class EnsemblePretraining(Method):
             return losses.sum(dim=1) + self.attack_diversity * gradient_diversity(_input_gradients(losses, x_adv))
 
         # One row for each input, so that every input has a ball of its own; losses of other inputs add no gradient.
-        with attack_mode(model, x) as wasted:
+        with attack_mode(model, x):
             x_adv = pgd(
                 lambda rows: rows.reshape(x.shape),
                 x.flatten(0, 1),
@@ -185,7 +183,6 @@ class EnsemblePretraining(Method):
                 objective=ascended,
                 start="uniform",
                 generator=generator,
-                wasted=wasted,
             )
         return x_adv.reshape(x.shape)
 

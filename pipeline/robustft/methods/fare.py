@@ -41,7 +41,7 @@ class Fare(Method):
 
     def attack(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
         """PGD on the distance that the loss measures, from a uniform start; labels are not looked at."""
-        with attack_mode(model, x) as wasted:
+        with attack_mode(model, x):
             reference = self._reference(model, x)
             return pgd(
                 model.features,
@@ -50,7 +50,6 @@ class Fare(Method):
                 objective=lambda features: squared_distance(reference, features),
                 start="uniform",
                 generator=generator,
-                wasted=wasted,
             )
 
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:

@@ -24,7 +24,6 @@ from robustft.attacks.objectives import boosted_cross_entropy, cross_entropy, kl
 from robustft.attacks.pgd import Budget
 from robustft.methods.protocol import Loss, Method
 from robustft.models.classifier import Classifier
-from robustft.models.together import together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +42,7 @@ class Mart(Method):
 
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
         """Return the mean boosted cross-entropy on adversarial images and beta times the mean weighted KL."""
-        clean, adversarial = together(model, x, x_adv)
+        clean, adversarial = model(x), model(x_adv)
         doubt = -torch.expm1(-cross_entropy(clean, y))  # 1 - p_y, exact where p_y is near 1
         return Loss(
             {

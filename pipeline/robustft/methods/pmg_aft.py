@@ -5,7 +5,7 @@ pp. 24502-24511. arXiv 2401.04350.
 
 | paper | here |
 | --- | --- |
-| z_theta, s, text embeddings | the model under `robustft.models.tunings.zero_shot:ZeroShot` |
+| z_theta, s, text embeddings | the model under `robustft.models.backbones.clip:ZeroShot` |
 | P_theta(x), P_theta(x_a): softmax over the training classes | `clean`, `adversarial`, as logits |
 | P_0(x_a), frozen original CLIP, the same adversarial image | `teacher`, as logits |
 | L_robust (alone: TeCoA) | term "cross_entropy" |
@@ -31,7 +31,6 @@ from robustft.errors import ConfigError
 from robustft.methods.protocol import Loss, Method, PretrainingContext
 from robustft.models.classifier import Classifier
 from robustft.models.teacher import WithTeacher
-from robustft.models.together import together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +41,8 @@ class PmgAft(Method):
     general_from: whose probabilities weight L_general: "teacher" is KL(P_0 || P), "student" is KL(P || P_0).
     clean_from: the same for L_clean: "clean" is KL(P(x) || P(x_a)), "adversarial" is KL(P(x_a) || P(x)).
     kl_reduction: over the images of a batch; with "sum", as released, alpha and beta grow with its size.
-    attack_gradient: "summed" is PGD on the images' own losses; "mean_float16" the mean loss of the batch under float16,
-        as released, of whose gradients many are rounded to zero.
+    attack_gradient: "summed" is PGD on each image's own loss; "mean_float16", as released, on the mean loss of the
+        batch in float16, where many gradients round to zero.
     """
 
     alpha: float
@@ -85,7 +84,7 @@ class PmgAft(Method):
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
         """Return the three terms; gradients reach the model through clean and adversarial images."""
         assert isinstance(model, WithTeacher)
-        clean, adversarial = together(model, x, x_adv)
+        clean, adversarial = model(x), model(x_adv)
         with torch.no_grad():
             teacher = model.teacher(x_adv)
         general = (teacher, adversarial) if self.general_from == "teacher" else (adversarial, teacher)

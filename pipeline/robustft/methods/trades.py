@@ -23,7 +23,6 @@ from robustft.attacks.objectives import cross_entropy, kl_divergence
 from robustft.attacks.pgd import Budget
 from robustft.methods.protocol import Loss, Method
 from robustft.models.classifier import Classifier
-from robustft.models.together import together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +48,7 @@ class Trades(Method):
 
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
         """Return mean cross-entropy on clean images and beta times the mean KL."""
-        clean, adversarial = together(model, x, x_adv)
+        clean, adversarial = model(x), model(x_adv)
         return Loss(
             {
                 "cross_entropy": cross_entropy(clean, y).mean(),

@@ -37,10 +37,6 @@ class TwoWingBatchNorm2d(nn.Module):
         self.frozen.eval()
         return self
 
-    compilable = False
-    """torch 2.14's compiler makes gradients that are no numbers once both wings act twice in one step (TWINS-TRADES:
-    clean and adversarial images), so the training loop keeps it away from this layer."""
-
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (n, C, H, W) in the chosen wing, or each half in its own."""
         if self.wing == "frozen":

@@ -20,8 +20,6 @@ class WholeBatchNorm2d(nn.BatchNorm2d):
 
     folds = True
     """In evaluation mode this is a plain batch norm."""
-    compilable = False
-    """A compiler would have to trace what processes tell each other."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise a share (n, C, H, W)."""

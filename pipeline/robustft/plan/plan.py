@@ -298,6 +298,7 @@ class Plan:
             "device": config.scale["device"],
             "threads": config.scale["threads"],
             "optimizations": config.optimizations,
+            "fused_optimizer": config.scale.get("fused_optimizer", True),
             "processes": config.scale["processes"],
         }
         folder = f"{RESULTS}/{self.scale}/{id}"

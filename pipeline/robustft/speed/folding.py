@@ -197,10 +197,10 @@ def folded_batch_norm(model: nn.Module, x: Tensor) -> Iterator[int]:
     """Fold what can be folded within the context; yield how many batch norms that is.
 
     The model must be in evaluation mode and keep its weights within the context; no gradient reaches the weights of
-    folded layers. Models without batch norm, compiled ones (the compiler fuses what it can) and those that are folded
-    already stay as they are. Where to fold is found once for a model, with the first of the images x (n, ...).
+    folded layers. Models without batch norm and models that are folded already stay as they are. The foldable pairs of
+    a model are searched once, with the first of the images x (n, C, H, W).
     """
-    if model._compiled_call_impl is not None or any("forward" in vars(module) for module in model.modules()):
+    if any("forward" in vars(module) for module in model.modules()):
         yield 0
         return
     pairs = _pairs(model, x)

@@ -1,4 +1,4 @@
-"""Optimizations: ways to the same numbers, up to rounding, for less work. A scale can switch off each one."""
+"""The optimizations: the same numbers, up to rounding, for less work. A scale's `optimizations` may switch each off."""
 
 from __future__ import annotations
 
@@ -11,37 +11,30 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizations:
-    """Which optimizations are pulled.
+    """Which optimizations are on.
 
-    input_gradients: attacks differentiate with respect to the images alone, and the weights keep no books meanwhile;
-        off, gradients of all trained weights are computed at each step of an attack and thrown away.
-    folded_batch_norm: batch norms in evaluation mode are folded into the convolutions before them.
-    channels_last: images and the weights of convolutions are stored pixel by pixel, all channels of one together;
+    folded_batch_norm: during an attack, batch norms are folded into the convolutions before them.
+    channels_last: images and the weights of convolutions are stored with the channels of a pixel side by side;
         folded convolutions of small maps on a CPU are not (`suits_channels_last`).
-    needed_tokens: a vision transformer computes no token that nobody reads: in the last block only the class token's,
-        and of prompts that the next block replaces only keys and values, once for all images; patches and attention
-        are plain products of contiguous matrices. Off, it is timm's or open_clip's own forward.
-    one_pass: where no layer mixes images (no batch norm), a loss takes clean and adversarial images in one pass.
+    needed_tokens: a vision transformer computes only the tokens that are read. The last block computes the class
+        token alone. Prompts that the next block replaces give keys and values only, once for all images. Patches and
+        attention are plain products of contiguous matrices. If off, the forward pass is timm's or open_clip's own.
     settled_images: AutoAttack computes nothing for an image whose outcome is known.
-    fused_optimizer: one kernel updates all weights.
     """
 
-    input_gradients: bool = True
     folded_batch_norm: bool = True
     channels_last: bool = True
     needed_tokens: bool = True
-    one_pass: bool = True
     settled_images: bool = True
-    fused_optimizer: bool = True
 
     @classmethod
     def of(cls, spec: Mapping[str, bool]) -> Optimizations:
-        """Build from a specification; what it does not name is pulled."""
+        """Build from a specification; an optimization that it does not name is on."""
         return cls(**spec)
 
 
 class Optimizable(nn.Module):
-    """A module that has a shorter way; `optimizations` says whether it is taken."""
+    """A module whose forward pass may be optimized; `optimizations` says how."""
 
     optimizations: Optimizations = Optimizations()
 
@@ -84,7 +77,13 @@ def suits_channels_last(convolution: nn.Conv2d, x: Tensor) -> bool:
 
 
 def apply_optimizations(model: nn.Module, optimizations: Optimizations) -> None:
-    """Tell every module of a model which optimizations are pulled."""
+    """Set the optimizations of every module of a model."""
     for module in model.modules():
         if isinstance(module, Optimizable):
             module.optimizations = optimizations
+
+
+def optimizations_of(model: nn.Module) -> Optimizations:
+    """Return the optimizations of a model: those of its first optimizable module, all on if it has none."""
+    optimizable = (module for module in model.modules() if isinstance(module, Optimizable))
+    return next((module.optimizations for module in optimizable), Optimizations())

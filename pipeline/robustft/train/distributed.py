@@ -69,7 +69,7 @@ class World:
         return DistributedDataParallel(objective, find_unused_parameters=True, forward_sync_buffers=False)
 
     def sharing(self) -> AbstractContextManager[None]:
-        """Share each batch that passes a classifier within the context (robustft.parallel.sharded_batch)."""
+        """Shard each batch that passes a classifier within the context over the group."""
         return sharded_over(self.rank, self.size)
 
     def agree(self, value: int, what: str) -> None:

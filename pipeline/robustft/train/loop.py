@@ -96,17 +96,9 @@ class Trainer:
             apply_optimizations(start.source, optimizations)
         self.layout = memory_format(self.model, optimizations)
         self.model.to(memory_format=self.layout)  # type: ignore[call-overload]
-        if recipe["compile"]:
-            for module in self.model.modules():
-                if not getattr(module, "compilable", True):
-                    module.forward = torch.compiler.disable(module.forward)  # type: ignore[method-assign, no-untyped-call]
-            # The diagnostics differentiate a loss once for each group of terms before the step does.
-            torch._functorch.config.donated_buffer = False
-            torch.use_deterministic_algorithms(True)  # tells the compiler too, as `set_up` does not
-            self.model.compile()
         self.initial_weights = flat_weights(self.model)
         self.objective = self.world.wrap(Objective(self.model, method))
-        self.optimizer = build_optimizer(self.model, recipe, fused=optimizations.fused_optimizer)
+        self.optimizer = build_optimizer(self.model, recipe, fused=spec["fused_optimizer"])
         self.batches = Batches(
             splits["train"],
             batch_size=recipe["batch_size"],

@@ -54,7 +54,7 @@ class Monitor:
         clean, robust = [], []
         if self._method is not None:
             self._method.on_step_start(model, generator=generator(self._x.device, self._seed, "monitored step"))
-        with attack_mode(model, self._x) as wasted:
+        with attack_mode(model, self._x):
             for start in range(0, len(self._y), batch_size):
                 x, y = self._x[start : start + batch_size], self._y[start : start + batch_size]
                 attack = partial(
@@ -65,7 +65,6 @@ class Monitor:
                     objective=partial(OBJECTIVES[self._attack["objective"]], y=y),
                     start=self._attack["start"],
                     generator=generator(x.device, self._seed, "monitor", start),
-                    wasted=wasted,
                 )
                 x_adv = sharded_attack(attack, len(x))
                 with torch.no_grad():

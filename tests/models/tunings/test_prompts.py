@@ -156,10 +156,10 @@ def test_the_network_without_prompts_shares_weights_and_modes_and_a_plain_one_is
     assert without_prompts(plain) is plain
 
 
-def test_the_network_without_prompts_had_all_levers_pulled_whatever_the_model_had():
+def test_the_network_without_prompts_has_the_optimizations_of_the_model():
     model = prompted(DEEP)
-    apply_optimizations(model, Optimizations(one_pass=False))
-    assert without_prompts(model).optimizations == Optimizations(one_pass=False)
+    apply_optimizations(model, Optimizations(folded_batch_norm=False))
+    assert without_prompts(model).optimizations == Optimizations(folded_batch_norm=False)
 
 
 def test_a_traditional_attack_is_one_on_the_network_without_prompts_and_an_adaptive_one_is_not():
