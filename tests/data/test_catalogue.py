@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import re
 from pathlib import Path
@@ -65,8 +66,8 @@ def test_views_that_use_all_groups_of_a_source_use_all_its_images(name):
                 of_view[group] = of_view.get(group, 0) + view["splits"][split]
             for group, size in of_view.items():
                 sizes.setdefault(group, set()).add(size)
-    assert all(len(found) == 1 for found in sizes.values()), sizes
-    total = sum(size for found in sizes.values() for size in found)
+    assert all(len(group) == 1 for group in sizes.values()), sizes
+    total = sum(size for group in sizes.values() for size in group)
     parts_unused = {"dtd_224": 2 * 1880}  # its training and validation parts, which no view of it takes
     assert not sizes or total + parts_unused.get(name, 0) == SOURCES[name]["images"]
 
@@ -86,46 +87,6 @@ def test_every_class_has_a_name(name):
     assert len(view["names"]) == len(class_labels(view))
     assert len(set(view["names"])) == len(view["names"])
     assert all(isinstance(text, str) and text == text.strip() for text in view["names"])
-
-
-def test_prompts_are_those_of_the_released_code():
-    """As the fact sheet of PMG-AFT lists them."""
-    photo = "This is a photo of a {}"
-    expected = {
-        **dict.fromkeys(("cifar10_zero_shot", "cifar100_zero_shot", "stl10", "sun397", "tiny_imagenet"), photo),
-        "imagenet_zero_shot": photo,
-        "caltech101": "A photo of a {}.",
-        "caltech256_zero_shot": "A photo of a {}.",
-        "food101": "A photo of {}, a type of food.",
-        "oxford_pets": "A photo of a {}, a type of pet.",
-        "flowers102": "A photo of a {}, a type of flower.",
-        "dtd_zero_shot": "A surface with a {} texture.",
-        "eurosat": "A centered satellite photo of {}.",
-        "fgvc_aircraft": "A photo of a {}, a type of aircraft.",
-        "stanford_cars": "A photo of a {}.",
-        "pcam": "{}",
-    }
-    assert {name: VIEWS[name]["template"] for name in expected} == expected
-    assert VIEWS["pcam"]["names"][0].startswith("Tthis is ")
-    images = {name: VIEWS[name]["splits"]["test"] for name in expected}
-    assert images == {
-        "cifar10_zero_shot": 10000,
-        "cifar100_zero_shot": 10000,
-        "stl10": 8000,
-        "sun397": 108754,
-        "tiny_imagenet": 10000,
-        "imagenet_zero_shot": 50000,
-        "caltech101": 8677,
-        "caltech256_zero_shot": 30607,
-        "food101": 25250,
-        "oxford_pets": 3669,
-        "flowers102": 6149,
-        "dtd_zero_shot": 1880,
-        "eurosat": 27000,
-        "fgvc_aircraft": 3333,
-        "stanford_cars": 8041,
-        "pcam": 32768,
-    }
 
 
 def test_flowers_are_named_in_the_order_of_torchvisions_labels():
@@ -186,7 +147,7 @@ def test_hashes_agree_with_torchvisions():
     ],
 )
 def test_the_schema_is_closed(tmp_path, change, message):
-    catalogue = yaml.safe_load(PATH.read_text(encoding="utf-8"))
+    catalogue = {part: {"dtd": copy.deepcopy(CATALOGUE[part]["dtd"])} for part in ("files", "sources", "datasets")}
     change(catalogue)
     path = tmp_path / "datasets.yaml"
     path.write_text(yaml.safe_dump(catalogue), encoding="utf-8")
@@ -214,7 +175,3 @@ def test_only_views_of_whole_pictures_draw_random_crops():
             name
         )
         assert ("train" in view["splits"]) == ("augmentation" in view), name
-
-
-def test_the_lossy_copy_is_marked_as_such_and_nothing_else_is():
-    assert [name for name, source in SOURCES.items() if source.get("lossy", False)] == ["cifar10_jpeg"]

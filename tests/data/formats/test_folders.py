@@ -63,14 +63,6 @@ def test_parts_with_other_classes_are_refused(tmp_path):
     assert "1; not in both: dog" in str(error.value)
 
 
-def test_a_broken_picture_is_named_when_its_turn_comes(tmp_path):
-    path = tar(tmp_path / "x", {"a/cat/1.jpg": picture(9), "a/cat/2.jpg": b"broken"})
-    images = decoded(load(path, parts={"all": "a"}).images)
-    assert greys([next(images)]) == [9]
-    with pytest.raises(IntegrityError, match=r"a/cat/2\.jpg"):
-        next(images)
-
-
 def test_caltech256_takes_the_first_of_each_class_by_name(tmp_path):
     # As in the publisher's archive: numbered folders, a stray file, and pictures in no order.
     names = [

@@ -85,19 +85,6 @@ def test_oxford_pets_number_breeds_from_one(tmp_path):
         lists.oxford_pets({}, files)
 
 
-def test_a_picture_that_a_list_names_and_the_archive_lacks_is_named(tmp_path):
-    files = {
-        "images": tar(tmp_path / "i", {"images/Abyssinian_201.jpg": picture(1)}),
-        "annotations": tar(
-            tmp_path / "a", {"annotations/test.txt": lines("Abyssinian_201 1 1 1", "Abyssinian_9 1 1 1")}
-        ),
-    }
-    with pytest.raises(IntegrityError, match="lacks pictures") as error:
-        lists.oxford_pets({}, files)
-    assert "2 pictures, also images/Abyssinian_9.jpg" in str(error.value)
-    assert "observed: 1" in str(error.value)
-
-
 @pytest.fixture
 def cub():
     return {
