@@ -131,16 +131,3 @@ def test_a_package_is_hidden_while_another_is_imported_and_there_again_afterward
             importlib.import_module("package_of_this_test")
     assert importlib.import_module("package_of_this_test").__name__ == "package_of_this_test"
     del sys.modules["package_of_this_test"]
-
-
-def test_a_step_starts_without_validating_what_was_validated_when_it_was_planned(plan):
-    code = (
-        "import json, sys\nfrom robustft.cli.parser import parser\nfrom robustft.cli.commands import asked\n"
-        "asked(parser().parse_args([sys.argv[1], sys.argv[2], '--scale', 'demo', '--expect', sys.argv[3]]))\n"
-        "print(json.dumps(['jsonschema' in sys.modules]))"
-    )
-    step = plan.of_kind("table")[0]
-    for digest, validated in ((step.digest, False), ("0" * 64, True)):
-        command = [sys.executable, "-c", code, "table", step.id, digest]
-        said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-        assert json.loads(said.stdout) == [validated]

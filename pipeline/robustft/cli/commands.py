@@ -27,13 +27,13 @@ EXPORTS = {
 """What a finished scale can be exported as, and what the file or folder is called."""
 
 
-def _config(arguments: argparse.Namespace, *, validate: bool = True):  # type: ignore[no-untyped-def]
+def _config(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
     from robustft.config.load import Config
 
     names = [name for given in arguments.papers or [] for name in given.split(",")]
     if not names:
         names = _paper_of(getattr(arguments, "table", None) or getattr(arguments, "id", None) or "")
-    return Config(scale=arguments.scale, papers=names or None, validate=validate)
+    return Config(scale=arguments.scale, papers=names or None)
 
 
 def _paper_of(name: str) -> list[str]:
@@ -54,12 +54,12 @@ def _uncollected() -> Iterator[None]:
         gc.enable()
 
 
-def planned(arguments: argparse.Namespace, *, validate: bool = True):  # type: ignore[no-untyped-def]
+def planned(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
     """Return the plan of the scale and papers that are asked for."""
     with _uncollected():
         from robustft.plan.plan import Plan
 
-        return Plan(_config(arguments, validate=validate))
+        return Plan(_config(arguments))
 
 
 def _speaker(log_file: str | None, key: str) -> Callable[[str], None]:
@@ -97,30 +97,15 @@ def _answer(error: Exception, log: Callable[[str], None]) -> int:
 
 
 def asked(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
-    """Return the step or bundle that is asked for.
-
-    Whoever names a digest had the configuration validated when it was planned. What gives the same digest is not
-    validated again, which would take a fourth of the time of a small step. If anything else comes of it, an error too,
-    the validated configuration has the word.
-    """
-    if arguments.expect:
-        with contextlib.suppress(Exception):
-            found = _found(arguments, validate=False)
-            if found.digest == arguments.expect:
-                return found
-    return _found(arguments, validate=True)
-
-
-def _found(arguments: argparse.Namespace, *, validate: bool):  # type: ignore[no-untyped-def]
     """Plan what the command needs: for what follows from lists of data and weights no paper, if a digest is named."""
     with _uncollected():
         from robustft.config.load import Config
         from robustft.plan.plan import CATALOGUED, Plan
 
         if arguments.expect and arguments.command in CATALOGUED:
-            plan = Plan(Config(scale=arguments.scale, papers="none", validate=validate))
+            plan = Plan(Config(scale=arguments.scale, papers="none"))
             return plan.catalogued(arguments.command, arguments.id)
-        plan = planned(arguments, validate=validate)
+        plan = planned(arguments)
         return (
             plan.bundle(arguments.name) if arguments.command == "bundle" else plan.step(arguments.command, arguments.id)
         )

@@ -1,0 +1,92 @@
+"""config/attacks.yaml: attacks on a finished model.
+
+An attack is an algorithm and its budget. How far it may go is another thing: the threat of the evaluation, or its own.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta
+
+from robustft.config.common import Count, Fraction, Maybe, Name, PartialThreat, Share, Struct, Threat
+
+Target = Annotated[
+    str,
+    Meta(
+        pattern=r"^(exported_model|[a-z0-9_.]+[:.][A-Za-z_][A-Za-z0-9_]*)$",
+        description="`exported_model`, or a function that makes what the gradient sees, such as pmg_aft.with_scale_1",
+    ),
+]
+
+
+class Checks(Struct, frozen=True, kw_only=True):
+    """What the report holds against an attack.
+
+    It leaves no more images right than the attacks in `not_weaker_than`; an undefended control keeps less than
+    `control_below` (a share) under it; its distance to the attack `gap_to` is shown.
+    """
+
+    not_weaker_than: Maybe[list[Name]] = UNSET
+    control_below: Maybe[Share] = UNSET
+    gap_to: Maybe[Name] = UNSET
+
+
+class Clean(Struct, tag_field="algorithm", tag="none", frozen=True, kw_only=True):
+    """No attack."""
+
+    title: str
+    checks: Maybe[Checks] = UNSET
+
+
+class Pgd(Struct, tag_field="algorithm", tag="pgd", frozen=True, kw_only=True):
+    """Projected gradient ascent on an objective; its last iterate. Steps are exact fractions of eps."""
+
+    title: str
+    objective: Literal["cross_entropy", "margin"]
+    steps: Count
+    step_over_eps: Fraction
+    start: Literal["none", "uniform"]
+    target: Target
+    source: Maybe[str] = UNSET
+    threat: Maybe[Threat] = UNSET
+    checks: Maybe[Checks] = UNSET
+
+
+class AutoAttack(Struct, tag_field="algorithm", tag="autoattack", frozen=True, kw_only=True):
+    """The four attacks of AutoAttack's standard version; `square_queries` cuts those of the last."""
+
+    title: str
+    version: Literal["standard"]
+    target: Target
+    source: Maybe[str] = UNSET
+    threat: Maybe[Threat] = UNSET
+    square_queries: Maybe[Count] = UNSET
+    checks: Maybe[Checks] = UNSET
+
+
+class Function(Struct, tag_field="algorithm", tag="function", frozen=True, kw_only=True):
+    """An attack that is a function of its own, with the threat that it is defined for."""
+
+    title: str
+    implementation: str
+    target: Target
+    threat: Threat
+    parameters: Maybe[dict[str, Any]] = UNSET
+    source: Maybe[str] = UNSET
+    checks: Maybe[Checks] = UNSET
+
+
+class Attacks(Struct, frozen=True, kw_only=True):
+    """The attacks by the name under which ledgers, tables and claims know them."""
+
+    attacks: dict[Name, Clean | Pgd | AutoAttack | Function]
+
+
+class AttackOverride(Struct, frozen=True, kw_only=True):
+    """What a scale says of an attack."""
+
+    threat: PartialThreat = UNSET
+    steps: Maybe[Count] = UNSET
+    parameters: Maybe[dict[str, Any]] = UNSET
+    square_queries: Maybe[Count] = UNSET

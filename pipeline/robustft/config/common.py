@@ -1,0 +1,212 @@
+"""What several kinds of documents say: names, exact fractions, threat model, recipe, files from elsewhere.
+
+Every mapping of the configuration is a frozen struct that refuses unknown keys. A key that may be left out has the type
+`Maybe[...]`; its absence is UNSET, never null.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType, structs
+
+T = TypeVar("T")
+Maybe: TypeAlias = T | UnsetType
+
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9_]+$", description="a name of small letters, digits and underscores")]
+Component = Annotated[
+    str,
+    Meta(
+        pattern=r"^([a-z0-9_.]+:[A-Za-z_][A-Za-z0-9_]*|[a-z0-9_]+\.[A-Za-z_][A-Za-z0-9_]*)$",
+        description="`module.Name` of this package's own, such as trades.Trades, or `package.module:Name` of yours",
+    ),
+]
+Count = Annotated[int, Meta(ge=1, description="a whole number from 1 on")]
+Whole = Annotated[int, Meta(ge=0, description="a whole number from 0 on")]
+Positive = Annotated[float, Meta(gt=0, description="a number above 0")]
+NotNegative = Annotated[float, Meta(ge=0, description="a number from 0 on")]
+Share = Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")]
+Names = Annotated[list[Name], Meta(min_length=1)]
+Counts = Annotated[list[Whole], Meta(min_length=1)]
+Shape = Annotated[list[Count], Meta(min_length=3, max_length=3, description="(C, H, W) of images")]
+Color = Annotated[str, Meta(pattern=r"^#[0-9A-Fa-f]{6}$", description='a colour such as "#0072B2"')]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="64 hexadecimal digits")]
+Confidence = Literal["direct", "secondary", "missing"]
+"""How a published value came to us: read in its source, read in another paper's text, or not read at all."""
+Fraction = Annotated[
+    Annotated[str, Meta(pattern=r"^([0-9]+(/[1-9][0-9]*)?|[0-9]*\.[0-9]+)$")] | Whole,
+    Meta(description="an exact fraction such as 8/255; a decimal must be quoted, so that it stays exact"),
+]
+
+
+class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A mapping with these keys and no other."""
+
+    def __post_init__(self) -> None:
+        """Refuse a list of names or seeds that has one of them twice."""
+        for field in self.__struct_fields__:
+            value = getattr(self, field)
+            if isinstance(value, list) and value and not isinstance(value[0], dict | list | float | Struct):
+                twice = next((one for number, one in enumerate(value) if one in value[:number]), None)
+                if twice is not None and field not in REPEATED:
+                    raise ValueError(f"'{field}' has '{twice}' twice")
+
+
+REPEATED = ("shape", "milestones", "seeds_of_images", "resize")
+"""Lists that are no sets."""
+
+
+class Threat(Struct, frozen=True, kw_only=True):
+    """What an attacker may do: change an image by up to eps in a norm, in units of its range [0, 1]."""
+
+    norm: Literal["linf", "l2", "l1"]
+    eps: Fraction
+
+
+class TrainingAttack(Struct, frozen=True, kw_only=True):
+    """The inner maximisation of training: so many steps, each so large a part of eps."""
+
+    steps: Count
+    step_over_eps: Fraction
+
+
+class Monitor(Struct, frozen=True, kw_only=True):
+    """What is measured while a run trains: an attack on the first images of training and validation split."""
+
+    attack: Name
+    every_epochs: Count
+    images: Count
+
+
+class Diagnostics(Struct, frozen=True, kw_only=True):
+    """In how many steps of each epoch norms of weights and gradients are taken."""
+
+    steps_per_epoch: Whole
+
+
+class Recipe(Struct, frozen=True, kw_only=True):
+    """How a run is optimised.
+
+    `milestones` are epochs after which the rate is multiplied by `gamma` (schedule `steps`); it rises over
+    `warmup_steps` from `warmup_from` times `lr`, and ends at `lr_end` (schedules `cosine`, `cyclic`). Names that
+    contain a text of `no_weight_decay` are not decayed. `selection`: which epoch's weights stay.
+    """
+
+    epochs: Count
+    batch_size: Annotated[int, Meta(ge=2, description="a whole number from 2 on")]
+    optimizer: Literal["sgd", "adamw"]
+    lr: Positive
+    momentum: Share
+    nesterov: bool
+    weight_decay: NotNegative
+    schedule: Literal["steps", "cosine", "cyclic", "constant"]
+    milestones: list[Whole]
+    gamma: Positive
+    precision: Literal["float32", "bfloat16"]
+    compile: bool
+    selection: Literal["last", "best_validation"]
+    warmup_steps: Maybe[Whole] = UNSET
+    warmup_from: Maybe[Share] = UNSET
+    lr_end: Maybe[NotNegative] = UNSET
+    clip_grad_norm: Maybe[Positive] = UNSET
+    no_weight_decay: Maybe[Annotated[list[str], Meta(min_length=1)]] = UNSET
+
+
+class Evaluation(Struct, frozen=True, kw_only=True):
+    """Attacks on a run's model over images of a split, into one ledger of `parts` files.
+
+    `shard_images` is the attack's batch. Without `images` it is the whole split; without `datasets` that of the data
+    set that the run was trained on. Only the listed methods and seeds are evaluated, if any are. `threat` is laid over
+    that of the experiment.
+    """
+
+    attacks: Names
+    split: Literal["test", "validation"]
+    shard_images: Count
+    parts: Count
+    images: Maybe[Count] = UNSET
+    datasets: Maybe[Names] = UNSET
+    methods: Maybe[Names] = UNSET
+    seeds: Maybe[Counts] = UNSET
+    threat: Maybe[PartialThreat] = UNSET
+
+
+class PartParameters(Struct, frozen=True, kw_only=True):
+    """Other parameters of a part."""
+
+    parameters: dict[str, Any]
+
+
+def partial(kind: type[msgspec.Struct]) -> Any:
+    """Return a struct with the same keys, each of which may be left out: a layer that is laid over another one."""
+    fields = [(field.name, _PARTIAL.get(field.type, field.type) | UnsetType, UNSET) for field in structs.fields(kind)]
+    _PARTIAL[kind] = part = msgspec.defstruct(
+        f"Partial{kind.__name__}", fields, bases=(Struct,), kw_only=True, frozen=True
+    )
+    return part
+
+
+_PARTIAL: dict[Any, Any] = {}
+
+if TYPE_CHECKING:
+    PartialThreat: TypeAlias = Any
+    PartialTrainingAttack: TypeAlias = Any
+    PartialMonitor: TypeAlias = Any
+    PartialRecipe: TypeAlias = Any
+    PartialEvaluation: TypeAlias = Any
+else:
+    PartialThreat, PartialTrainingAttack, PartialMonitor = partial(Threat), partial(TrainingAttack), partial(Monitor)
+    PartialRecipe, PartialEvaluation = partial(Recipe), partial(Evaluation)
+
+
+class Layer(Struct, frozen=True, kw_only=True):
+    """What a scale or an experiment says of how runs are trained, laid over what is said before."""
+
+    recipe: PartialRecipe = UNSET
+    training_attack: PartialTrainingAttack = UNSET
+    monitor: PartialMonitor = UNSET
+    diagnostics: Maybe[Diagnostics] = UNSET
+
+
+class Override(Struct, frozen=True, kw_only=True):
+    """What a scale or an experiment says of one method."""
+
+    recipe: PartialRecipe = UNSET
+    parameters: Maybe[dict[str, Any]] = UNSET
+    tuning: Maybe[PartParameters] = UNSET
+    derivation: Maybe[PartParameters] = UNSET
+
+
+class File(Struct, frozen=True, kw_only=True):
+    """A file from elsewhere: its bytes by a published hash, and where to get it.
+
+    `sha256_prefix` is what is published where the whole hash is not, 8 digits at least. Where no hash is published a
+    `note` says so. `manual` says what to do where no address serves it.
+    """
+
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    urls: Maybe[Annotated[list[Annotated[str, Meta(pattern=r"^https?://")]], Meta(min_length=1)]] = UNSET
+    bytes: Maybe[Count] = UNSET
+    md5: Maybe[Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]] = UNSET
+    sha256: Maybe[Sha256] = UNSET
+    sha256_prefix: Maybe[Annotated[str, Meta(pattern=r"^[0-9a-f]{8,63}$")]] = UNSET
+    manual: Maybe[str] = UNSET
+    note: Maybe[str] = UNSET
+
+    def __post_init__(self) -> None:
+        """Refuse a file that nothing identifies, and one that nobody can get."""
+        Struct.__post_init__(self)
+        if all(value is UNSET for value in (self.md5, self.sha256, self.sha256_prefix, self.note)):
+            raise ValueError(
+                "give a published hash: md5, sha256 or sha256_prefix; where there is none, a `note` that says so"
+            )
+        if self.urls is UNSET and self.manual is UNSET:
+            raise ValueError("say where to get it: `urls`, or in `manual` what to do to have it")
+
+
+def require(struct: Struct, *choices: tuple[str, ...]) -> None:
+    """Raise ValueError unless a struct has all keys of one of the choices."""
+    if not any(all(getattr(struct, key) is not UNSET for key in choice) for choice in choices):
+        names = " or ".join(" with ".join(f"'{key}'" for key in choice) for choice in choices)
+        raise ValueError(f"give {names}")

@@ -1,0 +1,51 @@
+"""Methods: of config/methods.yaml for every paper, and of each paper for itself."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import UNSET
+
+from robustft.config.common import Color, Component, Maybe, Name, Names, PartialRecipe, Struct
+
+
+class Part(Struct, frozen=True, kw_only=True):
+    """A class or function and its parameters."""
+
+    implementation: Component
+    parameters: Maybe[dict[str, Any]] = UNSET
+
+
+class Method(Struct, rename={"from_": "from"}, frozen=True, kw_only=True):
+    """An objective (`implementation`) over the weights of a `tuning`, or what a `derivation` makes `from` other runs.
+
+    With both, it is trained on from what the derivation makes. `pretraining` and `recipe` are laid over the
+    experiment's; of the pre-trained model only `pretrained_parts` are taken, if any are named. `trains_on` is the
+    split. `color` is that of its lines in figures.
+    """
+
+    title: str
+    color: Color
+    implementation: Maybe[Component] = UNSET
+    parameters: Maybe[dict[str, Any]] = UNSET
+    tuning: Maybe[Part] = UNSET
+    pretraining: Maybe[Name] = UNSET
+    pretrained_parts: Maybe[list[str]] = UNSET
+    recipe: PartialRecipe = UNSET
+    trains_on: Maybe[Literal["train", "validation"]] = UNSET
+    from_: Maybe[Names] = UNSET
+    derivation: Maybe[Part] = UNSET
+    note: Maybe[str] = UNSET
+    uses_auxiliary: Maybe[bool] = UNSET
+
+    def __post_init__(self) -> None:
+        """Refuse a method that is neither trained nor derived."""
+        Struct.__post_init__(self)
+        if self.implementation is UNSET and self.from_ is UNSET:
+            raise ValueError("give 'implementation' or 'from'")
+
+
+class Methods(Struct, frozen=True, kw_only=True):
+    """The methods by name."""
+
+    methods: dict[Name, Method]

@@ -1,0 +1,171 @@
+"""config/papers/: a paper's facts, experiments, methods, report, claims and deviations."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import UNSET, field
+
+from robustft.config.common import (
+    Component,
+    Confidence,
+    Counts,
+    Diagnostics,
+    Evaluation,
+    Maybe,
+    Monitor,
+    Name,
+    Names,
+    Override,
+    PartialThreat,
+    Positive,
+    Recipe,
+    Struct,
+    Threat,
+    TrainingAttack,
+    Whole,
+    require,
+)
+from robustft.config.methods import Method
+
+
+class Experiment(Struct, frozen=True, kw_only=True):
+    """Runs: each of `methods`, from `pretraining` of `backbone`, on each of `datasets`, with each of `seeds`.
+
+    Each run is measured by `evaluations`. `control` is the experiment whose models no attack may fail on. `auxiliary`
+    is a second data set for the methods that train on one. `overrides` says what is different of a method here,
+    `threat` what is different from the paper's.
+    """
+
+    datasets: Names
+    backbone: Name
+    pretraining: Name
+    seeds: Counts
+    methods: Names
+    evaluations: Names
+    recipe: Recipe
+    training_attack: TrainingAttack
+    monitor: Monitor
+    diagnostics: Diagnostics
+    control: Maybe[Name] = UNSET
+    auxiliary: Maybe[Name] = UNSET
+    overrides: Maybe[dict[Name, Override]] = UNSET
+    threat: PartialThreat = UNSET
+
+
+class Pretraining(Struct, frozen=True, kw_only=True):
+    """A training that experiments start from; it may go on from another one, `pretraining`."""
+
+    title: str
+    dataset: Name
+    backbone: Name
+    method: Name
+    seed: Whole
+    threat: Threat
+    recipe: Recipe
+    training_attack: TrainingAttack
+    monitor: Monitor
+    diagnostics: Diagnostics
+    pretraining: Maybe[Name] = UNSET
+
+
+class Table(Struct, frozen=True, kw_only=True):
+    """A table of an experiment: methods by `columns` (attacks), or by data sets (`across`) under one attack, `metric`.
+
+    Without `rows` it has all methods.
+    """
+
+    title: str
+    experiment: Name
+    caption: str
+    columns: Maybe[Names] = UNSET
+    rows: Maybe[Names] = UNSET
+    across: Maybe[Literal["datasets"]] = UNSET
+    metric: Maybe[Name] = UNSET
+
+    def __post_init__(self) -> None:
+        """Refuse a table of both kinds, and of none."""
+        Struct.__post_init__(self)
+        require(self, ("columns",), ("across", "metric"))
+        if self.columns is not UNSET and (self.across, self.metric) != (UNSET, UNSET):
+            raise ValueError("give 'columns', or 'across' with 'metric', not both")
+
+
+class Figure(Struct, frozen=True, kw_only=True):
+    """A figure of an experiment: the function that draws it, and the methods that are in it."""
+
+    title: str
+    kind: Component
+    experiment: Name
+    methods: Names
+    caption: str
+    ledgers: Maybe[bool] = UNSET
+
+
+class _Claim(Struct, frozen=True, kw_only=True):
+    """A statement of a paper that a measurement can bear out, with where it stands and how it came to us."""
+
+    id: Name
+    statement: str
+    experiment: Name | Names
+    metric: Name
+    source: str
+    confidence: Confidence
+    dataset: Maybe[Name] = UNSET
+    evaluation: Maybe[Name] = UNSET
+    note: Maybe[str] = UNSET
+
+
+class Ordering(_Claim, tag_field="kind", tag="ordering", frozen=True, kw_only=True):
+    """The method `left` has more of the metric than `right`; each side may have a metric of its own."""
+
+    left: Name
+    right: Name
+    left_metric: Maybe[Name] = UNSET
+    right_metric: Maybe[Name] = UNSET
+
+
+class Value(_Claim, tag_field="kind", tag="value", frozen=True, kw_only=True):
+    """A method's metric: the number as printed, with how many decimals, and by how many points ours may differ."""
+
+    method: Name
+    value: float | Literal["missing"]
+    decimals: Maybe[Whole] = UNSET
+    margin: Maybe[Positive] = UNSET
+
+
+class Difference(_Claim, tag_field="kind", tag="difference", frozen=True, kw_only=True):
+    """By how many points the method `left` has more of the metric than `right`."""
+
+    left: Name
+    right: Name
+    value: float | Literal["missing"]
+    decimals: Maybe[Whole] = UNSET
+    margin: Maybe[Positive] = UNSET
+
+
+class Deviation(Struct, frozen=True, kw_only=True):
+    """What is done otherwise than the paper does it, or than is known of it."""
+
+    key: Name
+    text: str
+
+
+class Paper(Struct, frozen=True, kw_only=True):
+    """One paper."""
+
+    paper: Name
+    title: str
+    authors: list[str]
+    venue: str
+    arxiv: str
+    threat: Threat
+    experiments: dict[Name, Experiment]
+    evaluations: dict[Name, Evaluation]
+    code: Maybe[str] = UNSET
+    pretraining: dict[Name, Pretraining] = field(default_factory=dict)
+    methods: dict[Name, Method] = field(default_factory=dict)
+    tables: dict[Name, Table] = field(default_factory=dict)
+    figures: dict[Name, Figure] = field(default_factory=dict)
+    claims: list[Ordering | Value | Difference] = field(default_factory=list)
+    deviations: list[Deviation] = field(default_factory=list)

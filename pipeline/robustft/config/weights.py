@@ -1,0 +1,41 @@
+"""config/weights.yaml: published weights and how they are read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import UNSET
+
+from robustft.config.common import Component, Count, File, Maybe, Name, Sha256, Shape, Struct, Whole, require
+
+
+class Weights(Struct, frozen=True, kw_only=True):
+    """A pre-trained model that somebody published.
+
+    It is a download (`file`), or a file of an installed package. `shape` is (C, H, W) of the images that it takes,
+    `classes` the number of its logits, 0 for none.
+    """
+
+    title: str
+    reader: Component
+    backbone: Name
+    shape: Shape
+    classes: Whole
+    licence: str
+    source: str
+    file: Maybe[Name] = UNSET
+    package_file: Maybe[str] = UNSET
+    sha256: Maybe[Sha256] = UNSET
+    bytes: Maybe[Count] = UNSET
+    parameters: Maybe[dict[str, Any]] = UNSET
+
+    def __post_init__(self) -> None:
+        """Refuse weights that come from nowhere."""
+        require(self, ("file",), ("package_file", "sha256", "bytes"))
+
+
+class WeightsCatalogue(Struct, frozen=True, kw_only=True):
+    """The catalogue of published weights."""
+
+    files: dict[Name, File]
+    weights: dict[Name, Weights]
