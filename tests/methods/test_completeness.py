@@ -13,7 +13,7 @@ import pytest
 from robustft.config.load import load_document
 from robustft.files import ROOT
 from robustft.methods.protocol import build_method
-from robustft.models.classifier import named
+from robustft.runtime.components import locate
 
 from .cases import MethodCase
 
@@ -78,4 +78,4 @@ def test_every_configured_variant_can_be_built(name, entry):
 
 @pytest.mark.parametrize("derivation", DERIVED)
 def test_every_configured_derivation_exists_and_takes_its_parameters(derivation):
-    inspect.signature(named(derivation["implementation"])).bind([], **derivation.get("parameters", {}))
+    inspect.signature(locate(derivation["implementation"])).bind([], **derivation.get("parameters", {}))

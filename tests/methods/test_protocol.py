@@ -44,14 +44,14 @@ def test_a_specification_becomes_the_method_with_its_parameters():
 
 def test_an_unknown_parameter_is_an_error_that_names_the_nearest():
     spec = {"name": "mine", "implementation": TRADES, "parameters": {"betta": 3.0, "attack_loss": "kl"}}
-    with pytest.raises(ConfigError, match="'mine' has no parameter 'betta'") as error:
+    with pytest.raises(ConfigError, match="'mine': 'Trades' has no parameter 'betta'") as error:
         build_method(spec)
     assert "did you mean 'beta'?" in str(error.value)
 
 
 def test_a_missing_parameter_is_named():
     spec = {"name": "mine", "implementation": TRADES, "parameters": {"beta": 3.0}}
-    with pytest.raises(ConfigError, match="'mine' needs the parameter 'attack'"):
+    with pytest.raises(ConfigError, match="'mine': 'Trades' needs the parameter 'attack_loss'"):
         build_method(spec)
 
 

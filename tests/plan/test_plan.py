@@ -14,7 +14,7 @@ from tests import toy_config
 from tests.toy_config import method, paper, part, pretraining
 
 ROOT = Path(__file__).resolve().parents[2]
-AVERAGE = part("robustft.models.ensemble:Ensemble", weights=[1, 2])
+AVERAGE = part("robustft.models.tunings.merging:uniform", defences=["at", "partial"])
 
 
 @pytest.fixture(scope="module")
@@ -278,7 +278,7 @@ def test_a_method_with_from_and_no_implementation_is_evaluated_and_not_trained(p
             "checkpoint1": at.outputs["checkpoint"],
             "checkpoint2": partial.outputs["checkpoint"],
         }
-        assert "pipeline/robustft/models/ensemble.py" in evaluation.step.sources()
+        assert "pipeline/robustft/models/tunings/merging.py" in evaluation.step.sources()
 
 
 def test_initial_is_the_pretrained_model_itself(planned):
@@ -461,7 +461,8 @@ def test_every_implementation_of_a_specification_is_found_however_deep_and_once(
 
 def test_a_steps_sources_hold_what_its_specification_names_however_deep(planned):
     inner = {"implementation": "robustft.methods.trades:Trades", "parameters": {"beta": 6.0}}
-    nested = method(toy_config.STANDARD, parameters={"defences": [{"name": "t", **inner}]})
+    hyper = {"defences": {"t": inner}}
+    nested = method("robustft.methods.hyperat:HyperAT", parameters=hyper)
     plan = planned(paper=paper(methods={"nested": nested}, experiment={"methods": ["at", "partial", "nested"]}))
     assert "pipeline/robustft/methods/trades.py" in trained(plan, "nested").sources()
     assert "pipeline/robustft/methods/trades.py" not in trained(plan, "at").sources()
@@ -473,6 +474,7 @@ def test_an_attack_job_depends_on_the_attacks_backbone_and_tuning_that_it_names_
         "title": "F",
         "algorithm": "function",
         "implementation": "robustft.attacks.unseen:elastic",
+        "parameters": {"steps": 1, "step_over_eps": "1"},
         "threat": {"norm": "linf", "eps": "1"},
         "target": "robustft.models.tunings.prompts:without_prompts",
     }
@@ -595,8 +597,8 @@ WEIGHTS = {
         "robust": {
             "title": "Robust weights",
             "file": "published",
-            "reader": "robustft.models.tunings.protocol:Full",
-            "parameters": {"patch": 4},
+            "reader": "robustft.models.pretrained.vit_formats:vit",
+            "parameters": {"patch_size": 4},
             "backbone": "tiny",
             "shape": [1, 8, 8],
             "classes": 3,
@@ -671,8 +673,8 @@ def test_published_weights_are_a_pretraining(elsewhere):
     assert weights.spec["weights"] == {
         "name": "robust",
         "file": "published",
-        "reader": "robustft.models.tunings.protocol:Full",
-        "parameters": {"patch": 4},
+        "reader": "robustft.models.pretrained.vit_formats:vit",
+        "parameters": {"patch_size": 4},
         "licence": "L",
     }
     run = plan.runs[0]

@@ -13,11 +13,12 @@ from robustft.config.check import checked
 from robustft.config.claims import Claims
 from robustft.config.datasets import Datasets
 from robustft.config.images import Images
+from robustft.config.implementations import check_components, check_override, with_full_names
 from robustft.config.machines import Machines
 from robustft.config.methods import Methods
 from robustft.config.papers import Paper
 from robustft.config.scale import Defaults, Scale
-from robustft.config.tree import Tree, merged, read_tree
+from robustft.config.tree import Keys, Tree, merged, read_tree
 from robustft.config.weights import WeightsCatalogue
 from robustft.errors import ConfigError, lookup
 from robustft.files import ROOT
@@ -66,11 +67,13 @@ class Document:
 def load_document(path: Path, kind: str) -> Document:
     """Read and check one file of a kind.
 
-    Raises ConfigError for a missing file, broken YAML, a key given twice, an unknown or missing key, or a value of
-    the wrong kind; each says where and what is valid.
+    Raises ConfigError for a missing file, broken YAML, a key given twice, an unknown or missing key, a value of the
+    wrong kind, and a component or a parameter of one that there is not; each says where and what is valid.
     """
-    tree = read_tree(path, kind)
-    return Document(tree, checked(tree, KINDS[kind]))
+    tree = with_full_names(read_tree(path, kind))
+    document = Document(tree, checked(tree, KINDS[kind]))
+    check_components(tree)
+    return document
 
 
 class Config:
@@ -90,13 +93,15 @@ class Config:
         self.folder = folder
         defaults = load_document(folder / "config.yaml", "config").values
         self.scale_name: str = scale or defaults["scale"]
-        self.scale = load_document(folder / "scales" / f"{self.scale_name}.yaml", "scale").values
+        self._scale = load_document(folder / "scales" / f"{self.scale_name}.yaml", "scale")
+        self.scale = self._scale.values
         self.optimizations: dict[str, bool] = {**defaults["optimizations"], **self.scale.get("optimizations", {})}
         names = [] if papers == "none" else self._paper_names(papers or defaults["papers"])
         if papers != "none":
             _ = self.files, self.attacks, self.backbones, self.images
         self.papers = {name: self._paper(name) for name in names}
         self.claims = {name: self._claims(name) for name in self.papers}
+        self._check_overrides()
 
     @functools.cached_property
     def _catalogue(self) -> dict[str, Any]:
@@ -151,6 +156,19 @@ class Config:
     def baselines(self) -> dict[str, Any]:
         """The methods that every paper may use."""
         return load_document(self.folder / "methods.yaml", "methods").values["methods"]  # type: ignore[no-any-return]
+
+    def _check_overrides(self) -> None:
+        """Raise ConfigError for a parameter that an experiment or the scale gives a method that cannot take it."""
+        for name, paper in self.papers.items():
+            methods = self.methods(name)
+            layers: list[tuple[Tree, Keys]] = [(self._scale.tree, ("papers", name, "overrides"))]
+            layers += [(paper.tree, ("experiments", one, "overrides")) for one in paper.values["experiments"]]
+            for tree, keys in layers:
+                values: Any = tree.values
+                for key in keys:
+                    values = values.get(key, {})
+                for method, override in values.items():
+                    check_override(tree, (*keys, method), override, methods.get(method, {}))
 
     def _paper_names(self, wanted: Any) -> list[str]:
         present = sorted(path.stem for path in (self.folder / "papers").glob("*.yaml"))

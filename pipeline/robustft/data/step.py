@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +12,7 @@ from robustft.data.decoded import Decoded, decoded
 from robustft.data.imagefile import save
 from robustft.data.splits import WHERE, block_indices, class_labels, view_indices
 from robustft.errors import IntegrityError
+from robustft.runtime.components import locate
 from robustft.runtime.context import Context, Progress
 
 
@@ -23,8 +23,7 @@ def decode(spec: dict[str, Any], context: Context) -> None:
     depends on it.
     """
     source, datasets = spec["source"], spec["datasets"]
-    module, name = source["loader"].split(":")
-    content: Decoded = getattr(importlib.import_module(module), name)(source, context.inputs)
+    content: Decoded = locate(source["loader"])(source, context.inputs)
     if len(content.labels) != source.get("images", len(content.labels)):
         raise IntegrityError(
             f"the source '{source['name']}' has another number of images than on record",

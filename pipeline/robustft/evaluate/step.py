@@ -35,7 +35,8 @@ from robustft.data.imagefile import class_texts, load_split
 from robustft.evaluate.checks import model_checks, perturbation_checks, worst
 from robustft.evaluate.ledger import Outcome, read_piece, write_ledger, write_piece
 from robustft.models.checkpoint import load_classifier
-from robustft.models.classifier import Classifier, derived, named
+from robustft.models.classifier import Classifier, derived
+from robustft.runtime.components import locate
 from robustft.runtime.context import Context, Progress
 from robustft.runtime.device import describe, device_for, peak
 from robustft.runtime.memory import give_back_freed
@@ -50,7 +51,7 @@ def attack_target(attack: dict[str, Any], model: Classifier) -> nn.Module:
     """Return what an attack's gradient or query sees: the evaluated model, or what `module:function` makes of it."""
     if attack["target"] == "exported_model":
         return model
-    seen: nn.Module = named(attack["target"])(model)
+    seen: nn.Module = locate(attack["target"])(model)
     return seen
 
 
@@ -188,7 +189,7 @@ class Evaluator:
         draws = generator(self.device, self.spec["seed"], "attack", attack["name"], shard[0])
         with attack_mode(seen, x):
             if attack["algorithm"] == "function":
-                function, parameters = named(attack["implementation"]), attack.get("parameters", {})
+                function, parameters = locate(attack["implementation"]), attack.get("parameters", {})
                 found: Tensor = function(seen, x, y, threat=self._threat(attack), generator=draws, **parameters)
                 return found
             return pgd(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import importlib
-import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
@@ -13,9 +10,9 @@ import torch
 from torch import Tensor
 
 from robustft.attacks.pgd import Budget
-from robustft.errors import ConfigError, nearest
 from robustft.models.classifier import Classifier
 from robustft.models.tunings.protocol import Tuning, build_tuning
+from robustft.runtime.components import build
 
 
 @dataclass(frozen=True)
@@ -163,38 +160,6 @@ def build_method(spec: Mapping[str, Any]) -> Method:
     Raises ConfigError for an unknown parameter, naming the nearest, for a missing one, and for a value of another kind
     than its field's type.
     """
-    module, name = spec["implementation"].split(":")
-    cls = getattr(importlib.import_module(module), name)
-    fields = {field.name: field for field in dataclasses.fields(cls)}
-    for key in spec["parameters"]:
-        if key not in fields:
-            raise ConfigError(f"the method '{spec['name']}' has no parameter '{key}'", next_step=nearest(key, fields))
-    required = {key for key, field in fields.items() if field.default is dataclasses.MISSING}
-    missing = sorted(required - set(spec["parameters"]))
-    if missing:
-        raise ConfigError(f"the method '{spec['name']}' needs the parameter '{missing[0]}'")
-    for key, hint in typing.get_type_hints(cls).items():
-        if key in spec["parameters"] and not _fits(spec["parameters"][key], hint):
-            raise ConfigError(
-                f"the method '{spec['name']}' cannot take {key}={spec['parameters'][key]!r}", expected=_shown(hint)
-            )
-    method: Method = cls(**spec["parameters"])
+    title = f"the method '{spec['name']}'"
+    method: Method = build(spec["implementation"], spec["parameters"], kind="method", title=title)
     return method if spec.get("tuning") is None else Tuned(method, build_tuning(spec["tuning"]))
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Tell whether a value from YAML fits a field's type: a number, a truth value, a text or one of some words."""
-    if typing.get_origin(hint) is typing.Literal:
-        return value in typing.get_args(hint)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    hint = typing.get_origin(hint) or hint  # of list[str], say, only the list is checked
-    if not isinstance(hint, type):
-        return True
-    return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
-
-
-def _shown(hint: Any) -> str:
-    if typing.get_origin(hint) is typing.Literal:
-        return "one of " + ", ".join(map(repr, typing.get_args(hint)))
-    return "a number" if hint is float else str(hint.__name__)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from robustft.errors import ConfigError
 from robustft.parallel.sharded_batch import sharded_forward
+from robustft.runtime.components import locate
 from robustft.speed.optimizations import Optimizable
 
 
@@ -69,18 +69,12 @@ def build_classifier(
             expected=f"{shape[0]} channels",
             observed=f"{len(mean)} means, {len(std)} standard deviations",
         )
-    body = named(backbone["implementation"])(channels=shape[0], **backbone["parameters"])
+    body = locate(backbone["implementation"])(channels=shape[0], **backbone["parameters"])
     if backbone.get("head") is None:
         return Classifier(Normalise(mean, std), body, nn.Linear(body.out_features, classes))
     parameters = backbone["head"].get("parameters", {})
-    head = named(backbone["head"]["implementation"])(body.out_features, classes=classes, prompts=prompts, **parameters)
+    head = locate(backbone["head"]["implementation"])(body.out_features, classes=classes, prompts=prompts, **parameters)
     return Classifier(Normalise(mean, std), body, head)
-
-
-def named(implementation: str) -> Any:
-    """Return what `module:name` names."""
-    module, name = implementation.split(":")
-    return getattr(importlib.import_module(module), name)
 
 
 def derived(models: list[Classifier], derivation: dict[str, Any] | None) -> Classifier:
@@ -88,5 +82,5 @@ def derived(models: list[Classifier], derivation: dict[str, Any] | None) -> Clas
     if derivation is None:
         (model,) = models
         return model
-    made: Classifier = named(derivation["implementation"])(models, **derivation.get("parameters", {}))
+    made: Classifier = locate(derivation["implementation"])(models, **derivation.get("parameters", {}))
     return made

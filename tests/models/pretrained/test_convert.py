@@ -22,10 +22,11 @@ from robustft.config.load import load_document
 from robustft.errors import ConfigError, IntegrityError, RobustftError
 from robustft.files import ROOT, sha256_file
 from robustft.models.checkpoint import load_classifier, load_strict, read_checkpoint
-from robustft.models.classifier import build_classifier, named
+from robustft.models.classifier import build_classifier
 from robustft.models.pretrained import vit_formats
 from robustft.models.pretrained.convert import convert
 from robustft.models.tunings.zero_shot import ZeroShot
+from robustft.runtime.components import locate
 from robustft.runtime.context import Context
 from robustft.train.step import initial_model
 
@@ -233,7 +234,7 @@ def test_an_entry_fits_its_backbone_and_its_reader(name):
     entry = ENTRIES[name]
     backbone = BACKBONES[entry["backbone"]]
     assert entry["shape"] == backbone["shape"]
-    inspect.signature(named(entry["reader"])).bind(Path(), **entry.get("parameters", {}))
+    inspect.signature(locate(entry["reader"])).bind(Path(), **entry.get("parameters", {}))
     if "file" in entry:
         arrays = WEIGHTS["files"][entry["file"]]["name"].endswith(".npz")
         assert entry["reader"].endswith(":vit_flax") == arrays

@@ -12,7 +12,8 @@ from torch import Tensor
 from robustft.errors import IntegrityError, RobustftError
 from robustft.files import sha256_file
 from robustft.models.checkpoint import load_strict, save_checkpoint
-from robustft.models.classifier import Normalise, build_classifier, named
+from robustft.models.classifier import Normalise, build_classifier
+from robustft.runtime.components import locate
 from robustft.runtime.context import Context
 
 NO_CLASSES = [""]
@@ -33,7 +34,7 @@ def convert(spec: dict[str, Any], context: Context) -> None:
     """
     weights, backbone = spec["weights"], spec["backbone"]
     path = context.inputs["file"] if "file" in context.inputs else package_file(weights)
-    tensors = named(weights["reader"])(path, **weights.get("parameters", {}))
+    tensors = locate(weights["reader"])(path, **weights.get("parameters", {}))
     _normalised_alike(tensors, backbone, where=path)
     prompts, classes = spec.get("prompts"), spec["classes"]
     if prompts is None and _reads_texts(backbone):
@@ -100,4 +101,4 @@ def _normalised_alike(tensors: dict[str, Tensor], backbone: dict[str, Any], *, w
 
 def _reads_texts(backbone: dict[str, Any]) -> bool:
     head = backbone.get("head")
-    return head is not None and getattr(named(head["implementation"]), "transfers", False)
+    return head is not None and getattr(locate(head["implementation"]), "transfers", False)

@@ -6,8 +6,6 @@ An objective says what is minimised; a tuning says over which parameters. Any ob
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import importlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from torch import Tensor, nn
 
 from robustft.errors import ConfigError, nearest
 from robustft.models.classifier import Classifier
+from robustft.runtime.components import build
 
 
 class Tuning(Protocol):
@@ -96,19 +95,6 @@ def build_tuning(spec: Mapping[str, Any] | None) -> Tuning:
     """Build the tuning that a specification {implementation, parameters} describes; None trains everything."""
     if spec is None:
         return Full()
-    module, name = spec["implementation"].split(":")
-    cls = getattr(importlib.import_module(module), name)
-    parameters, fields = spec.get("parameters", {}), [field.name for field in dataclasses.fields(cls)]
-    for key in parameters:
-        if key not in fields:
-            raise ConfigError(f"the tuning '{name}' has no parameter '{key}'", next_step=nearest(key, fields))
-    required = [field.name for field in dataclasses.fields(cls) if not _has_default(field)]
-    missing = sorted(set(required) - set(parameters))
-    if missing:
-        raise ConfigError(f"the tuning '{name}' needs the parameter '{missing[0]}'")
-    tuning: Tuning = cls(**parameters)
+    title = f"the tuning {spec['implementation']}"
+    tuning: Tuning = build(spec["implementation"], spec.get("parameters", {}), kind="tuning", title=title)
     return tuning
-
-
-def _has_default(field: dataclasses.Field[Any]) -> bool:
-    return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING

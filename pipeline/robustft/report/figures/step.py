@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from robustft.evaluate.ledger import Outcome, read_ledger
 from robustft.files import read_json, write_text
 from robustft.report.figures.style import save
 from robustft.report.numbers import joined
+from robustft.runtime.components import locate
 from robustft.runtime.context import Context
 
 
@@ -91,8 +91,7 @@ def _gathered(spec: dict[str, Any], context: Context) -> Material:
 def figure(spec: dict[str, Any], context: Context) -> None:
     """Draw one figure."""
     material = _gathered(spec, context)
-    module, name = spec["figure"]["kind"].split(":")
-    drawn = getattr(importlib.import_module(module), name)(material, title=spec["figure"]["title"])
+    drawn = locate(spec["figure"]["kind"])(material, title=spec["figure"]["title"])
     save(drawn, svg=context.outputs["svg"], pdf=context.outputs["pdf"])
     seeds = sorted({seed for row in material.cells["seeds"] for seed in row})
     trained = sorted({member["dataset"] for member in spec["members"]})

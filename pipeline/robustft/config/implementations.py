@@ -1,0 +1,98 @@
+"""Components in configuration files: short names become full ones, and parameters are checked before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from robustft.config.tree import Keys, Tree
+from robustft.errors import ConfigError
+from robustft.runtime.components import fault_of, full_name
+
+NAMES = {"loader": ("loader",), "reader": ("reader",), "figure": ("kind",), "attack": ("implementation", "target")}
+"""The keys under which an entry of a kind names a component; `implementation` for all other kinds."""
+
+KINDS = {
+    "methods": "method",
+    "defences": "method",
+    "figures": "figure",
+    "attacks": "attack",
+    "backbones": "backbone",
+    "sources": "loader",
+    "weights": "reader",
+    **{kind: kind for kind in ("tuning", "derivation", "head")},
+}
+"""Which kind of component a mapping under this key holds, itself or entry by entry."""
+
+
+NO_TARGET = "exported_model"
+"""The target of an attack that sees the evaluated model itself."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """One component in a tree: where its name stands, its kind, and its parameters."""
+
+    keys: Keys
+    kind: str
+    name: str
+    parameters: Mapping[str, Any]
+
+
+def uses(tree: Any, *, kind: str | None = None, keys: Keys = ()) -> Iterator[Use]:
+    """Yield every component that a tree names."""
+    if not isinstance(tree, dict):
+        return
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from uses(value, kind=KINDS.get(key, kind), keys=(*keys, key))
+        elif kind and key in NAMES.get(kind, ("implementation",)) and isinstance(value, str) and value != NO_TARGET:
+            yield Use((*keys, key), "target" if key == "target" else kind, value, tree.get("parameters", {}))
+
+
+def with_full_names(tree: Tree) -> Tree:
+    """Return a tree with `module:name` for every component. Raises ConfigError for a module that there is not."""
+    for use in list(uses(tree.values)):
+        try:
+            _put(tree.values, use.keys, full_name(use.name, use.kind))
+        except ConfigError as error:
+            raise ConfigError(f"{'.'.join(map(str, use.keys))}: {error}", where=tree.where(use.keys)) from None
+    return tree
+
+
+def _put(values: Any, keys: Keys, value: str) -> None:
+    for key in keys[:-1]:
+        values = values[key]
+    values[keys[-1]] = value
+
+
+def check_components(tree: Tree) -> None:
+    """Raise ConfigError for a component that there is not, and for a parameter that it does not take or needs."""
+    for use in uses(tree.values):
+        _check(use, tree)
+
+
+def check_override(tree: Tree, keys: Keys, override: Mapping[str, Any], method: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a parameter, in a layer that is laid over a method's entry, that the method cannot take."""
+    for part in ("", "tuning", "derivation"):
+        base, over = (method, override) if not part else (method.get(part), override.get(part))
+        if base and over and "parameters" in over and "implementation" in base:
+            place = (*keys, part, "implementation") if part else (*keys, "implementation")
+            use = Use(place, part or "method", base["implementation"], over["parameters"])
+            _check(use, tree, partial=True)
+
+
+def _check(use: Use, tree: Tree, *, partial: bool = False) -> None:
+    # What a data source's or a figure's function reads is its whole entry, not `parameters` as arguments.
+    whole = use.kind in ("loader", "figure", "target")
+    fault = fault_of(use.name, {} if whole else use.parameters, kind=use.kind, partial=partial or whole)
+    if fault is None:
+        return
+    place = (*use.keys[:-1], "parameters", fault.parameter) if fault.parameter else use.keys
+    raise ConfigError(
+        f"{'.'.join(map(str, place))}: {fault.what}",
+        where=tree.where(place),
+        expected=fault.expected,
+        next_step=fault.to_do,
+    )

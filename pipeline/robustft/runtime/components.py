@@ -1,0 +1,269 @@
+"""Components: the classes and functions that a configuration names, and their parameters.
+
+A configuration says `trades.Trades`, or `package.module:Name` for a component from elsewhere. A specification always
+says `robustft.methods.trades:Trades`. Planning checks names and parameters by reading the component's source text,
+where its annotations stand: it imports none, and so never imports torch. Jobs import and build them.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Any, Literal, Union
+
+from robustft.errors import ConfigError, nearest
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+ROOMS = {
+    "method": "methods",
+    "tuning": "models",
+    "derivation": "models",
+    "backbone": "models",
+    "head": "models",
+    "reader": "models",
+    "loader": "data",
+    "attack": "attacks",
+    "target": "",
+    "figure": "report/figures",
+}
+"""Where the short name of each kind of component is looked for: this folder of the package and those below it."""
+
+GIVEN: dict[str, tuple[int, frozenset[str]]] = {
+    "backbone": (0, frozenset({"channels"})),
+    "head": (1, frozenset({"classes", "prompts"})),
+    "derivation": (1, frozenset()),
+    "attack": (3, frozenset({"threat", "generator"})),
+    "reader": (1, frozenset()),
+}
+"""Of each kind, how many positional arguments and which keywords come from this package, not from a configuration."""
+
+
+def full_name(name: str, kind: str) -> str:
+    """Return `module:name` of a component of a kind by its short name; a full one stays as it is.
+
+    Raises ConfigError if no module of the kind has that name, or several do.
+    """
+    module, dot, attribute = name.rpartition(".")
+    if ":" in name or not dot:
+        return name
+    known = _modules(ROOMS[kind])
+    if module not in known:
+        raise ConfigError(f"there is no module '{module}' for a {kind}", next_step=nearest(module, known))
+    if len(known[module]) > 1:
+        raise ConfigError(f"several modules are named '{module}'", expected="a full name", observed=known[module])
+    return f"{known[module][0]}:{attribute}"
+
+
+@functools.cache
+def _modules(room: str) -> dict[str, list[str]]:
+    """Return the modules of a folder by the last part of their names."""
+    found: dict[str, list[str]] = {}
+    for path in sorted((PACKAGE / room).rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        found.setdefault(path.stem, []).append(".".join(parts))
+    return found
+
+
+def locate(name: str) -> Any:
+    """Import and return what `module:name` names. Raises ConfigError for a name that its module has not."""
+    module, _, attribute = name.partition(":")
+    found = importlib.import_module(module)
+    if not hasattr(found, attribute):
+        raise ConfigError(f"the module {module} has no '{attribute}'", next_step=nearest(attribute, vars(found)))
+    return getattr(found, attribute)
+
+
+def build(name: str, parameters: Mapping[str, Any], *, kind: str, title: str) -> Any:
+    """Return an instance of a class with these parameters.
+
+    Raises ConfigError for an unknown parameter, naming the nearest, for a missing one, and for a value of another kind
+    than its field's type; `title` says whose they are.
+    """
+    if fault := fault_of(name, parameters, kind=kind):
+        raise ConfigError(f"{title}: {fault.what}", expected=fault.expected, next_step=fault.to_do)
+    return locate(name)(**parameters)
+
+
+# -- what is wrong with parameters, by the source text -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ComponentFault:
+    """What is wrong with a component, and with which of its parameters."""
+
+    what: str
+    parameter: str | None = None
+    expected: str | None = None
+    to_do: str | None = None
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The parameters of a class or function: their types as far as the text tells, and which have no default."""
+
+    types: dict[str, Any] = field(default_factory=dict)
+    required: frozenset[str] = frozenset()
+    closed: bool = True
+
+
+def fault_of(name: str, parameters: Mapping[str, Any], *, kind: str, partial: bool = False) -> ComponentFault | None:
+    """Return the first fault of a component and its parameters; None if there is none or the text does not tell.
+
+    `partial` parameters are laid over others, so none is missing.
+    """
+    module, _, attribute = name.partition(":")
+    path = _path(module)
+    if path is None:
+        return ComponentFault(f"there is no module '{module}'")
+    node = _definition(path, attribute)
+    if node is None:
+        names = [one.name for one in _tree(path).body if isinstance(one, ast.ClassDef | ast.FunctionDef)]
+        return ComponentFault(f"the module {module} has no '{attribute}'", to_do=nearest(attribute, names))
+    signature = _signature(*node, positional=GIVEN.get(kind, (0, frozenset()))[0])
+    given = GIVEN.get(kind, (0, frozenset()))[1]
+    names = [one for one in signature.types if one not in given]
+    for key, value in parameters.items():
+        if key not in names and signature.closed:
+            return ComponentFault(f"'{attribute}' has no parameter '{key}'", key, to_do=nearest(key, names))
+        if not _fits(value, signature.types.get(key, Any)):
+            words = _words(signature.types[key])
+            return ComponentFault(f"'{attribute}' cannot take {key}={value!r}", key, expected=words)
+    missing = sorted(signature.required - set(parameters) - given)
+    if missing and not partial:
+        return ComponentFault(f"'{attribute}' needs the parameter '{missing[0]}'", to_do=f"add '{missing[0]}'")
+    return None
+
+
+@functools.cache
+def _path(module: str) -> Path | None:
+    """Return the file of a module without importing its packages; None if there is none."""
+    search: list[str] | None = [str(PACKAGE.parent)] if _package(module) == PACKAGE.name else None
+    parts = module.split(".")
+    for number in range(len(parts)):
+        found = PathFinder.find_spec(".".join(parts[: number + 1]), search)
+        if found is None:
+            return None
+        search = list(found.submodule_search_locations or ())
+    return Path(found.origin) if found and found.origin else None
+
+
+@functools.cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+@functools.cache
+def _definition(path: Path, name: str) -> tuple[Path, ast.ClassDef | ast.FunctionDef] | None:
+    """Return where a class or function is defined, following imports in its own package; None if it is not."""
+    for node in _tree(path).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
+            return path, node
+        if isinstance(node, ast.ImportFrom) and node.module and name in {one.asname or one.name for one in node.names}:
+            original = next(one.name for one in node.names if (one.asname or one.name) == name)
+            inner = _path(node.module) if _package(node.module) in path.parts else None
+            return _definition(inner, original) if inner else None
+    return None
+
+
+def _package(module: str) -> str:
+    return module.split(".")[0]
+
+
+@functools.cache
+def _signature(path: Path, node: ast.ClassDef | ast.FunctionDef, *, positional: int = 0) -> Signature:
+    """Return the parameters of a function, of a class's own `__init__`, or the fields of a dataclass and its bases."""
+    if isinstance(node, ast.FunctionDef):
+        return _arguments(path, node, skipped=positional)
+    for one in node.body:
+        if isinstance(one, ast.FunctionDef) and one.name == "__init__":
+            return _arguments(path, one, skipped=positional + 1)
+    types: dict[str, Any] = {}
+    required: set[str] = set()
+    for base in node.bases:
+        found = _definition(path, base.id) if isinstance(base, ast.Name) else None
+        if found is not None and isinstance(found[1], ast.ClassDef):
+            inner = _signature(*found)
+            types |= inner.types
+            required = (required - set(inner.types)) | inner.required
+    for one in node.body:
+        own = isinstance(one, ast.AnnAssign) and "ClassVar" not in ast.dump(one.annotation)
+        if isinstance(one, ast.AnnAssign) and own and isinstance(one.target, ast.Name):
+            types[one.target.id] = _type(path, one.annotation)
+            required -= {one.target.id}
+            if one.value is None:
+                required.add(one.target.id)
+    return Signature(types, frozenset(required))
+
+
+def _arguments(path: Path, node: ast.FunctionDef, *, skipped: int) -> Signature:
+    arguments = node.args
+    names = [*arguments.posonlyargs, *arguments.args]
+    optional = {one.arg for one in names[len(names) - len(arguments.defaults) :]} if arguments.defaults else set()
+    optional |= {
+        one.arg for one, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if default is not None
+    }
+    taken = [*names[skipped:], *arguments.kwonlyargs]
+    types = {one.arg: _type(path, one.annotation) for one in taken}
+    return Signature(types, frozenset(set(types) - optional), closed=arguments.kwarg is None)
+
+
+# -- types -------------------------------------------------------------------------------------------------------------
+
+_SIMPLE: dict[str, Any] = {"float": float, "int": int, "bool": bool, "str": str, "None": None}
+_LISTS, _DICTS = ("list", "Sequence", "tuple", "Iterable"), ("dict", "Mapping")
+
+
+def _type(path: Path, node: ast.expr | None) -> Any:
+    """Return the type that an annotation writes, as far as YAML can hold it; Any for all else."""
+    if isinstance(node, ast.Constant):
+        return None if node.value is None else Any
+    if isinstance(node, ast.Name):
+        return _SIMPLE[node.id] if node.id in _SIMPLE else _alias(path, node.id)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        return Union[_type(path, node.left), _type(path, node.right)]  # noqa: UP007 (built of values)
+    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
+        inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        if node.value.id == "Literal":
+            return Literal[tuple(ast.literal_eval(one) for one in inner)]  # type: ignore[misc]
+        if node.value.id in _LISTS:
+            return list[_type(path, inner[0])]  # type: ignore[misc]
+        if node.value.id in _DICTS:
+            return dict[str, _type(path, inner[-1])]  # type: ignore[misc]
+    return Any
+
+
+def _alias(path: Path, name: str) -> Any:
+    """Return the type that a module gives a name, `Norm = Literal["linf", "l2"]`."""
+    for node in _tree(path).body:
+        if isinstance(node, ast.Assign) and any(isinstance(one, ast.Name) and one.id == name for one in node.targets):
+            return _type(path, node.value)
+    return Any
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    import msgspec  # here, for most of what is imported from this module checks nothing
+
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _words(kind: Any) -> str:
+    """Return a type in words."""
+    simple = {float: "a number", int: "a whole number", bool: "true or false", str: "a text", type(None): "null"}
+    if kind in simple:
+        return simple[kind]
+    inner: tuple[Any, ...] = getattr(kind, "__args__", ())
+    if getattr(kind, "__origin__", None) is Literal:
+        return ("one of " if len(inner) > 1 else "") + ", ".join(map(repr, inner))
+    if getattr(kind, "__origin__", None) in (list, dict):
+        return f"a {'list' if kind.__origin__ is list else 'mapping'} of {_words(inner[-1])}"
+    return " or ".join(map(_words, inner)) if inner else "any value"
