@@ -104,7 +104,6 @@ class Recipe(Struct, frozen=True, kw_only=True):
     milestones: list[Whole]
     gamma: Positive
     precision: Literal["float32", "bfloat16"]
-    compile: bool
     selection: Literal["last", "best_validation"]
     warmup_steps: Maybe[Whole] = UNSET
     warmup_from: Maybe[Share] = UNSET

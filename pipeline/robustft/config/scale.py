@@ -27,12 +27,9 @@ from robustft.config.papers import Pretraining
 class Optimizations(Struct, frozen=True, kw_only=True):
     """Which optimizations are used: the same numbers up to rounding, for less work."""
 
-    input_gradients: bool
     folded_batch_norm: bool
     needed_tokens: bool
-    one_pass: bool
     settled_images: bool
-    fused_optimizer: bool
     channels_last: bool
 
 
@@ -100,7 +97,8 @@ class Scale(Struct, frozen=True, kw_only=True):
 
     `reproduces` says whether its numbers may be held against published ones. Of each training or attack job: `device`
     and `threads`; of a training run: `processes` that share each batch, on `nodes`. `bundle` methods are one job, 0:
-    each step is a job. The resume state is saved each `save_every_steps`.
+    each step is a job. The resume state is saved each `save_every_steps`. Without `fused_optimizer: false` one kernel
+    updates all weights.
     """
 
     scale: Name
@@ -118,3 +116,4 @@ class Scale(Struct, frozen=True, kw_only=True):
     nodes: Maybe[Count] = UNSET
     attacks: Maybe[dict[Name, AttackOverride]] = UNSET
     optimizations: PartialOptimizations = UNSET
+    fused_optimizer: Maybe[bool] = UNSET
