@@ -1,1 +1,6 @@
 """From configuration to steps: what there is to run, from what, into which files. Never imports torch."""
+
+from robustft.plan.graph import RESULTS
+from robustft.plan.plan import Plan
+
+__all__ = ["RESULTS", "Plan"]

@@ -1,0 +1,108 @@
+"""Steps that follow from the lists of files, data and weights alone: downloads, decoded data, converted weights.
+
+Each is planned when a step first needs it, so nothing is fetched or decoded that no run reads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from robustft.errors import lookup
+from robustft.plan.entries import Entries
+from robustft.plan.graph import RESULTS, Graph
+from robustft.plan.layers import Layered, Parts, given
+from robustft.plan.step import Step, implementations
+
+CATALOGUED = ("download", "weights", "data")
+"""The kinds of these steps."""
+
+IDENTITY = ("name", "bytes", "md5", "sha256", "sha256_prefix")
+"""What of a file's entry says which bytes it holds. Where they come from changes nothing of them."""
+
+PROSE = ("terms", "note", "source")
+"""What an entry says to people only."""
+
+
+class Catalogue:
+    """Plans downloads, data and weights into a graph."""
+
+    def __init__(self, graph: Graph, entries: Entries) -> None:
+        self.graph, self.entries, self.config = graph, entries, entries.config
+
+    def step(self, kind: str, id: str) -> Step:
+        """Return a step of a kind in `CATALOGUED`. It is the same whatever papers are planned."""
+        return {"download": self.download, "weights": self.weights, "data": self.source}[kind](id)
+
+    def data(self, dataset: str) -> Step:
+        """Return the step that decodes the source of a data set."""
+        where = self.config.folder / "datasets.yaml"
+        return self.source(lookup(self.config.datasets, dataset, kind="data set", where=where)["source"])
+
+    def source(self, name: str) -> Step:
+        """Return the step that decodes a source into one file for all data sets that are views of it."""
+        if step := self.graph.get("data", name):
+            return step
+        where = self.config.folder / "datasets.yaml"
+        source = lookup(self.config.sources, name, kind="source", where=where)
+        views = {
+            view: given("datasets", f"datasets.{view}", entry)
+            for view, entry in self.config.datasets.items()
+            if entry["source"] == name
+        }
+        clean = source.get("corrupted_from")
+        inputs = {"clean": self.data(clean["dataset"]).outputs["data"]} if clean else {}
+        inputs |= {role: self.download(file).outputs["file"] for role, file in source.get("files", {}).items()}
+        about = _but(PROSE, given("datasets", f"sources.{name}", source))
+        return self.graph.add(
+            "data",
+            name,
+            Parts(source=Parts({"name": name, **about}), datasets=Parts(views)),
+            inputs=inputs,
+            outputs={"data": f"{RESULTS}/data/{name}.safetensors"},
+            implementations=(source["loader"],),
+            settings={"threads": self.config.scale["resources"]["data"].get("threads", 1)},
+        )
+
+    def download(self, name: str) -> Step:
+        """Return the step that fetches a file."""
+        file = lookup(self.config.files, name, kind="file", where=self.config.folder)
+        if step := self.graph.get("download", name):
+            return step
+        of_weights = name in {weights.get("file") for weights in self.config.weights.values()}
+        entry = given("weights" if of_weights else "datasets", f"files.{name}", file)
+        identity = {key: entry[key] for key in IDENTITY if key in file}
+        return self.graph.add(
+            "download",
+            name,
+            Parts(file=Parts({"key": name, **identity})),
+            inputs={},
+            outputs={"file": f"{RESULTS}/downloads/{name}.download"},
+            settings={"urls": file.get("urls", []), "manual": file.get("manual")},
+        )
+
+    def weights(self, name: str) -> Step:
+        """Return the step that makes a checkpoint of published weights."""
+        if step := self.graph.get("weights", name):
+            return step
+        where = self.config.folder / "weights.yaml"
+        published = lookup(self.config.weights, name, kind="weights", where=where)
+        entry = given("weights", f"weights.{name}", published)
+        spec = Parts(
+            backbone=self.entries.backbone(entry["backbone"]),
+            shape=entry["shape"],
+            classes=entry["classes"],
+            method={"tuning": None},
+            weights=Parts({"name": name, **_but((*PROSE, "title", "backbone", "shape", "classes"), entry)}),
+        )
+        return self.graph.add(
+            "weights",
+            name,
+            spec,
+            inputs={"file": self.download(published["file"]).outputs["file"]} if "file" in published else {},
+            outputs={"checkpoint": f"{RESULTS}/weights/{name}.safetensors"},
+            implementations=(published["reader"], *implementations(spec.value)),
+        )
+
+
+def _but(keys: tuple[str, ...], entry: Layered) -> dict[str, Any]:
+    return {key: part for key, part in entry.parts().items() if key not in keys}

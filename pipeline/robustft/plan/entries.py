@@ -1,0 +1,136 @@
+"""What a scale makes of the lists in `config/`: stand-ins, and the entries of data sets, backbones and attacks.
+
+A stand-in takes the place of a paper's data set, backbone or pre-training. At the papers' own scale everything else
+stands for itself; at another scale what has no stand-in is not there.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from robustft.config import Config
+from robustft.errors import lookup
+from robustft.plan.layers import Layer, Layered, Parts, Place, given, layers_at
+
+BUILT = ("implementation", "parameters", "normalisation", "head")
+"""What of a backbone's entry decides the model that is built."""
+
+
+def prompts(dataset: dict[str, Any]) -> list[str] | dict[str, str] | None:
+    """Return a text for each class of a data set, in class order, or None if it has no texts.
+
+    Where the class names come with the data it is the template alone, {template: ...}.
+    """
+    if "template" not in dataset:
+        return None
+    template = dataset["template"]
+    return [template.format(name) for name in dataset["names"]] if "names" in dataset else {"template": template}
+
+
+class Entries:
+    """The entries of one scale. An entry is made once for each place that names it."""
+
+    def __init__(self, config: Config) -> None:
+        self.config, self.scale = config, config.scale
+        self.scale_file = f"scales/{config.scale_name}"
+        self.where = config.folder / f"{self.scale_file}.yaml"
+        self._made: dict[tuple[str, Any, Place], Parts] = {}
+
+    def of_scale(self, *keys: str) -> list[Layer]:
+        """Return the layer at a path of keys in the scale's file: one, or none if a key is missing."""
+        return layers_at(self.scale_file, self.scale, *keys)
+
+    # -- stand-ins -------------------------------------------------------------------------------------------------
+
+    def override(self, paper: str | None) -> dict[str, Any]:
+        """Return what the scale says of a paper."""
+        return self.scale["papers"].get(paper, {})  # type: ignore[no-any-return]
+
+    def stand_ins(self, paper: str, kind: str) -> dict[str, str]:
+        """Return what stands in for a paper's `datasets`, `backbones` or `pretraining`: its own map or the shared one."""
+        return self._stand_ins(paper, kind).value  # type: ignore[no-any-return]
+
+    def _stand_ins(self, paper: str, kind: str) -> Layered:
+        own = self.of_scale("papers", paper, "stand_ins", kind)
+        return Layered(*(own or self.of_scale("stand_ins", kind)))
+
+    def stand_in(self, paper: str, kind: str, name: Layered) -> Layered | None:
+        """Return what this scale has in the place of a paper's data set or backbone; None if nothing.
+
+        At the paper's own scale that is the thing itself.
+        """
+        stand_ins = self._stand_ins(paper, kind)
+        if name.value in stand_ins.value:
+            return stand_ins[name.value]
+        return name if self.scale["reproduces"] else None
+
+    def datasets(self, paper: str, names: Layered) -> list[Layered]:
+        """Return the data sets of this scale, each once, for a paper's list; those without one are left out."""
+        standing = [self.stand_in(paper, "datasets", name) for name in names.each()]
+        unique: dict[str, Layered] = {}
+        for one in standing:
+            if one is not None:
+                unique.setdefault(one.value, one)
+        return list(unique.values())
+
+    # -- entries of catalogues -------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def machine(self) -> dict[str, Layered]:
+        """What a training or attack runs on, as far as it decides the bits."""
+        shared = given("config", "optimizations", self.config.optimizations)
+        own = self.of_scale("optimizations")
+        return {
+            "device": given(self.scale_file, "device", self.scale["device"]),
+            "threads": given(self.scale_file, "threads", self.scale["threads"]),
+            "optimizations": Layered(*shared.layers, *own),
+        }
+
+    def _entry(self, kind: str, name: Layered, make: Callable[[Layered], dict[str, Any]]) -> Parts:
+        """Return an entry with its name, made once for each place that names it."""
+        key = (kind, name.value, name.layers[-1].place)
+        if key not in self._made:
+            self._made[key] = Parts({"name": name, **make(name)})
+        return self._made[key]
+
+    def _file(self, name: Layered) -> Path:
+        """Return the file that names something."""
+        return self.config.folder / f"{name.layers[-1].place.file}.yaml"
+
+    def dataset(self, name: Layered) -> Parts:
+        """Return what a training must know of a data set."""
+        return self._entry("dataset", name, self._dataset)
+
+    def _dataset(self, name: Layered) -> dict[str, Any]:
+        dataset = self.view(name.value)
+        entry, shape = given("datasets", f"datasets.{name.value}", dataset), f"sources.{dataset['source']}.shape"
+        source = self.config.sources[dataset["source"]]
+        return {"shape": given("datasets", shape, source["shape"]), **entry.parts(), "prompts": prompts(dataset)}
+
+    def view(self, name: str) -> dict[str, Any]:
+        """Return the entry of a data set."""
+        where = self.config.folder / "datasets.yaml"
+        return lookup(self.config.datasets, name, kind="data set", where=where)  # type: ignore[no-any-return]
+
+    def backbone(self, name: Layered) -> Parts:
+        """Return what of a backbone decides the model that is built."""
+        return self._entry("backbone", name, self._backbone)
+
+    def _backbone(self, name: Layered) -> dict[str, Any]:
+        backbone = lookup(self.config.backbones, name.value, kind="backbone", where=self._file(name))
+        entry = given("backbones", f"backbones.{name.value}", backbone)
+        return {key: entry[key] for key in BUILT if key in backbone}
+
+    def attack(self, name: Layered) -> Parts:
+        """Return an attack's specification, with what the scale says of it."""
+        return self._entry("attack", name, self._attack)
+
+    def _attack(self, name: Layered) -> dict[str, Any]:
+        attack = lookup(self.config.attacks, name.value, kind="attack", where=self._file(name))
+        # What is checked of an attack afterwards changes nothing of the attack itself.
+        attack = {key: value for key, value in attack.items() if key != "checks"}
+        shared = given("attacks", f"attacks.{name.value}", attack)
+        return Layered(*shared.layers, *self.of_scale("attacks", name.value)).parts()

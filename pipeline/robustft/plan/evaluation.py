@@ -1,0 +1,83 @@
+"""Steps that attack: each evaluation of a run, in parts over its images, every part into a ledger of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from robustft.plan.catalogue import Catalogue
+from robustft.plan.entries import prompts
+from robustft.plan.graph import RESULTS, Graph
+from robustft.plan.layers import Parts
+from robustft.plan.resolve import ResolvedEvaluation, ResolvedRun, Resolver
+from robustft.plan.step import Evaluation, Run, Step, implementations
+
+
+def checkpoint_roles(run: Run) -> list[str]:
+    """Name the input roles of the checkpoints that make a run's model."""
+    return ["checkpoint"] if len(run.steps) == 1 else [f"checkpoint{n}" for n in range(1, len(run.steps) + 1)]
+
+
+class Evaluations:
+    """Plans evaluations into a graph."""
+
+    def __init__(self, graph: Graph, catalogue: Catalogue, resolver: Resolver) -> None:
+        self.graph, self.catalogue, self.resolver = graph, catalogue, resolver
+        self.folder = f"{RESULTS}/{resolver.config.scale_name}"
+
+    def of_run(self, run: Run, resolved: ResolvedRun) -> Iterator[Evaluation]:
+        """Plan and yield the evaluations of a run, part by part."""
+        for evaluation in self.resolver.evaluations(resolved):
+            dataset = evaluation.dataset.value
+            attacks = tuple(attack["name"].value for attack in evaluation.attacks)
+            for step in self._steps(run, resolved, evaluation):
+                yield Evaluation(run, evaluation.name, dataset, attacks, step, evaluation.elsewhere)
+
+    def _steps(self, run: Run, resolved: ResolvedRun, evaluation: ResolvedEvaluation) -> Iterator[Step]:
+        texts = self._texts(run, evaluation)
+        inputs = {"data": self.catalogue.data(evaluation.dataset.value).outputs["data"]}
+        for role, step in zip(checkpoint_roles(run), run.steps, strict=True):
+            inputs[role] = step.outputs["checkpoint"]
+        if texts is not None:
+            inputs["texts"] = texts.outputs["checkpoint"]
+        built = implementations([{"backbone": s.spec["backbone"], "tuning": s.spec["method"]["tuning"]} for s in run.steps])
+        label = f"{evaluation.name}-{evaluation.dataset.value}" if evaluation.elsewhere else evaluation.name
+        for part in range(evaluation.parts):
+            spec = self._spec(run, resolved, evaluation, part, texts=texts is not None)
+            id = f"{run.id}/{label}.{part + 1}of{evaluation.parts}"
+            yield self.graph.add(
+                "attack",
+                id,
+                spec,
+                inputs=inputs,
+                outputs={"ledger": f"{self.folder}/{id}.ledger.parquet"},
+                implementations=(*built, *implementations(spec.value)),
+            )
+
+    def _texts(self, run: Run, evaluation: ResolvedEvaluation) -> Step | None:
+        """Return the step of the model that reads the classes' texts, if the head of the run has not read them.
+
+        A text head that no run was trained with on this data set is told the classes: elsewhere, or as pre-trained.
+        """
+        named = "template" in self.resolver.entries.view(evaluation.dataset.value)
+        if not evaluation.elsewhere and not (run.pretrained and not run.trained and named):
+            return None
+        initial = run.step.inputs.get("initial")
+        return self.graph.producer(initial) if initial else run.step
+
+    def _spec(
+        self, run: Run, resolved: ResolvedRun, evaluation: ResolvedEvaluation, part: int, *, texts: bool
+    ) -> Parts:
+        images, parts = evaluation.images, evaluation.parts
+        return Parts(
+            models=[step.digest for step in run.steps],
+            derivation=run.derivation,
+            dataset=evaluation.dataset,
+            prompts=prompts(self.resolver.entries.view(evaluation.dataset.value)) if texts else None,
+            split=evaluation.split,
+            images=[images * part // parts, images * (part + 1) // parts],
+            shard_images=evaluation.shard_images,
+            threat=resolved.training.threat,
+            attacks=evaluation.attacks,
+            seed=resolved.training.seed,
+            **self.resolver.entries.machine,
+        )

@@ -1,0 +1,92 @@
+"""Checking, before anything is resolved, that every name in a paper and in the scale is that of something defined.
+
+A name that nothing defines would else do nothing: an override that changes no run, a row that no table shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from robustft.config import Config
+from robustft.errors import ConfigError, lookup
+from robustft.plan.entries import Entries
+
+Names = tuple[str, Iterable[str], Mapping[str, Any], Path]
+"""Kind, names as they are used, names as they are defined, and the file that uses them."""
+
+
+def check_names(config: Config) -> None:
+    """Raise ConfigError for a name that nothing defines, with the nearest one that is, and for a scale at odds."""
+    if config.papers:
+        _check_attacks(config)
+    if config.scale.get("nodes", 1) > 1 and config.scale["bundle"]:
+        raise ConfigError(
+            "a bundle runs its steps in one process, on one node",
+            where=f"config/scales/{config.scale_name}.yaml",
+            expected="`bundle: 0` where `nodes` is more than 1",
+            observed=f"bundle: {config.scale['bundle']}, nodes: {config.scale['nodes']}",
+        )
+
+
+def check_paper(config: Config, paper: str, entries: Entries) -> None:
+    """Raise ConfigError for a name in a paper, or in what the scale says of it, that nothing defines."""
+    names = [*_used_by_paper(config, paper, entries), *_used_by_scale(config, paper)]
+    for kind, used, defined, where in names:
+        for name in used:
+            lookup(defined, name, kind=kind, where=where)
+
+
+def _check_attacks(config: Config) -> None:
+    where = config.folder / "attacks.yaml"
+    for attack in config.attacks.values():
+        checks = attack.get("checks", {})
+        others = [*checks.get("not_weaker_than", []), *([checks["gap_to"]] if "gap_to" in checks else [])]
+        for name in others:
+            lookup(config.attacks, name, kind="attack", where=where)
+    scale = config.folder / "scales" / f"{config.scale_name}.yaml"
+    for name in config.scale.get("attacks", {}):
+        lookup(config.attacks, name, kind="attack", where=scale)
+
+
+def _methods_run(values: Mapping[str, Any]) -> dict[str, None]:
+    return {method: None for experiment in values["experiments"].values() for method in experiment["methods"]}
+
+
+def _used_by_paper(config: Config, paper: str, entries: Entries) -> list[Names]:
+    document = config.papers[paper]
+    values, where = document.values, document.path
+    experiments, run = values["experiments"].values(), _methods_run(values)
+    pretrainings = {
+        **dict.fromkeys(("none", *config.weights, *values.get("pretraining", {}))),
+        **config.scale["pretraining"],
+        **entries.stand_ins(paper, "pretraining"),
+    }
+    displays = [display for part in ("tables", "figures") for display in values[part].values()]
+    rows = [name for one in displays for name in one.get("rows", one.get("methods", []))]
+    judged = [claim[key] for claim in values["claims"] for key in ("left", "right", "method") if key in claim]
+    evaluated = [name for one in values["evaluations"].values() for name in one.get("methods", [])]
+    overridden = [name for one in experiments for name in one.get("overrides", {})]
+    datasets = {**config.datasets, **entries.stand_ins(paper, "datasets")}
+    backbones = {**config.backbones, **entries.stand_ins(paper, "backbones")}
+    return [
+        ("method", run, config.methods(paper), where),
+        ("data set", [name for one in experiments for name in one["datasets"]], datasets, where),
+        ("backbone", [one["backbone"] for one in experiments], backbones, where),
+        ("pretraining", [one["pretraining"] for one in experiments], pretrainings, where),
+        *(("method", names, run, where) for names in (overridden, evaluated, rows, judged)),
+    ]
+
+
+def _used_by_scale(config: Config, paper: str) -> list[Names]:
+    values, override = config.papers[paper].values, config.scale["papers"].get(paper, {})
+    where = config.folder / "scales" / f"{config.scale_name}.yaml"
+    pretraining = dict.fromkeys(entry["method"] for entry in values.get("pretraining", {}).values())
+    return [
+        ("experiment", override.get("experiments", {}), values["experiments"], where),
+        ("experiment", override.get("left_out", []), values["experiments"], where),
+        ("evaluation", override.get("evaluations", {}), values["evaluations"], where),
+        ("method", override.get("overrides", {}), {**config.methods(paper), **pretraining}, where),
+        ("method", override.get("methods", []), _methods_run(values), where),
+    ]

@@ -1,0 +1,205 @@
+"""Steps that report: a paper's numbers, verdicts, tables and figures, and the manifest of all records."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from robustft.plan.graph import RESULTS, Graph
+from robustft.plan.layers import Parts
+from robustft.plan.resolve import Resolver
+from robustft.plan.step import Evaluation, Run, Step
+from robustft.report.claim_matching import judged_parts
+from robustft.report.training_metrics import TRAINING_METRICS
+
+
+class Report:
+    """Plans the report of one paper into a graph, from the runs and evaluations that are planned for it."""
+
+    def __init__(
+        self, graph: Graph, resolver: Resolver, paper: str, runs: list[Run], evaluations: list[Evaluation]
+    ) -> None:
+        self.graph, self.config, self.paper = graph, resolver.config, paper
+        self.runs, self.evaluations = runs, evaluations
+        self.values = self.config.papers[paper].values
+        self.stand_ins = resolver.entries.stand_ins(paper, "datasets")
+        self.folder = f"{RESULTS}/{self.config.scale_name}/{paper}"
+        reproduces = self.config.scale["reproduces"]
+        self.head = {"scale": self.config.scale_name, "reproduces": reproduces, "paper": paper}
+        self.ledgers = {evaluation.step.id: evaluation.step.outputs["ledger"] for evaluation in evaluations}
+        # Of the attacks that are run here only: a new one elsewhere changes nothing of this report.
+        names = {attack for evaluation in evaluations for attack in evaluation.attacks}
+        self.attacks = {name: attack for name, attack in self.config.attacks.items() if name in names}
+
+    def add(self) -> None:
+        """Add every step of the report."""
+        numbers = self._numbers()
+        self._verdicts(numbers)
+        for name, table in self.values["tables"].items():
+            self._table(name, table, numbers)
+        experiments = {run.experiment for run in self.runs}
+        for name, figure in self.values["figures"].items():
+            if figure["experiment"] in experiments:
+                self._figure(name, figure, numbers)
+
+    # -- numbers and verdicts --------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def controls(self) -> dict[str, str | None]:
+        """The control of each experiment, if it has one."""
+        return {name: experiment.get("control") for name, experiment in self.values["experiments"].items()}
+
+    @functools.cached_property
+    def trained(self) -> list[Run]:
+        """The runs with a history: those that train, and those derived from them."""
+        return [run for run in self.runs if run.trained or not run.pretrained]
+
+    @functools.cached_property
+    def members(self) -> list[dict[str, Any]]:
+        """Which measurement each ledger holds."""
+        return [
+            {
+                "ledger": evaluation.step.id,
+                "experiment": evaluation.run.experiment,
+                "trained_on": evaluation.run.dataset,
+                "elsewhere": evaluation.elsewhere,
+                "dataset": evaluation.dataset,
+                "method": evaluation.run.method,
+                "seed": evaluation.run.seed,
+                "evaluation": evaluation.name,
+                "attacks": list(evaluation.attacks),
+            }
+            for evaluation in self.evaluations
+        ]
+
+    def _numbers(self) -> Step:
+        trainings = [
+            {
+                "histories": [step.id for step in run.steps],
+                "trained": run.trained,
+                "experiment": run.experiment,
+                "dataset": run.dataset,
+                "method": run.method,
+                "seed": run.seed,
+            }
+            for run in self.trained
+        ]
+        histories = {step.id: step.outputs["history"] for run in self.trained for step in run.steps}
+        checks = {name: attack["checks"] for name, attack in self.attacks.items() if "checks" in attack}
+        return self.graph.add(
+            "numbers",
+            self.paper,
+            Parts(**self.head, members=self.members, trainings=trainings, controls=self.controls, checks=checks),
+            inputs={**self.ledgers, **histories},
+            outputs={name: f"{self.folder}/{name}.json" for name in ("numbers", "metrics")},
+        )
+
+    def _verdicts(self, numbers: Step) -> None:
+        parts = judged_parts(
+            self.values["claims"],
+            self.config.claims[self.paper],
+            stand_ins=self.stand_ins,
+            datasets=self.config.datasets,
+            sources=self.config.sources,
+        )
+        members = [
+            {**member, "split_images": self.config.datasets[one.dataset]["splits"][one.step.spec["split"]]}
+            for member, one in zip(self.members, self.evaluations, strict=True)
+        ]
+        self.graph.add(
+            "verdicts",
+            self.paper,
+            Parts(**self.head, **parts, members=members),
+            inputs={"numbers": numbers.outputs["numbers"], **self.ledgers},
+            outputs={kind: f"{self.folder}/verdicts.{kind}" for kind in ("json", "md", "html")},
+        )
+
+    # -- tables and figures ----------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def common(self) -> dict[str, Any]:
+        """What tables and figures are told alike: titles, and the attacks' budgets at this scale."""
+        datasets = self.config.datasets
+        metrics = {name: metric.title for name, metric in TRAINING_METRICS.items()}
+        return {
+            **self.head,
+            "methods": {name: method["title"] for name, method in self.config.methods(self.paper).items()},
+            "attacks": {name: attack["title"] for name, attack in self.attacks.items()} | metrics,
+            "budgets": {k: v for k, v in self.config.scale.get("attacks", {}).items() if k in self.attacks},
+            "datasets": {one.dataset: datasets[one.dataset]["title"] for one in self.evaluations},
+        }
+
+    @functools.cached_property
+    def measured(self) -> dict[str, set[str]]:
+        """What is measured in each experiment: attacks, and metrics of training."""
+        measured = {run.experiment: set(TRAINING_METRICS) for run in self.trained}
+        for evaluation in self.evaluations:
+            measured.setdefault(evaluation.run.experiment, set()).update(evaluation.attacks)
+        return measured
+
+    def _table(self, name: str, table: dict[str, Any], numbers: Step) -> None:
+        """Add a table, unless this scale has nothing to show in it."""
+        experiment = table["experiment"]
+        measured = self.measured.get(experiment, set())
+        if not measured & {*table.get("columns", [table.get("metric")])}:
+            return
+        if "columns" in table:
+            table = {**table, "columns": [column for column in table["columns"] if column in measured]}
+        methods = list(dict.fromkeys(e.run.method for e in self.evaluations if e.run.experiment == experiment))
+        self.graph.add(
+            "table",
+            f"{self.paper}/{name}",
+            Parts(
+                **self.common,
+                table={"name": name, **table},
+                rows=[method for method in table.get("rows", methods) if method in methods],
+                control=self.controls[experiment],
+                deviations=self.values["deviations"],
+            ),
+            inputs={"numbers": numbers.outputs["numbers"]},
+            outputs={kind: f"{self.folder}/tables/{name}.{kind}" for kind in ("md", "csv", "tex", "html")},
+        )
+
+    def _figure(self, name: str, figure: dict[str, Any], numbers: Step) -> None:
+        def in_figure(run: Run) -> bool:
+            return run.experiment == figure["experiment"] and run.method in figure["methods"]
+
+        def about(run: Run, dataset: str) -> dict[str, Any]:
+            return {"dataset": dataset, "method": run.method, "seed": run.seed}
+
+        runs = [run for run in self.runs if in_figure(run) and run.trained]
+        evaluations = [one for one in self.evaluations if in_figure(one.run) and figure.get("ledgers", False)]
+        self.graph.add(
+            "figure",
+            f"{self.paper}/{name}",
+            Parts(
+                **self.common,
+                figure={"name": name, **figure},
+                members=[{"history": run.id, **about(run, run.dataset)} for run in runs],
+                ledgers=[{"ledger": one.step.id, **about(one.run, one.dataset)} for one in evaluations],
+                colors={name: method["color"] for name, method in self.config.methods(self.paper).items()},
+            ),
+            inputs={
+                "numbers": numbers.outputs["numbers"],
+                **{run.id: run.step.outputs["history"] for run in runs},
+                **{one.step.id: one.step.outputs["ledger"] for one in evaluations},
+            },
+            outputs={
+                "svg": f"{self.folder}/figures/{name}.svg",
+                "pdf": f"{self.folder}/figures/{name}.pdf",
+                "caption": f"{self.folder}/figures/{name}.caption.md",
+            },
+            implementations=(figure["kind"],),
+        )
+
+
+def add_manifest(graph: Graph) -> None:
+    """Add the step that hashes every record of the scale into one root."""
+    ends = [step for kind in ("verdicts", "table", "figure") for step in graph.of_kind(kind)]
+    graph.add(
+        "seal",
+        graph.name,
+        Parts(scale=graph.name, records=[step.record for step in graph.steps.values()]),
+        inputs={step.key: next(iter(step.outputs.values())) for step in ends},
+        outputs={"seal": f"{RESULTS}/{graph.name}/seal.json"},
+    )

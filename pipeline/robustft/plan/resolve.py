@@ -1,0 +1,277 @@
+"""From configuration to resolved values: what each run, pre-training and evaluation is at one scale.
+
+Values come in layers (`plan/layers.py`). Nothing here knows what a step is, and nothing that makes steps merges layers.
+
+| value | its layers, the later over the earlier |
+| --- | --- |
+| training attack, monitor, diagnostics | experiment, scale's entry for the paper, scale's entry for the experiment |
+| recipe | as these, then the method's own recipe |
+| method | `methods.yaml` or paper, experiment's override, scale's override |
+| threat, evaluation | paper, scale's entry for the paper |
+| pre-training | paper, scale |
+| attack | `attacks.yaml`, scale |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robustft.config import Config
+from robustft.errors import ConfigError, lookup
+from robustft.plan.entries import Entries
+from robustft.plan.layers import Layer, Layered, Parts, Place, given, layers_at
+from robustft.plan.names import check_names, check_paper
+
+BUDGET = ("recipe", "training_attack", "monitor", "diagnostics")
+"""How long and how a model is trained."""
+
+PRETRAINING = ("dataset", "backbone", "method", "seed", "threat", *BUDGET)
+"""What must be known of a pre-training."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What decides one training, except what it starts from."""
+
+    method: Layered
+    dataset: Parts
+    auxiliary: Parts | None
+    backbone: Parts
+    threat: Layered
+    recipe: Layered
+    training_attack: Layered
+    monitor: Parts
+    diagnostics: Layered
+    seed: Layered
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """A model to start from: published weights if `training` is None, else trained, from `start` if that is given."""
+
+    name: str
+    training: Training | None = None
+    start: str | None = None
+
+
+@dataclass(frozen=True)
+class ResolvedRun:
+    """One run: a method of an experiment on one data set with one seed."""
+
+    paper: str
+    experiment: str
+    dataset: str
+    method: str
+    seed: int
+    training: Training
+    pretraining: str
+    evaluations: tuple[str, ...]
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """The method's entry."""
+        return self.training.method.value  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class ResolvedEvaluation:
+    """The attacks on one run over images of one data set."""
+
+    name: str
+    dataset: Layered
+    split: Layered
+    images: int
+    parts: int
+    shard_images: Layered
+    attacks: list[Parts]
+    elsewhere: bool
+    """Whether the evaluation lists its data sets, instead of taking the one that the run was trained on."""
+
+
+class Resolver:
+    """Resolves the configuration of one scale."""
+
+    def __init__(self, config: Config) -> None:
+        check_names(config)
+        self.config, self.scale = config, config.scale
+        self.entries = Entries(config)
+        self._owners: dict[str, str] = {}
+        
+
+    # -- runs ------------------------------------------------------------------------------------------------------
+
+    def runs(self, paper: str) -> Iterator[ResolvedRun]:
+        """Yield the runs of a paper at this scale: by experiment, data set, method and seed.
+
+        An experiment is left out if the scale says so or has nothing in the place of its backbone or pre-training.
+        Raises ConfigError for a name that nothing defines.
+        """
+        check_paper(self.config, paper, self.entries)
+        left_out = self.entries.override(paper).get("left_out", [])
+        for name, values in self.config.papers[paper].values["experiments"].items():
+            experiment = given(f"papers/{paper}", f"experiments.{name}", values)
+            backbone = self.entries.stand_in(paper, "backbones", experiment["backbone"])
+            if name not in left_out and backbone is not None and self._has_pretraining(paper, values["pretraining"]):
+                yield from self._experiment(paper, name, experiment, self.entries.backbone(backbone))
+
+    def _has_pretraining(self, paper: str, name: str) -> bool:
+        own = self.config.papers[paper].values.get("pretraining", {})
+        here = {"none", *own, *self.scale["pretraining"], *self.entries.stand_ins(paper, "pretraining")}
+        return name in here or self.scale["reproduces"]
+
+    def _experiment(self, paper: str, name: str, experiment: Layered, backbone: Parts) -> Iterator[ResolvedRun]:
+        override, values = self.entries.override(paper), experiment.value
+        own = override.get("experiments", {}).get(name, {})
+        methods = own.get("methods", override.get("methods", values["methods"]))
+        seeds = own.get("seeds", override.get("seeds", values["seeds"]))
+        datasets = self.entries.datasets(paper, experiment["datasets"])
+        run = [method for method in values["methods"] if method in methods and datasets]
+        shared = {method: self._run_parts(paper, name, experiment, method) for method in run}
+        for dataset in datasets:
+            entry = self.entries.dataset(dataset)
+            for method, parts in shared.items():
+                for seed in (seed for seed in experiment["seeds"].each() if seed.value in seeds):
+                    training = Training(**parts, backbone=backbone, dataset=entry, seed=seed)
+                    yield ResolvedRun(
+                        *(paper, name, dataset.value, method, seed.value, training),
+                        pretraining=training.method.value.get("pretraining", values["pretraining"]),
+                        evaluations=tuple(values["evaluations"]),
+                    )
+
+    def _run_parts(self, paper: str, name: str, experiment: Layered, method: str) -> dict[str, Any]:
+        """Return the parts of a training that all data sets and seeds of an experiment share."""
+        document, of_scale = self.config.papers[paper], self.entries.of_scale
+        budget = {
+            part: Layered(
+                *experiment[part].layers,
+                *of_scale("papers", paper, part),
+                *of_scale("papers", paper, "experiments", name, part),
+            )
+            for part in BUDGET
+        }
+        threat = layers_at(f"papers/{paper}", document.values, "threat")
+        auxiliary = None
+        if experiment.value.get("auxiliary"):
+            auxiliary = self.entries.stand_in(paper, "datasets", experiment["auxiliary"])
+        return self._training_parts(
+            self.method(paper, method, document.path, experiment=name),
+            budget,
+            auxiliary,
+            threat=Layered(*threat, *of_scale("papers", paper, "threat")),
+            id=f"{paper}/{name}",
+        )
+
+    def _training_parts(
+        self, method: Layered, budget: dict[str, Layered], auxiliary: Layered | None, *, threat: Layered, id: str
+    ) -> dict[str, Any]:
+        """Return the parts of a training that its method and its budget decide."""
+        # Only the methods that train on it wait for it: ImageNet is no small matter.
+        uses_auxiliary = method.value.get("uses_auxiliary", False)
+        if uses_auxiliary and auxiliary is None:
+            raise ConfigError(
+                f"the method '{method.value['name']}' needs an auxiliary data set, and {id} has none at this scale",
+                where=self.entries.where,
+                next_step="name a stand-in for it, or leave the method out",
+            )
+        monitor = budget["monitor"]
+        return {
+            **budget,
+            "method": method,
+            "threat": threat,
+            "recipe": Layered(*budget["recipe"].layers, *method["recipe"].layers),
+            "monitor": Parts({**monitor.parts(), "attack": self.entries.attack(monitor["attack"])}),
+            "auxiliary": self.entries.dataset(auxiliary) if auxiliary and uses_auxiliary else None,
+        }
+
+    def method(self, paper: str | None, name: str, where: Path, *, experiment: str | None = None) -> Layered:
+        """Return a method's entry, with what the experiment and then the scale say of it."""
+        entry = lookup(self.config.methods(paper), name, kind="method", where=where)
+        file = "methods" if name in self.config.baselines else f"papers/{paper}"
+        layers = [Layer(Place(file, f"methods.{name}"), {"name": name, "parameters": {}, **entry})]
+        if paper and experiment:
+            keys = ("experiments", experiment, "overrides", name)
+            layers += layers_at(f"papers/{paper}", self.config.papers[paper].values, *keys)
+        if paper:
+            layers += self.entries.of_scale("papers", paper, "overrides", name)
+        return Layered(*layers)
+
+    # -- pre-trainings ---------------------------------------------------------------------------------------------
+
+    def pretraining(self, name: str, paper: str) -> Pretraining:
+        """Return what stands at this scale for a pre-training that a paper names.
+
+        Raises ConfigError for an unknown name, one with two meanings, and one without all that a training needs.
+        """
+        name = self.entries.stand_ins(paper, "pretraining").get(name, name)
+        document, scale = self.config.papers[paper], self.scale["pretraining"]
+        own = document.values.get("pretraining", {})
+        lookup({**self.config.weights, **own, **scale}, name, kind="pretraining", where=document.path)
+        if name in self.config.weights:
+            if name in own or name in scale:
+                raise ConfigError(
+                    f"'{name}' is both published weights and a pre-training",
+                    where=self.config.folder / "weights.yaml",
+                    next_step="rename one",
+                )
+            return Pretraining(name)
+        owner = self._owners.setdefault(name, paper if name in own else "")
+        if name in own and owner != paper:
+            raise ConfigError(f"the pretraining '{name}' is defined twice", where=document.path, next_step="rename one")
+        layers = layers_at(f"papers/{paper}", document.values, "pretraining", name)
+        values = Layered(*layers, *self.entries.of_scale("pretraining", name))
+        training = self._pretraining(name, paper, values, owner=paper if name in own else None)
+        return Pretraining(name, training, values.value.get("pretraining"))
+
+    def _pretraining(self, name: str, paper: str, values: Layered, *, owner: str | None) -> Training:
+        entries, where = self.entries, self.entries.where
+        for key in PRETRAINING:
+            if key not in values.value:
+                raise ConfigError(
+                    f"pretraining.{name}: the key '{key}' is missing", where=where, next_step=f"add '{key}'"
+                )
+        parts = self._training_parts(
+            self.method(owner, values["method"].value, where),
+            {part: values[part] for part in BUDGET},
+            values["auxiliary"] if values.value.get("auxiliary") else None,
+            threat=values["threat"],
+            id=f"pretraining/{name}",
+        )
+        dataset = entries.stand_in(paper, "datasets", values["dataset"]) or values["dataset"]
+        backbone = entries.stand_in(paper, "backbones", values["backbone"]) or values["backbone"]
+        return Training(
+            **parts, dataset=entries.dataset(dataset), backbone=entries.backbone(backbone), seed=values["seed"]
+        )
+
+    # -- evaluations -----------------------------------------------------------------------------------------------
+
+    def evaluations(self, run: ResolvedRun) -> Iterator[ResolvedEvaluation]:
+        """Yield the evaluations of a run: on its own data set, or on each of those that an evaluation lists."""
+        document = self.config.papers[run.paper]
+        for name in run.evaluations:
+            lookup(document.values["evaluations"], name, kind="evaluation", where=document.path)
+            own = layers_at(f"papers/{run.paper}", document.values, "evaluations", name)
+            layers = self.entries.of_scale("papers", run.paper, "evaluations", name)
+            evaluation = Layered(*own, *layers)
+            of_seed = run.seed in evaluation.value.get("seeds", [run.seed])
+            of_method = run.method in evaluation.value.get("methods", [run.method])
+            if of_seed and of_method:
+                yield from self._evaluations_of(run, name, evaluation)
+
+    def _evaluations_of(self, run: ResolvedRun, name: str, evaluation: Layered) -> Iterator[ResolvedEvaluation]:
+        values, elsewhere = evaluation.value, "datasets" in evaluation.value
+        own = [run.training.dataset["name"]]
+        for dataset in self.entries.datasets(run.paper, evaluation["datasets"]) if elsewhere else own:
+            size = self.entries.view(dataset.value)["splits"][values["split"]]
+            yield ResolvedEvaluation(
+                name,
+                dataset,
+                split=evaluation["split"],
+                images=min(values.get("images", size), size),
+                parts=values["parts"],
+                shard_images=evaluation["shard_images"],
+                attacks=[self.entries.attack(attack) for attack in evaluation["attacks"].each()],
+                elsewhere=elsewhere,
+            )
