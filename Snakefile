@@ -14,7 +14,7 @@ min_version("9.27")
 sys.path.insert(0, str(Path(workflow.basedir) / "pipeline"))
 
 from robustft.config.load import Config
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 
 # A DAG of thousands of jobs is millions of objects that live to the end. Python's collector would look through them
 # again and again, and once more at the end: a fourth of the time of a dry run. The peak of the memory is the same.

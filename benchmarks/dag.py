@@ -27,7 +27,7 @@ from benchmarks.rows import Row, Spread
 from robustft.config.load import Config
 from robustft.errors import RobustftError
 from robustft.files import ROOT, canonical_json, read_json, sha256_file, sha256_files, write_json
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from robustft.plan.step import Step
 from robustft.provenance.run import run_step
 

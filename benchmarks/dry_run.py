@@ -24,7 +24,7 @@ import psutil
 from robustft.config.load import Config
 from robustft.cost import describe
 from robustft.files import ROOT, read_json, write_json
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 
 SNAKEMAKE = """
 import atexit, json, sys

@@ -108,7 +108,7 @@ def _data_file(folder: Path, images: int) -> Path:
 def _planned(kind: str, contains: str) -> dict[str, Any]:
     """Return the specification of a step of scale `smoke`, whose network and budgets are tiny."""
     from robustft.config.load import Config
-    from robustft.plan.plan import Plan
+    from robustft.plan import Plan
 
     plan = Plan(Config(scale="smoke", papers=["twins"]))
     spec = next(dict(step.spec) for step in plan.of_kind(kind) if contains in step.id)

@@ -11,14 +11,14 @@ import pytest
 from robustft.config.load import Config
 from robustft.evaluate.ledger import Outcome, write_ledger
 from robustft.files import ROOT
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from robustft.runtime.imports import import_without
 
 TORCH = {"torch", "torch._dynamo", "torchvision", "timm", "transformers", "open_clip", "peft", "pyautoattack"}
 HEAVY = sorted(TORCH | {"pandas", "matplotlib", "seaborn", "scipy", "scipy.stats", "sklearn", "pyarrow"})
 STEP = """
 import json, sys
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from robustft.config.load import Config
 from robustft.provenance.run import work_of
 kind, name, heavy = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
@@ -112,7 +112,7 @@ def test_a_quantile_of_students_t_does_not_import_all_of_scipy_stats():
 
 def test_the_collector_stays_out_of_a_steps_imports_and_is_on_again_when_it_works(plan):
     code = (
-        "import gc, json, sys\nfrom robustft.plan.plan import Plan\nfrom robustft.config.load import Config\n"
+        "import gc, json, sys\nfrom robustft.plan import Plan\nfrom robustft.config.load import Config\n"
         "from robustft.provenance.run import work_of\nstep = Plan(Config(scale='demo')).step('table', 'twins/main')\n"
         "before = gc.get_freeze_count()\nwork_of(step)\nfrozen = gc.get_freeze_count()\n"
         "kept = [object() for _ in range(9)]\n"

@@ -8,7 +8,7 @@ from benchmarks import dag
 from robustft.config.load import Config
 from robustft.errors import RobustftError
 from robustft.files import write_json
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 
 
 def test_a_whole_run_is_held_against_the_most_that_it_may_take(tmp_path):

@@ -13,7 +13,8 @@ from robustft.cli.parser import main, parser
 from robustft.config.load import Config
 from robustft.errors import ConfigError
 from robustft.files import ROOT
-from robustft.plan.plan import CATALOGUED, Plan
+from robustft.plan import Plan
+from robustft.plan.catalogue import CATALOGUED
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from robustft.config.load import Config, load_document, merged
 from robustft.errors import ConfigError
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from tests import toy_config
 
 ROOT = Path(__file__).resolve().parents[2]

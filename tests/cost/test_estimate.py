@@ -10,7 +10,7 @@ from robustft.cost.disk import LEDGER_BYTES, RECORD_BYTES, ROW_BYTES, left_bytes
 from robustft.cost.estimate import IN_BUNDLE_S, PICTURE_S, REPORT_S, START_UP_S
 from robustft.cost.machines import Machine
 from robustft.errors import RobustftError
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from tests import toy_config
 from tests.toy_config import method, paper, part, pretraining
 

@@ -13,7 +13,7 @@ from robustft.cost import as_json, describe
 from robustft.cost.machines import Machine
 from robustft.cost.text import aligned, duration, hours, size
 from robustft.files import ROOT
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from tests import toy_config
 from tests.toy_config import paper
 
@@ -143,7 +143,7 @@ def test_a_table_alone_is_said_to_be_one(plan):
 @pytest.mark.parametrize("scale", sorted(path.stem for path in (ROOT / "config" / "scales").glob("*.yaml")))
 def test_every_scale_is_priced_without_torch(scale):
     code = (
-        "import sys\nfrom robustft.config.load import Config\nfrom robustft.plan.plan import Plan\n"
+        "import sys\nfrom robustft.config.load import Config\nfrom robustft.plan import Plan\n"
         "from robustft.cost import as_json\n"
         f"found = as_json(Plan(Config(scale={scale!r})))\n"
         "print('torch' in sys.modules, found['whole']['device_seconds']['train'] > 0)"

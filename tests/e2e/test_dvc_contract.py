@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from robustft.config.load import Config
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 
 from .test_dag import bundles, outputs
 

@@ -6,7 +6,7 @@ import yaml
 
 from robustft.config.load import Config
 from robustft.files import ROOT
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 
 PLAN = Plan(Config(scale="smoke"))
 PAPERS = sorted(path.stem for path in (ROOT / "config" / "papers").glob("*.yaml"))

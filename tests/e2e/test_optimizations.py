@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from robustft.config.load import Config
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from robustft.plan.step import Step
 from robustft.provenance.run import run_step
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from robustft.provenance import audit as auditing
 from robustft.provenance.run import run_step
 from tests import toy_config

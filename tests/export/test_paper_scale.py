@@ -11,7 +11,7 @@ from robustft.config.load import Config
 from robustft.export.audit_gate import Standing
 from robustft.export.cards import _Card
 from robustft.export.facts import facts_of
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from robustft.provenance.audit import AuditReport
 from robustft.provenance.lineage import Lineage
 from robustft.provenance.record import Record

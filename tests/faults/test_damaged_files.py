@@ -11,7 +11,7 @@ import pytest
 from robustft.cli.parser import main
 from robustft.config.load import Config
 from robustft.errors import RobustftError
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from robustft.provenance.record import read_record
 from robustft.provenance.run import run_step, scratch_folder
 from tests.e2e.test_dag import outputs

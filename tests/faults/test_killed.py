@@ -119,7 +119,7 @@ def test_a_damaged_resume_state_is_put_aside_and_the_run_still_ends_the_same(und
 def test_state_of_edited_code_or_configuration_is_never_resumed(before_training):
     """The state's folder is named by the step's digest and its source: an edit makes another folder."""
     from robustft.config.load import Config
-    from robustft.plan.plan import Plan
+    from robustft.plan import Plan
     from robustft.provenance.run import scratch_folder
 
     step = Plan(Config(scale="smoke")).step("train", RUN)

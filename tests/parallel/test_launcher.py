@@ -4,7 +4,7 @@ import pytest
 
 from robustft.errors import ConfigError, RobustftError
 from robustft.parallel.launcher import Launcher, first_host
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from tests import toy_config
 
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "node7", "MASTER_PORT": "4711", "LOCAL_RANK": "0"}

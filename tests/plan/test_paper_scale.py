@@ -11,7 +11,7 @@ import pytest
 
 from robustft.config.load import Config
 from robustft.files import ROOT
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 
 PAPERS = ("adapt", "adv_ss_pretraining", "hyperat", "pmg_aft", "twins")
 

@@ -8,7 +8,7 @@ import pytest
 
 from robustft.config.load import Config
 from robustft.errors import ConfigError, RobustftError
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from robustft.plan.step import implementations
 from tests import toy_config
 from tests.toy_config import method, paper, part, pretraining
@@ -762,7 +762,7 @@ def test_a_table_none_of_whose_columns_was_measured_is_left_out(planned):
 def test_planning_auditing_and_reporting_never_import_torch():
     modules = [
         *(
-            "robustft.plan.plan",
+            "robustft.plan",
             "robustft.cost",
             "robustft.cli.parser",
             "robustft.provenance.audit",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from robustft.config.load import Config
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from robustft.plan.sources import _imports, closure, source_files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +34,7 @@ LAYERS = {
     "cli": {"config", "plan", "provenance", "report", "export", "cost", "images", "data"},
 }
 """What each folder may import besides itself and the foundation."""
-PLANNING = {"robustft.plan.plan", "robustft.plan.step", "robustft.config.load", "robustft.plan.sources"}
+PLANNING = {"robustft.plan", "robustft.plan.step", "robustft.config.load", "robustft.plan.sources"}
 SHARED = {"robustft.methods.protocol", "robustft.methods"}
 
 

@@ -16,7 +16,7 @@ import torch
 import robustft.train.step as training
 from robustft.errors import RobustftError
 from robustft.files import ROOT, sha256_file
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from robustft.plan.step import Bundle, Step
 from robustft.provenance import bundle as bundles
 from robustft.provenance import run as running
@@ -144,7 +144,7 @@ def test_a_bundle_that_ends_well_leaves_no_scratch(bundle):
 ALONE = """
 import sys
 from pathlib import Path
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from robustft.provenance.run import run_step
 from tests import toy_config
 plan = Plan(toy_config.write(Path("config")))

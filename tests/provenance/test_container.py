@@ -11,7 +11,7 @@ import yaml
 from robustft.config.load import Config
 from robustft.errors import RobustftError
 from robustft.files import ROOT
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from robustft.provenance import container
 from robustft.provenance.audit import _Auditor
 from robustft.provenance.container import foreign_container, missing_images, observed_image, unlike, wanted_image

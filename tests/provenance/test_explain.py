@@ -10,7 +10,7 @@ import torch
 
 from robustft.errors import RobustftError
 from robustft.files import read_json
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from robustft.provenance import audit as auditing
 from robustft.provenance.explain import explain
 from robustft.provenance.run import run_step

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from robustft.provenance.lineage import Lineage
 from tests import toy_config
 

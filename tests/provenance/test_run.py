@@ -9,7 +9,7 @@ import pytest
 from robustft.config.load import Config
 from robustft.errors import IntegrityError, RobustftError
 from robustft.files import digest_of, sha256_file
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from robustft.provenance.environment import environment, locked_versions
 from robustft.provenance.record import problem_with, read_record
 from robustft.provenance.run import run_step, scratch_folder, write_failure

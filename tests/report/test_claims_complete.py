@@ -9,9 +9,10 @@ import yaml
 
 from robustft.config.load import Config
 from robustft.files import ROOT
-from robustft.plan.plan import TRAINING_METRICS, Plan
+from robustft.plan import Plan
 from robustft.report.claim_matching import fitting, sides, unmeasured
 from robustft.report.claims import MISSING, cells, counts, expanded
+from robustft.report.training_metrics import TRAINING_METRICS
 
 RECORD = ROOT.parent / "shared" / "papers"
 """What is known of each paper, one file a paper; beside the checkout, not in it."""

@@ -57,7 +57,7 @@ def _uncollected() -> Iterator[None]:
 def planned(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
     """Return the plan of the scale and papers that are asked for."""
     with _uncollected():
-        from robustft.plan.plan import Plan
+        from robustft.plan import Plan
 
         return Plan(_config(arguments))
 
@@ -100,7 +100,8 @@ def asked(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
     """Plan what the command needs: for what follows from lists of data and weights no paper, if a digest is named."""
     with _uncollected():
         from robustft.config.load import Config
-        from robustft.plan.plan import CATALOGUED, Plan
+        from robustft.plan import Plan
+        from robustft.plan.catalogue import CATALOGUED
 
         if arguments.expect and arguments.command in CATALOGUED:
             plan = Plan(Config(scale=arguments.scale, papers="none"))
@@ -239,7 +240,7 @@ def explain_command(arguments: argparse.Namespace) -> int:
 
 def summary_command(arguments: argparse.Namespace) -> int:
     """Print the counts of measurements and verdicts."""
-    from robustft.plan.plan import RESULTS
+    from robustft.plan import RESULTS
     from robustft.report.summary import summary
     from robustft.report.tables import to_markdown
 

@@ -10,7 +10,7 @@ from robustft.cost.disk import images, left_bytes
 from robustft.cost.machines import Machine, machine_for
 from robustft.cost.passes import ONE_MODEL, class_count, has_rule
 from robustft.errors import RobustftError, nearest
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from robustft.plan.step import Step
 
 START_UP_S = 3.0

@@ -6,7 +6,7 @@ from typing import Any
 
 from robustft.cost.estimate import CostModel, Costs, Estimate, costs
 from robustft.cost.machines import Machine, observed
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 
 STEP_KINDS = ("download", "weights", "data", "train", "attack", "report")
 DEVICES = (1, 4, 8, 16, 64)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robustft.errors import RobustftError
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from robustft.provenance.audit import AuditReport, audit
 
 EXPORTS = "exports"

@@ -16,7 +16,7 @@ from robustft.export.facts import facts_of, origin_texts
 from robustft.export.folder import whole_folder
 from robustft.export.models import Measured, Model, models
 from robustft.files import write_text
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from robustft.plan.step import Step
 from robustft.provenance.lineage import Lineage
 

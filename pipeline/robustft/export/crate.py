@@ -20,7 +20,7 @@ from robustft.export.crate_graph import LICENCE, PROFILES, TERMS, RunGraph, arti
 from robustft.export.folder import archive, whole_folder
 from robustft.export.project import citation, project_files
 from robustft.files import ROOT, sha256_file
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from robustft.provenance.lineage import Lineage
 
 METADATA = "ro-crate-metadata.json"

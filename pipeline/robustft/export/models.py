@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from robustft.files import read_json
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from robustft.plan.step import Run, Step
 from robustft.provenance.lineage import Lineage
 

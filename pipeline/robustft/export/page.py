@@ -16,7 +16,7 @@ from typing import Any
 from robustft.export.audit_gate import Standing, audited
 from robustft.export.page_data import PageData
 from robustft.files import write_text
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 
 PARTS = Path(__file__).parent / "template"
 """Template, style and script."""

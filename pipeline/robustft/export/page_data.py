@@ -13,7 +13,7 @@ from typing import Any
 from robustft.export.audit_gate import Standing
 from robustft.export.facts import attack_texts, facts_of, published_text, tone
 from robustft.files import digest_of, read_json
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from robustft.plan.step import Step
 from robustft.provenance.lineage import Lineage
 from robustft.report import tables

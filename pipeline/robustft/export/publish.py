@@ -22,7 +22,7 @@ from robustft.errors import RobustftError
 from robustft.export.audit_gate import audited, default_target
 from robustft.export.crate import export_crate
 from robustft.files import ROOT
-from robustft.plan.plan import RESULTS, Plan
+from robustft.plan import RESULTS, Plan
 from robustft.provenance.record import read_record
 
 DVC_FILE = "dvc.yaml"

@@ -19,7 +19,7 @@ from robustft.export.audit_gate import Standing, audited
 from robustft.export.folder import whole_folder
 from robustft.export.models import Measured, Model, Threat, models, trained_on
 from robustft.files import write_json
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from robustft.provenance.lineage import Lineage
 from robustft.report.claims import MISSING, expanded
 

@@ -50,7 +50,7 @@ class Entries:
         return self.scale["papers"].get(paper, {})  # type: ignore[no-any-return]
 
     def stand_ins(self, paper: str, kind: str) -> dict[str, str]:
-        """Return what stands in for a paper's `datasets`, `backbones` or `pretraining`: its own map or the shared one."""
+        """Return what stands in for a paper's `datasets`, `backbones` or `pretraining`: its own or the shared map."""
         return self._stand_ins(paper, kind).value  # type: ignore[no-any-return]
 
     def _stand_ins(self, paper: str, kind: str) -> Layered:

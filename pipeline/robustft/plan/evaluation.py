@@ -39,7 +39,9 @@ class Evaluations:
             inputs[role] = step.outputs["checkpoint"]
         if texts is not None:
             inputs["texts"] = texts.outputs["checkpoint"]
-        built = implementations([{"backbone": s.spec["backbone"], "tuning": s.spec["method"]["tuning"]} for s in run.steps])
+        built = implementations(
+            [{"backbone": s.spec["backbone"], "tuning": s.spec["method"]["tuning"]} for s in run.steps]
+        )
         label = f"{evaluation.name}-{evaluation.dataset.value}" if evaluation.elsewhere else evaluation.name
         for part in range(evaluation.parts):
             spec = self._spec(run, resolved, evaluation, part, texts=texts is not None)

@@ -99,7 +99,6 @@ class Resolver:
         self.config, self.scale = config, config.scale
         self.entries = Entries(config)
         self._owners: dict[str, str] = {}
-        
 
     # -- runs ------------------------------------------------------------------------------------------------------
 

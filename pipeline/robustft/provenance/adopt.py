@@ -16,7 +16,7 @@ from typing import Any
 
 from robustft.errors import RobustftError
 from robustft.files import sha256_files
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from robustft.plan.sources import source_hashes
 from robustft.plan.step import Step
 from robustft.provenance.record import Record, read_record

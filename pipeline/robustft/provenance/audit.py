@@ -18,7 +18,7 @@ from typing import Any
 from robustft.data.fetch.published import Observed
 from robustft.errors import RobustftError
 from robustft.files import ROOT, canonical_json, digest_of, read_json, sha256_file, sha256_files
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from robustft.plan.sources import source_hashes
 from robustft.plan.step import Step
 from robustft.provenance.container import unlike

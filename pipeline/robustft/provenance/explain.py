@@ -11,7 +11,7 @@ from typing import Any
 from robustft.errors import RobustftError, nearest
 from robustft.evaluate.ledger import read_ledger
 from robustft.files import read_json
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from robustft.plan.step import Evaluation, Step
 from robustft.provenance.lineage import FileFact, Lineage, Origin
 from robustft.report import tables

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from robustft.files import sha256_files
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from robustft.plan.step import Evaluation, Run, Step
 from robustft.provenance.record import Record, read_record
 from robustft.report import tables

@@ -14,7 +14,7 @@ from typing import Any
 
 from robustft.errors import RobustftError
 from robustft.files import ROOT, read_json, write_json, write_text
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 from robustft.report import tables
 from robustft.report.summary import summary
 

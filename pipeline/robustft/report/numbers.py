@@ -14,6 +14,7 @@ from robustft.evaluate.ledger import Outcome, read_checks, read_ledger
 from robustft.files import sha256_file, write_json
 from robustft.report.sanity_checks import Expected, Judged, judge
 from robustft.report.statistics import mean, sample_sd, wilson
+from robustft.report.training_metrics import TRAINING_METRICS
 from robustft.runtime.context import Context
 
 
@@ -23,9 +24,6 @@ def numbers(spec: dict[str, Any], context: Context) -> None:
     write_json(context.outputs["numbers"], found)
     write_json(context.outputs["metrics"], metrics(found))
 
-
-TRAINING = {"epochs_to_best": "epochs", "trained_parameters": "count"}
-"""What is told of a run by its training histories, with units."""
 
 CELL = ("experiment", "trained_on", "dataset", "elsewhere", "method", "attack")
 """What tells a cell from others."""
@@ -43,7 +41,7 @@ def _best_epoch(rows: History) -> int | None:
 
 
 def trainings(spec: dict[str, Any], histories: dict[str, Path]) -> list[dict[str, Any]]:
-    """Return one entry for each run and metric of `TRAINING`, with its value.
+    """Return one entry for each run and metric of `TRAINING_METRICS`, with its value.
 
     A derived run has no epochs of its own; its trained parameters are those of all runs that it is made from.
     """
@@ -54,7 +52,10 @@ def trainings(spec: dict[str, Any], histories: dict[str, Path]) -> list[dict[str
         if run["trained"] and (best := _best_epoch(read[0])) is not None:
             values["epochs_to_best"] = best
         same = {part: run[part] for part in ("experiment", "dataset", "method", "seed")}
-        found += [{**same, "metric": name, "value": value, "unit": TRAINING[name]} for name, value in values.items()]
+        found += [
+            {**same, "metric": name, "value": value, "unit": TRAINING_METRICS[name].unit}
+            for name, value in values.items()
+        ]
     return found
 
 
@@ -108,7 +109,7 @@ def compute(spec: dict[str, Any], files: dict[str, Path]) -> dict[str, Any]:
     """Return the content of numbers.json, from ledgers and histories by role.
 
     `measurements` has one entry for each run and attack: images, correct, accuracy (their quotient), Wilson's 95 %
-    interval, ledgers with their SHA-256, and alarms. `trainings` has one for each training and metric of `TRAINING`.
+    interval, ledgers with their SHA-256, and alarms. `trainings` has one for each training and metric of `TRAINING_METRICS`.
     `cells` has the mean and sample standard deviation over seeds of both.
     """
     ledgers = {member["ledger"]: files[member["ledger"]] for member in spec["members"]}

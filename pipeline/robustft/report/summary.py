@@ -8,9 +8,9 @@ from pathlib import Path
 from robustft.errors import RobustftError
 from robustft.files import read_json
 from robustft.report.tables import Grid
+from robustft.report.verdict_tables import UNREAD
 
 VERDICTS = ("holds", "does not hold", "reproduced", "differs", "inconclusive", "not comparable", "not run")
-MISSING = "no published value on record"
 
 
 def summary(folder: Path, papers: list[str], *, scale: str) -> Grid:
@@ -33,7 +33,7 @@ def summary(folder: Path, papers: list[str], *, scale: str) -> Grid:
         counts[paper]["Runs"] = len({(o["experiment"], o["trained_on"], o["method"], o["seed"]) for o in measured})
         counts[paper]["Measurements"] = len(measured)
         counts[paper]["Flagged"] = sum(any(not check["ok"] for check in one["checks"]) for one in measured)
-    shown = [verdict for verdict in (*VERDICTS, MISSING) if any(count[verdict] for count in counts.values())]
+    shown = [verdict for verdict in (*VERDICTS, UNREAD) if any(count[verdict] for count in counts.values())]
     columns = ["Methods", "Runs", "Measurements", "Flagged", *shown]
     return Grid(
         title=f"What scale {scale} measured, and its verdicts on the papers' claims",

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from robustft.files import read_json, write_text
-from robustft.report.numbers import TRAINING
 from robustft.report.statistics import mean, sample_sd
+from robustft.report.training_metrics import TRAINING_METRICS
 from robustft.runtime.context import Context
 
 ALARM = "†"
@@ -82,7 +82,7 @@ def build_grid(spec: dict[str, Any], numbers: dict[str, Any]) -> Grid:
 
 def _text(cell: dict[str, Any] | None, column: str) -> str:
     """Return a cell's text; a run that was derived has no training to tell of."""
-    return "–" if cell is None and column in TRAINING else cell_text(cell)
+    return "–" if cell is None and column in TRAINING_METRICS else cell_text(cell)
 
 
 def _grid_across(spec: dict[str, Any], numbers: dict[str, Any]) -> Grid:

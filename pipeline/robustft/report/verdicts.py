@@ -21,9 +21,10 @@ from robustft.files import read_json, write_json, write_text
 from robustft.report.claim_matching import datasets_of, experiments_of, fitting, sides
 from robustft.report.claims import MISSING, Claim
 from robustft.report.intervals import Interval, combined, difference, seed_half_width, value_interval
-from robustft.report.numbers import TRAINING, joined
+from robustft.report.numbers import joined
 from robustft.report.statistics import mean
 from robustft.report.tables import to_html, to_markdown
+from robustft.report.training_metrics import TRAINING_METRICS
 from robustft.report.verdict_tables import NOT_COMPARABLE, UNREAD, build_grid, cell_grids
 from robustft.runtime.context import Context
 
@@ -96,7 +97,7 @@ class Judge:
         return {dataset: rows(dataset) for dataset in datasets}
 
     def _ordering(self, claim: Claim) -> dict[str, Any]:
-        if claim["metric"] in TRAINING:
+        if claim["metric"] in TRAINING_METRICS:
             return self._training_ordering(claim)
         paired = self._paired(claim)
         if paired is None:
@@ -119,7 +120,7 @@ class Judge:
         if not seeds:
             return {"verdict": "not run"}
         saved = [mean([right[dataset, seed] - left[dataset, seed] for dataset in datasets]) for seed in seeds]
-        unit = TRAINING[claim["metric"]]
+        unit = TRAINING_METRICS[claim["metric"]].unit
         found = self._judged(lambda: combined(mean(saved), seed_half_width(saved)), seeds=len(seeds))
         return {**found, "unit": unit}
 
@@ -161,7 +162,7 @@ class Judge:
         unjudged = self._unjudged(claim)
         if unjudged is not None:
             return unjudged
-        if claim["metric"] in TRAINING:
+        if claim["metric"] in TRAINING_METRICS:
             return {"verdict": "inconclusive", "published": claim["value"]}
         found = self._outcomes(claim, sides(claim)[0])
         datasets = _complete(claim, set(found))

@@ -1,0 +1,73 @@
+"""Where a value of `config/` stands: its line, and the basis and source that it is tagged with.
+
+Planning needs none of it, so files are parsed for it only when somebody asks: the parser that keeps lines takes
+several times as long as the one that does not.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Found(NamedTuple):
+    """A value's file, its line, and its tag, if it has one: {value, basis, source}."""
+
+    file: Path
+    line: int
+    basis: str | None
+    source: str | None
+
+
+def find(path: Path, keys: tuple[str, ...]) -> Found | None:
+    """Return where a value stands in a file, or in one that the file extends; None if it stands in neither.
+
+    `keys` lead from the top of the file to the value. They go through tags, anchors and `<<`.
+    """
+    node, line, tag = _document(path), 1, (None, None)
+    for key in keys:
+        child = _child(node, key)
+        if child is None:
+            base = _child(_document(path), "extends")
+            return find(path.with_name(f"{base[0].value}.yaml"), keys) if base else None
+        line, tag = child[1], _tag(child[0]) or tag
+        node = _untagged(child[0])
+    return Found(path, line, *tag)
+
+
+@functools.cache
+def _document(path: Path) -> yaml.Node:
+    return yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
+
+
+def _child(node: yaml.Node, key: str) -> tuple[yaml.Node, int] | None:
+    """Return the node under a key, the mapping's own before one that it merges in, and the key's line."""
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    for name, value in node.value:
+        if name.value == key:
+            return value, name.start_mark.line + 1
+    for name, value in node.value:
+        if name.value == "<<":
+            for base in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                if inner := _child(base, key):
+                    return inner
+    return None
+
+
+def _tag(node: yaml.Node) -> tuple[str, str | None] | None:
+    """Return basis and source of a tagged value."""
+    basis, source = _child(node, "basis"), _child(node, "source")
+    if basis is None or _child(node, "value") is None:
+        return None
+    return basis[0].value, source[0].value if source else None
+
+
+def _untagged(node: yaml.Node) -> yaml.Node:
+    value = _child(node, "value")
+    return value[0] if value and _tag(node) else node
