@@ -79,7 +79,7 @@ class Trainings:
         return self._train(id, pretraining.training, initial)
 
     def _source(self, name: str, resolved: ResolvedRun) -> Step:
-        """Return the step of a model that a run starts from or is derived from: the pre-trained one, or another run's."""
+        """Return the step of a model that a run starts from or is derived from: pre-trained, or another run's."""
         if name == "initial":
             return self.pretraining(resolved.pretraining, resolved.paper)
         id = Run(resolved.paper, resolved.experiment, resolved.dataset, name, resolved.seed, ()).id

@@ -109,8 +109,8 @@ def compute(spec: dict[str, Any], files: dict[str, Path]) -> dict[str, Any]:
     """Return the content of numbers.json, from ledgers and histories by role.
 
     `measurements` has one entry for each run and attack: images, correct, accuracy (their quotient), Wilson's 95 %
-    interval, ledgers with their SHA-256, and alarms. `trainings` has one for each training and metric of `TRAINING_METRICS`.
-    `cells` has the mean and sample standard deviation over seeds of both.
+    interval, ledgers with their SHA-256, and alarms. `trainings` has one for each training and metric of
+    `TRAINING_METRICS`. `cells` has the mean and sample standard deviation over seeds of both.
     """
     ledgers = {member["ledger"]: files[member["ledger"]] for member in spec["members"]}
     runs = {key: _judged(members, ledgers) for key, members in _runs(spec["members"]).items()}

@@ -133,6 +133,6 @@ def test_a_name_that_leads_elsewhere_is_refused(bench):
 
 def test_only_the_download_step_imports_requests():
     """Planning, the audit and `robustft files` import the modules beside it."""
-    modules = "robustft.data.fetch.mirror, robustft.data.fetch.published, robustft.plan.plan, robustft.provenance.audit"
+    modules = "robustft.data.fetch.mirror, robustft.data.fetch.published, robustft.plan, robustft.provenance.audit"
     code = f"import sys, {modules}; sys.exit('requests' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
