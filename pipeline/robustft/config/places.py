@@ -29,7 +29,8 @@ def find(path: Path, keys: tuple[str, ...]) -> Found | None:
 
     `keys` lead from the top of the file to the value. They go through tags, anchors and `<<`.
     """
-    node, line, tag = _document(path), 1, (None, None)
+    node, line = _document(path), 1
+    tag: tuple[str | None, str | None] = (None, None)
     for key in keys:
         child = _child(node, key)
         if child is None:
@@ -42,7 +43,9 @@ def find(path: Path, keys: tuple[str, ...]) -> Found | None:
 
 @functools.cache
 def _document(path: Path) -> yaml.Node:
-    return yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
+    node = yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
+    assert node is not None, f"{path} is no empty file: the configuration was read from it"
+    return node
 
 
 def _child(node: yaml.Node, key: str) -> tuple[yaml.Node, int] | None:
