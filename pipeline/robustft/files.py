@@ -17,8 +17,39 @@ from typing import Any
 
 from robustft.errors import RobustftError
 
-ROOT = Path(__file__).resolve().parents[2]
-"""The checkout: where `config/`, `pipeline/` and the lock files lie. Results go to the working directory."""
+PACKAGE = Path(__file__).resolve().parent
+"""The folder of this package."""
+
+IS_WHEEL = (PACKAGE / "project").is_dir()
+"""Whether this package came as a wheel, which carries the project in a folder of its own (see setup.py)."""
+
+ROOT = PACKAGE / "project" if IS_WHEEL else PACKAGE.parents[1]
+"""The project: where `Snakefile`, `config/` and the lock files lie. It is read only: results go to the working directory."""
+
+_PACKAGE_NAME = "pipeline/robustft"
+
+
+def project_path(name: str) -> Path:
+    """Return where a file of the project lies. Its name is its path in a checkout, also in a wheel."""
+    inside = name.removeprefix(f"{_PACKAGE_NAME}/")
+    return ROOT / name if inside == name else PACKAGE / inside
+
+
+def project_name(path: Path) -> str:
+    """Return the name of a file of the project: its path in a checkout. The inverse of `project_path`."""
+    if path.is_relative_to(PACKAGE) and not (IS_WHEEL and path.is_relative_to(ROOT)):
+        return f"{_PACKAGE_NAME}/{path.relative_to(PACKAGE).as_posix()}"
+    return path.relative_to(ROOT).as_posix()
+
+
+def require_checkout(command: str) -> None:
+    """Raise RobustftError in a wheel, for a command that needs git or writes into the project."""
+    if IS_WHEEL:
+        raise RobustftError(
+            f"`robustft {command}` needs a checkout, and this robustft is a wheel",
+            where=PACKAGE,
+            next_step="run it in a clone of the repository, after `make install`",
+        )
 
 
 def sha256_file(path: str | Path) -> str:

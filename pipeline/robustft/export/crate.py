@@ -19,7 +19,7 @@ from robustft.export.audit_gate import Standing, audited
 from robustft.export.crate_graph import LICENCE, PROFILES, TERMS, RunGraph, article_id, context_entities, ref, refs
 from robustft.export.folder import archive, whole_folder
 from robustft.export.project import citation, project_files
-from robustft.files import ROOT, sha256_file
+from robustft.files import ROOT, project_path, sha256_file
 from robustft.plan import Plan
 from robustft.provenance.lineage import Lineage
 
@@ -87,7 +87,7 @@ class _Builder:
         self.chain.hash_all(path for step in self.plan.steps.values() for path in step.outputs.values())
         for name in project_files():
             if name != "Snakefile":
-                self._include(name, ROOT / name, sha256_file(ROOT / name))
+                self._include(name, project_path(name), sha256_file(project_path(name)))
         self._results()
         graph = RunGraph(self.chain, self.standing, self.places)
         if not graph.steps:

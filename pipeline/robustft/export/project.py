@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from robustft.errors import RobustftError
-from robustft.files import ROOT
+from robustft.files import PACKAGE, ROOT, project_name
 
 SINGLE = ("Snakefile", "dvc.yaml", "pyproject.toml", "CITATION.cff", "LICENSE")
 FOLDERS = {
@@ -20,16 +20,14 @@ FOLDERS = {
 """What of each folder is needed to run the workflow again, by suffix."""
 
 
-def project_files(root: Path = ROOT) -> list[str]:
-    """Return the files that run the workflow, relative to the checkout, in order."""
-    found = [name for name in SINGLE if (root / name).is_file()]
-    for folder, suffixes in FOLDERS.items():
-        found += [
-            path.relative_to(root).as_posix()
-            for path in (root / folder).rglob("*")
-            if path.suffix in suffixes and path.is_file() and "__pycache__" not in path.parts
-        ]
-    return sorted(found)
+def project_files() -> list[str]:
+    """Return the names of the files that run the workflow (see `files.project_path`), in order."""
+    folders = {PACKAGE: FOLDERS["pipeline"]} | {ROOT / name: suffixes for name, suffixes in FOLDERS.items()}
+    names = {name for name in SINGLE if (ROOT / name).is_file()}
+    for folder, suffixes in folders.items():  # the package lies in pipeline/, but not in a wheel
+        paths = (path for path in folder.rglob("*") if path.suffix in suffixes and path.is_file())
+        names |= {project_name(path) for path in paths if "__pycache__" not in path.parts}
+    return sorted(names)
 
 
 def citation(root: Path = ROOT) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import yaml
 from robustft.errors import RobustftError
 from robustft.export.audit_gate import audited, default_target
 from robustft.export.crate import export_crate
-from robustft.files import ROOT
+from robustft.files import ROOT, require_checkout
 from robustft.plan import RESULTS, Plan
 from robustft.provenance.record import read_record
 
@@ -35,6 +35,7 @@ def publish(plan: Plan, *, log: Callable[[str], None] = print) -> Path:
     Raises RobustftError if the tree is not clean, the audit fails, a step cannot be traced to a commit, there are
     results that the audit does not know, no remote is set, or DVC fails. What was published before stays as it is.
     """
+    require_checkout("publish")
     if Path.cwd() != ROOT:
         raise RobustftError(
             "results are published from the checkout that made them",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from robustft.errors import RobustftError
-from robustft.files import ROOT, digest_of
+from robustft.files import ROOT, digest_of, require_checkout
 from robustft.images import builders
 from robustft.images.pip_settings import PipSettings, machine_settings
 from robustft.provenance.container import IDENTITY_FILE, PINS, wanted_image
@@ -41,6 +41,7 @@ def build_image(role: str, about: Mapping[str, Any], settings: Settings, log: Ca
     An image whose identity is already as wanted is kept. The SIF is whole or absent: it is made beside its place,
     checked, and moved there. Raises RobustftError when a command fails or the finished image is not what was asked for.
     """
+    require_checkout("images")
     wanted = wanted_image(role, {**about, "base": settings.base or about["base"]}, root=settings.root)
     target = settings.root / about["image"]
     if settings.folder is not None:

@@ -16,10 +16,7 @@ import re
 from pathlib import Path
 
 from robustft.errors import ConfigError
-from robustft.files import ROOT, digest_of, sha256_file
-
-PACKAGE = Path(__file__).resolve().parents[1]
-"""The folder of this package."""
+from robustft.files import PACKAGE, ROOT, digest_of, project_name, project_path, sha256_file
 
 
 def module_of(implementation: str) -> str:
@@ -59,7 +56,7 @@ def _imports(path: Path) -> ast.Module:
 def _direct(module: str) -> frozenset[str]:
     """Return the modules of this package that `module` imports, anywhere in its text, and its parent packages."""
     path = _file_of(module)
-    if path is None:
+    if path is None or module == PACKAGE.name:  # the public names are imported only when a user asks for one
         return frozenset()
     top = module.split(".")[0]
     found = {module.rsplit(".", 1)[0]} if "." in module else set()
@@ -89,8 +86,13 @@ def closure(*modules: str) -> list[str]:
 
 @functools.cache
 def source_files(*modules: str) -> list[str]:
-    """Return the files of `closure(*modules)`, relative to the checkout, sorted."""
-    return sorted(str(_file_of(module).relative_to(ROOT)) for module in closure(*modules))  # type: ignore[union-attr]
+    """Return the names of the files of `closure(*modules)` (see `project_path`), sorted."""
+    return sorted(project_name(_file_of(module)) for module in closure(*modules))  # type: ignore[arg-type]
+
+
+@functools.cache
+def _path(name: str) -> str:
+    return str(project_path(name))
 
 
 @functools.cache
@@ -102,7 +104,7 @@ def source_hashes(files: list[str]) -> dict[str, str]:
     """Return the SHA-256 of each source file (hashed once for each state of the file)."""
     hashes = {}
     for name in files:
-        path = f"{ROOT}/{name}"
+        path = _path(name)
         status = os.stat(path)  # noqa: PTH116 (no Path for each of some fifty files in each step)
         hashes[name] = _hash(path, (status.st_mtime_ns, status.st_size))
     return hashes

@@ -17,7 +17,7 @@ from typing import Any
 
 from robustft.data.fetch.published import Observed
 from robustft.errors import RobustftError
-from robustft.files import ROOT, canonical_json, digest_of, read_json, sha256_file, sha256_files
+from robustft.files import IS_WHEEL, ROOT, canonical_json, digest_of, read_json, sha256_file, sha256_files
 from robustft.plan import Plan
 from robustft.plan.sources import source_hashes
 from robustft.plan.step import Step
@@ -343,6 +343,10 @@ class _Auditor:
         ):
             if count:
                 self.report.notes.append(f"{count} of {total} steps {text}")
+        if wheels := sum(environment["git"].get("wheel", False) for environment in environments):
+            self.report.notes.append(f"{wheels} of {total} steps ran from a wheel: git was asked when it was built")
+        if IS_WHEEL:
+            self.report.notes.append("this is a wheel: it holds no README and no docs/, so their numbers were not checked")
         if astray:
             self.report.notes.append(f"packages not as locked: {', '.join(astray)}")
 

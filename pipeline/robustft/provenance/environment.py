@@ -13,10 +13,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from robustft.files import ROOT, sha256_file
+from robustft.files import IS_WHEEL, ROOT, read_json, sha256_file
 from robustft.provenance.container import observed_image
 
 LOCK = "envs/run.txt"
+
+BUILD = "build.json"
+"""In a wheel, what git said when it was built: {commit, clean}."""
 
 MAXRSS_PER_MB = 1 << 20 if sys.platform == "darwin" else 1 << 10
 """`ru_maxrss` counts kilobytes, on macOS bytes."""
@@ -41,8 +44,12 @@ def _git(*arguments: str) -> str | None:
 def git_state() -> dict[str, Any]:
     """Return the commit and whether every tracked file equals it; None where git cannot tell.
 
-    DVC's lock file does not count: it describes results, and DVC rewrites it while a run goes on.
+    A wheel tells what its build saw (setup.py), and that it is a wheel: git, asked where a wheel lies, would tell of
+    whatever repository that is. DVC's lock file does not count: it describes results, and DVC rewrites it while a run
+    goes on.
     """
+    if IS_WHEEL:
+        return {**read_json(ROOT / BUILD), "wheel": True}
     commit = _git("rev-parse", "--verify", "-q", "HEAD")
     changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)dvc.lock")
     return {"commit": commit or None, "clean": None if changes is None else changes == ""}

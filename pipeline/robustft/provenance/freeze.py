@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 from robustft.errors import RobustftError
-from robustft.files import ROOT
+from robustft.files import ROOT, require_checkout
 
 PARTS = ("Snakefile", "config", "pipeline", "profiles", "envs", "docker")
 """What a run reads of a checkout; an untracked file there would be missing from the frozen one."""
@@ -44,6 +44,7 @@ def freeze(folder: Path, *, checkout: Path = ROOT) -> Path:
     A clone that is there already is returned again. Raises RobustftError if the checkout is not as committed, or if the
     clone has been edited.
     """
+    require_checkout("freeze")
     commit = _git(checkout, "rev-parse", "--verify", "HEAD")
     if found := changes(checkout):
         raise RobustftError(

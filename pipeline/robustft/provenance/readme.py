@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from robustft.errors import RobustftError
-from robustft.files import ROOT, read_json, write_json, write_text
+from robustft.files import ROOT, read_json, require_checkout, write_json, write_text
 from robustft.plan import Plan
 from robustft.report import tables
 from robustft.report.summary import summary
@@ -30,6 +30,7 @@ def snapshot_folder(scale: str) -> Path:
 
 def update_readme(plan: Plan) -> str:
     """Copy the plan's tables, figures, verdicts and numbers to docs/<scale>/ and fill the README's blocks."""
+    require_checkout("readme")
     seal = plan.step("seal", plan.scale).outputs["seal"]
     if not Path(seal).is_file():
         raise RobustftError(f"scale {plan.scale} has not been run to its end", where=seal, next_step="run snakemake")
