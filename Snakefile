@@ -10,8 +10,12 @@ from snakemake.utils import min_version
 
 min_version("9.27")
 
-# The planner is this checkout's own package, also where nothing is installed (in a container, say).
-sys.path.insert(0, str(Path(workflow.basedir) / "pipeline"))
+# The planner is the package that belongs to this file, also where nothing is installed (in a container, say): in a
+# checkout it lies beside the rules, in a wheel around this folder.
+HOME = Path(workflow.basedir)
+PACKAGES = str(HOME / "pipeline" if (HOME / "pipeline" / "robustft").is_dir() else HOME.parents[1])
+if PACKAGES not in sys.path:
+    sys.path.insert(0, PACKAGES)
 
 from robustft.config.load import Config
 from robustft.plan import Plan
@@ -21,7 +25,7 @@ from robustft.plan import Plan
 gc.set_threshold(100_000, 20, 100)
 atexit.register(gc.freeze)
 
-CONFIG_FILE = str(Path(workflow.basedir) / "config" / "config.yaml")
+CONFIG_FILE = str(HOME / "config" / "config.yaml")
 
 
 configfile: CONFIG_FILE

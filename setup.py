@@ -46,7 +46,7 @@ class build_project(Command):  # noqa: N801 (setuptools names commands so)
     def initialize_options(self) -> None:
         """Set what setuptools fills in."""
         self.editable_mode = False
-        self.build_lib = ""
+        self.build_lib: str = None  # type: ignore[assignment]
 
     def finalize_options(self) -> None:
         """Ask where the package is built."""

@@ -13,7 +13,6 @@ RESULTS = f"results/{SCALE}"
 LOGS = f"logs/{SCALE}"
 IMAGE = PLAN.config.images["train"]["image"]
 REPORT_IMAGE = PLAN.config.images["report"]["image"]
-BASEDIR = str(workflow.basedir)
 
 IN_CONTAINER = (
     DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
@@ -27,7 +26,7 @@ if (
 ):
     raise WorkflowError(str(lost))
 
-# Steps run the package beside this Snakefile, also where the working directory holds another one (a run from a frozen
+# Steps run the package of this Snakefile, also where the working directory holds another one (a run from a frozen
 # checkout). Inside a container `python` is the image's own; outside it is the one that runs Snakemake, whatever the
 # caller's PATH says.
 # Where files may lie already and whether the network may be used differ by machine, so they are no part of config/:
@@ -37,7 +36,7 @@ if config.get("offline"):
     WHERE_FROM["ROBUSTFT_OFFLINE"] = "1"
 os.environ |= WHERE_FROM  # for what starts a container, which the profile tells to bind the mirror
 shell.prefix(
-    f"export PYTHONSAFEPATH=1 PYTHONPATH={shlex.quote(BASEDIR + '/pipeline')}; "
+    f"export PYTHONSAFEPATH=1 PYTHONPATH={shlex.quote(PACKAGES)}; "
     + "".join(
         f"export {name}={shlex.quote(value)}; " for name, value in WHERE_FROM.items()
     )

@@ -36,8 +36,8 @@ def attacks(*entries, images=(0, 10), shard=4):
     [
         ("standard:Standard", {}, Passes(learn=1)),
         ("linear_probe:LinearProbe", {}, Passes(forward=1, attack=10)),
-        ("trades:Trades", {"attack": "kl"}, Passes(forward=1, attack=10, learn=2)),
-        ("trades:Trades", {"attack": "cross_entropy"}, Passes(attack=10, learn=2)),
+        ("trades:Trades", {"attack_loss": "kl"}, Passes(forward=1, attack=10, learn=2)),
+        ("trades:Trades", {"attack_loss": "cross_entropy"}, Passes(attack=10, learn=2)),
         ("n_fgsm:NFgsm", {}, Passes(attack=1, learn=1)),
         ("joint_finetuning:JointFinetuning", {}, Passes(attack=20, learn=2)),
         ("fare:Fare", {}, Passes(forward=2, attack=10, learn=1)),
@@ -60,7 +60,7 @@ def test_three_tasks_differentiated_twice_take_more_than_without_their_diversity
 
 
 def test_hyperat_takes_the_mean_of_its_defences():
-    defences = {"at": {"implementation": AT}, "trades": {"implementation": TRADES, "parameters": {"attack": "kl"}}}
+    defences = {"at": {"implementation": AT}, "trades": {"implementation": TRADES, "parameters": {"attack_loss": "kl"}}}
     found = method_passes("robustft.methods.hyperat:HyperAT", {"defences": defences}, 10)
     assert found == Passes(forward=0.5, attack=10, learn=1.5)
 

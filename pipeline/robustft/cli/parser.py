@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from robustft.cli import commands
+from robustft.cli.run import add_run
 from robustft.errors import RobustftError
 
 STEPS = {
@@ -59,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
         help="estimate for this machine of benchmarks/ (default: a measured one of the scale's device)",
     )
     plan.add_argument("--json", metavar="FILE", help="also write the estimate to FILE")
+    add_run(add)
     add(
         "files",
         "list the files from elsewhere that are missing, and how to get them; touches no network",
