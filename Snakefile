@@ -13,7 +13,9 @@ min_version("9.27")
 # The planner is the package that belongs to this file, also where nothing is installed (in a container, say): in a
 # checkout it lies beside the rules, in a wheel around this folder.
 HOME = Path(workflow.basedir)
-PACKAGES = str(HOME / "pipeline" if (HOME / "pipeline" / "robustft").is_dir() else HOME.parents[1])
+PACKAGES = str(
+    HOME / "pipeline" if (HOME / "pipeline" / "robustft").is_dir() else HOME.parents[1]
+)
 if PACKAGES not in sys.path:
     sys.path.insert(0, PACKAGES)
 

@@ -24,7 +24,7 @@ IS_WHEEL = (PACKAGE / "project").is_dir()
 """Whether this package came as a wheel, which carries the project in a folder of its own (see setup.py)."""
 
 ROOT = PACKAGE / "project" if IS_WHEEL else PACKAGE.parents[1]
-"""The project: where `Snakefile`, `config/` and the lock files lie. It is read only: results go to the working directory."""
+"""The project: where `Snakefile`, `config/` and the lock files lie. Results go to the working directory."""
 
 _PACKAGE_NAME = "pipeline/robustft"
 

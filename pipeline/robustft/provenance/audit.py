@@ -346,7 +346,7 @@ class _Auditor:
         if wheels := sum(environment["git"].get("wheel", False) for environment in environments):
             self.report.notes.append(f"{wheels} of {total} steps ran from a wheel: git was asked when it was built")
         if IS_WHEEL:
-            self.report.notes.append("this is a wheel: it holds no README and no docs/, so their numbers were not checked")
+            self.report.notes.append("this wheel holds no README and no docs/: their numbers were not checked")
         if astray:
             self.report.notes.append(f"packages not as locked: {', '.join(astray)}")
 
