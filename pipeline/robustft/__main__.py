@@ -2,6 +2,6 @@
 
 import sys
 
-from robustft.cli.parser import main
+from robustft.cli import main
 
 sys.exit(main())

@@ -13,6 +13,13 @@ class RobustftError(Exception):
     """Something a user can act on: what failed, where, expected against observed, and what to do next.
 
     The command line prints it without a traceback and exits with status 2.
+
+    >>> import robustft
+    >>> try:
+    ...     robustft.make_plan(scale="smoke", papers=["twinz"])
+    ... except robustft.RobustftError as error:
+    ...     print(str(error).splitlines()[-1].strip())
+    to do:    did you mean 'twins'?
     """
 
     def __init__(

@@ -31,6 +31,7 @@ LAYERS = {
     "export": {"provenance", "report", "evaluate", "runtime"},
     "cost": {"data"},
     "images": {"provenance"},
+    "api": {"attacks", "models", "config", "plan", "speed"},
     "cli": {"config", "plan", "provenance", "report", "export", "cost", "images", "data"},
 }
 """What each folder may import besides itself and the foundation."""

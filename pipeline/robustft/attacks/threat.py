@@ -25,6 +25,15 @@ class ThreatModel:
     """All x' in [0, 1] with ||x' - x|| <= eps in the given norm.
 
     eps is an exact fraction in pixel units (8/255, not 0.031), so two records with one eps mean one eps.
+    `robustft.threat` makes one from a text or a number.
+
+    >>> import robustft, torch
+    >>> threat = robustft.threat("l2", "1/2")
+    >>> str(threat)
+    'l2 eps 1/2'
+    >>> x, x_adv = torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)
+    >>> round(threat.distance(threat.project(x_adv, x), x).item(), 3)
+    0.5
     """
 
     norm: str

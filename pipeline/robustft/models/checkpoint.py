@@ -36,7 +36,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             "the checkpoint cannot be read",
             where=path,
             observed=f"{type(error).__name__}: {error}",
-            next_step="delete it and run snakemake; it will be made again",
+            next_step="if a step of the workflow made it, delete it and run snakemake: it will be made again",
         ) from error
 
 

@@ -390,5 +390,16 @@ def _several(keys: list[str]) -> str:
 
 
 def audit(plan: Plan, *, require_images: bool = False) -> AuditReport:
-    """Check every step of a plan, and the README; a step outside this checkout's images is a finding if required."""
+    """Check every step of a plan in the working directory, and the README: every number back to data and source.
+
+    It needs no network, GPU or torch. What is broken is in the report's `findings`. With `require_images` a step that
+    ran outside this project's container images is a finding too.
+
+    >>> import robustft
+    >>> report = robustft.audit(robustft.make_plan(scale="smoke", papers=["twins"]))
+    >>> report.ok  # nothing has been run in this folder
+    False
+    >>> report.findings[0].code
+    'missing-record'
+    """
     return _Auditor(plan, require_images=require_images).run()
