@@ -146,6 +146,6 @@ def test_a_paper_runs_where_the_user_stands(user, source, packages):
 
 
 def test_commands_that_need_a_checkout_say_so(user):
-    for command in ("freeze", "publish", "readme", "images"):
+    for command in ("freeze", "publish", "readme"):
         with pytest.raises(AssertionError, match="needs a checkout"):
             user("-m", "robustft", command)
