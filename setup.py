@@ -14,7 +14,7 @@ from setuptools.command.build import build
 HERE = Path(__file__).resolve().parent
 PROJECT = (
     *("Snakefile", "dvc.yaml", "pyproject.toml", "CITATION.cff", "LICENSE"),
-    *("config/**/*.yaml", "config/**/*.json", "config/**/*.csv", "profiles/*/*.yaml", "envs/*.txt"),
+    *("config/**/*.yaml", "config/**/*.csv", "profiles/*/*.yaml", "envs/*.txt"),
     *("pipeline/rules/**/*.smk", "pipeline/rules/**/*.rst"),
     *("docker/install.sh", "docker/*/Dockerfile", "docker/*/*.def"),
     *("benchmarks/machines.yaml", "benchmarks/passes/*.json", "benchmarks/observed/*.json"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from robustft.config.load import Config
-from robustft.plan.plan import Plan
+from robustft.plan import Plan
 
 
 def make_plan(scale: str | None = None, papers: str | Sequence[str] | None = None) -> Plan:

@@ -12,7 +12,7 @@ from robustft.files import PACKAGE, ROOT, project_name
 
 SINGLE = ("Snakefile", "dvc.yaml", "pyproject.toml", "CITATION.cff", "LICENSE")
 FOLDERS = {
-    "config": {".yaml", ".json"},
+    "config": {".yaml", ".csv"},
     "envs": {".txt"},
     "pipeline": {".py", ".smk", ".rst", ".html", ".css", ".js"},
     "profiles": {".yaml"},
