@@ -15,8 +15,8 @@ from torch import nn
 from robustft.data.batches import Images
 from robustft.methods.protocol import Method, PretrainingContext
 from robustft.models.classifier import Classifier, build_classifier
+from robustft.parallel.group import World
 from robustft.runtime.context import Context
-from robustft.train.distributed import World
 from robustft.train.loop import Trainer
 
 CPU = torch.device("cpu")

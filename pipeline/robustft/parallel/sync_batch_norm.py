@@ -1,4 +1,7 @@
-"""Batch norm whose statistics are those of the whole batch, of which each process has a share."""
+"""Batch norm whose statistics are those of the whole batch, of which each process has a shard.
+
+Why not torch.nn.SyncBatchNorm: it is for GPUs only and can be differentiated once; gradient diversity needs more.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +14,24 @@ from robustft.parallel.sharded_batch import ShardedBatch, all_reduced, current_s
 HALF = (torch.float16, torch.bfloat16)
 
 
-class WholeBatchNorm2d(nn.BatchNorm2d):
+class SyncBatchNorm2d(nn.BatchNorm2d):
     """Batch norm that shares mean and variance with the other processes, in training mode.
 
-    Shares may differ in size. torch's SyncBatchNorm is for GPUs only and can be differentiated once; the diversity of
-    gradients (Chen et al., CVPR 2020) needs more.
+    Shards may differ in size. It can be differentiated twice, as the diversity of gradients (Chen et al., CVPR 2020)
+    needs.
     """
 
     folds = True
     """In evaluation mode this is a plain batch norm."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise a share (n, C, H, W)."""
+        """Normalise a shard (n, C, H, W)."""
         batch = current_shard()
         if batch is None or not self.training:
             return super().forward(x)
         values = x.float() if x.dtype in HALF else x
         mean, variance, count = _moments(values, batch)
-        self._remember(mean.detach(), variance.detach(), count.detach())
+        self._update_running(mean.detach(), variance.detach(), count.detach())
         scale = torch.rsqrt(variance + self.eps)
         if self.weight is not None:
             scale = scale * self.weight
@@ -36,7 +39,7 @@ class WholeBatchNorm2d(nn.BatchNorm2d):
         return (values * scale.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)).to(x.dtype)
 
     @torch.no_grad()
-    def _remember(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+    def _update_running(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked.add_(1)
@@ -49,7 +52,7 @@ class WholeBatchNorm2d(nn.BatchNorm2d):
 def _moments(x: Tensor, batch: ShardedBatch) -> tuple[Tensor, Tensor, Tensor]:
     """Return mean and biased variance (C,) over all processes' (n, C, H, W), and how many values that are.
 
-    Of each process its own mean and variance are told, not sums: the square of a large mean would swallow a variance
+    The processes exchange means and variances, not sums: the square of a large mean would swallow a variance
     (Chan, Golub, LeVeque. Updating Formulae and a Pairwise Algorithm for Computing Sample Variances. 1979).
     """
     channels = x.shape[1]
@@ -66,5 +69,5 @@ def to_sync_batch_norm(model: nn.Module) -> nn.Module:
     """Turn every BatchNorm2d of a model into one of the whole batch, in place; weights and their names stay."""
     for module in model.modules():
         if type(module) is nn.BatchNorm2d:
-            module.__class__ = WholeBatchNorm2d
+            module.__class__ = SyncBatchNorm2d
     return model

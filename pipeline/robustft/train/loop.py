@@ -22,13 +22,14 @@ from robustft.data.splits import class_labels
 from robustft.errors import ConfigError, RobustftError
 from robustft.methods.protocol import Loss, Method, PretrainingContext
 from robustft.models.classifier import Classifier
+from robustft.parallel.group import World
 from robustft.parallel.sharded_batch import sharded_attack
 from robustft.runtime.context import Context, Progress
 from robustft.runtime.randomness import counter_seed, generator
 from robustft.speed.optimizations import Optimizations, apply_optimizations, memory_format
 from robustft.train.diagnostics import flat_weights, gradient_diagnostics, weight_diagnostics, with_ratios
-from robustft.train.distributed import Objective, World
 from robustft.train.monitor import Monitor
+from robustft.train.objective import Objective
 from robustft.train.optim import as_laid_out, build_optimizer, learning_rate
 from robustft.train.state import load_state, save_state
 
@@ -180,11 +181,11 @@ class Trainer:
         self.method.on_step_start(self.model, generator=generator(self.device, seed, "begin", step))
         budget = replace(self.budget, epoch=step / self.batches.per_epoch)
         draws = generator(self.device, seed, "attack", step, 0)
-        with self._autocast(), self.world.sharing():
+        with self._autocast(), self.world.sharded():
             attack = partial(self.method.attack, self.model, x, y, budget=budget, generator=draws)
             x_adv = sharded_attack(attack, len(x))
             loss = Loss(self.objective(x, x_adv, y))
-        with self.world.sharing():
+        with self.world.sharded():
             diagnostics = gradient_diagnostics(self.model, loss) if self._diagnosed(position) else {}
         total = loss.total
         self.optimizer.zero_grad(set_to_none=True)
@@ -238,7 +239,7 @@ class Trainer:
         row = {**head, **with_ratios(row, lr)}
         last = epoch + 1 == self.recipe["epochs"]
         if last or (epoch + 1) % self.spec["monitor"]["every_epochs"] == 0:
-            with self._autocast(), self.world.sharing():
+            with self._autocast(), self.world.sharded():
                 row.update(self.monitor.measure(self.model))
             self._keep_best(epoch + 1, row)
         self.train_state.rows.append(row)
@@ -267,12 +268,12 @@ class Trainer:
     def _resume(self) -> None:
         state = load_state(self._state_path, log=self.context.log)
         if state is None:
-            self.world.agree(0, "the step to resume from")
+            self.world.check_agreement(0, "the step to resume from")
             return
         self.model.load_state_dict(state.pop("model"))
         self.optimizer.load_state_dict(state.pop("optimizer"))
         as_laid_out(self.optimizer)
         self.train_state = TrainState(**state)
-        self.world.agree(self.train_state.step, "the step to resume from")
+        self.world.check_agreement(self.train_state.step, "the step to resume from")
         self.context.facts["resumed_from_step"] = self.train_state.step
         self.context.log(f"resumed at step {self.train_state.step}")

@@ -18,10 +18,10 @@ from robustft.files import atomic_path, read_json, write_json
 from robustft.methods.protocol import Method, PretrainingContext, Tuned, build_method
 from robustft.models.checkpoint import load_classifier, load_strict, read_checkpoint, save_checkpoint
 from robustft.models.classifier import Classifier, build_classifier, derived
+from robustft.parallel.group import World, launch
 from robustft.runtime.context import Context
 from robustft.runtime.device import describe, devices_for, peak, set_up
 from robustft.runtime.randomness import counter_seed
-from robustft.train.distributed import World, launch
 from robustft.train.loop import Trainer
 
 WATCHED = ("validation", "test")

@@ -11,11 +11,13 @@ import torch
 from robustft.errors import RobustftError
 from robustft.files import ROOT
 from robustft.methods.twins import TwinsAT
+from robustft.parallel.group import World, launch
 from robustft.parallel.sharded_batch import sharded_attack
-from robustft.parallel.sync_batch_norm import WholeBatchNorm2d
-from robustft.train.distributed import Objective, World, launch
+from robustft.parallel.sync_batch_norm import SyncBatchNorm2d
+from robustft.train.objective import Objective
+from tests.train import toy
 
-from . import group, toy
+from . import group_cases
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +36,8 @@ Found = dict[str, tuple[dict[str, torch.Tensor], dict[str, float]]]
 def trained(folder: Path, names: Sequence[str], *, size: int, batch: int) -> dict[str, Found]:
     """Train cases alone and in a group."""
     for case in names:
-        group.train(case, folder, World(), batch=batch)
-    launch(size, group.train_together, folder, names, batch)
+        group_cases.train(case, folder, World(), batch=batch)
+    launch(size, group_cases.train_together, folder, names, batch)
     return {
         case: {path.stem: torch.load(path, weights_only=True) for path in sorted((folder / case).glob("*.pt"))}
         for case in names
@@ -45,7 +47,7 @@ def trained(folder: Path, names: Sequence[str], *, size: int, batch: int) -> dic
 def assert_as_alone(case: str, found: Found, *, size: int) -> None:
     """Every process of a group has what one process has, and all of them the same bits."""
     (alone, row), *group_found = found["rank0of1"], *(found[f"rank{rank}of{size}"] for rank in range(size))
-    tolerance = group.CASES[case].tolerance
+    tolerance = group_cases.CASES[case].tolerance
     for weights, history in group_found:
         for name, value in alone.items():
             torch.testing.assert_close(weights[name], value, rtol=0, atol=tolerance, msg=name)
@@ -62,10 +64,10 @@ def folder(importable, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def found(folder) -> dict[str, Found]:
     """What the ordinary cases end with alone and in a group of two, which shares batches of five as three and two."""
-    return trained(folder, group.ORDINARY, size=2, batch=5)
+    return trained(folder, group_cases.ORDINARY, size=2, batch=5)
 
 
-@pytest.mark.parametrize("case", group.ORDINARY)
+@pytest.mark.parametrize("case", group_cases.ORDINARY)
 def test_two_processes_end_with_the_weights_and_the_history_of_one(case, found):
     assert_as_alone(case, found[case], size=2)
 
@@ -73,15 +75,15 @@ def test_two_processes_end_with_the_weights_and_the_history_of_one(case, found):
 @pytest.mark.hpc
 @pytest.mark.parametrize("size", [2, 3])
 def test_every_kind_of_method_ends_in_a_group_as_alone(size, importable, tmp_path):
-    found = trained(tmp_path, list(group.CASES), size=size, batch=2 * size + 1)
-    for case in group.CASES:
+    found = trained(tmp_path, list(group_cases.CASES), size=size, batch=2 * size + 1)
+    for case in group_cases.CASES:
         assert_as_alone(case, found[case], size=size)
     print(f"{len(found)} cases, {size} processes: as one process")  # noqa: T201 (what was tried)
 
 
-@pytest.mark.parametrize("case", group.ORDINARY)
+@pytest.mark.parametrize("case", group_cases.ORDINARY)
 def test_two_steps_move_the_weights_by_far_more_than_that_tolerance(case, found):
-    start = group.prepared(group.CASES[case])
+    start = group_cases.prepared(group_cases.CASES[case])
     trained = {name for name, parameter in start.named_parameters() if parameter.requires_grad}
     after = found[case]["rank0of1"][0]
     assert (
@@ -90,7 +92,7 @@ def test_two_steps_move_the_weights_by_far_more_than_that_tolerance(case, found)
 
 
 def test_a_batch_norm_of_a_group_has_the_values_gradients_second_derivatives_and_statistics_of_one(found, folder):
-    alone = group.normalised(World())
+    alone = group_cases.normalised(World())
     for rank in range(2):
         shared = torch.load(folder / f"norm{rank}of2.pt", weights_only=True)
         assert set(shared) == set(alone)
@@ -101,7 +103,7 @@ def test_a_batch_norm_of_a_group_has_the_values_gradients_second_derivatives_and
 @pytest.mark.usefixtures("importable")
 def test_when_one_process_fails_the_others_are_ended_and_its_error_is_raised(tmp_path):
     with pytest.raises(Exception, match="the second process fails"):
-        launch(2, group.fail_in_one, tmp_path)
+        launch(2, group_cases.fail_in_one, tmp_path)
     pid = tmp_path / "pid"
     if pid.exists():  # the first one got as far as starting
         with pytest.raises(ProcessLookupError):
@@ -114,25 +116,10 @@ def test_a_process_alone_shares_nothing(monkeypatch):
     assert world == World(0, 1)
     objective = Objective(toy.network(), TwinsAT(lambda_frozen=1.0, lambda_adaptive=1.0))
     assert world.wrap(objective) is objective
-    assert not any(isinstance(module, WholeBatchNorm2d) for module in objective.modules())
-    with world.sharing():
+    assert not any(isinstance(module, SyncBatchNorm2d) for module in objective.modules())
+    with world.sharded():
         assert sharded_attack(lambda: objective, 100) is objective
     world.leave()
-
-
-def test_the_objective_returns_the_methods_terms():
-    method = TwinsAT(lambda_frozen=0.5, lambda_adaptive=2.0)
-    model = method.prepare(toy.network()).eval()
-    x, y = toy.splits()["train"].take(slice(0, 6))
-    terms = Objective(model, method)(x, x, y)
-    expected = method.loss(model, x, x, y).terms
-    assert {name: term.item() for name, term in terms.items()} == {k: v.item() for k, v in expected.items()}
-
-
-def test_the_objectives_parameters_are_the_models():
-    model = toy.network()
-    objective = Objective(model, TwinsAT(lambda_frozen=1.0, lambda_adaptive=1.0))
-    assert {id(p) for p in objective.parameters()} == {id(p) for p in model.parameters()}
 
 
 def fail_in_the_second(rank: int) -> None:
@@ -147,8 +134,8 @@ def test_an_error_of_a_member_is_raised_as_it_was_there():
 
 def disagree(rank: int) -> None:
     world = World.join(torch.device("cpu"))
-    world.agree(7, "a number")
-    world.agree(rank, "the step to resume from")
+    world.check_agreement(7, "a number")
+    world.check_agreement(rank, "the step to resume from")
 
 
 def test_members_that_resume_from_different_steps_stop_instead_of_waiting_for_ever():

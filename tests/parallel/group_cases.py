@@ -1,4 +1,4 @@
-"""What the members of a group of processes do in `test_distributed.py`; each is a fresh process that imports this."""
+"""What the members of a group of processes do in `test_group.py`; each is a fresh process that imports this."""
 
 from __future__ import annotations
 
@@ -32,13 +32,12 @@ from robustft.models.self_supervised.selfie import SelfieHead
 from robustft.models.self_supervised.three_tasks import EnsembleHeads
 from robustft.models.tunings.hypernetwork import HyperLora
 from robustft.models.tunings.prompts import PromptTuning
+from robustft.parallel.group import World
 from robustft.parallel.sharded_batch import averaged, sharded_forward
 from robustft.parallel.sync_batch_norm import to_sync_batch_norm
-from robustft.train.distributed import World
 from tests.models.toy_clip import toy_clip
 from tests.models.toy_vit import toy_vit
-
-from . import toy
+from tests.train import toy
 
 
 class Halves(Standard):
@@ -244,7 +243,7 @@ def normalised(world: World, *, batch: int = 5) -> dict[str, torch.Tensor]:
         model.norm.weight.copy_(torch.tensor([0.5, 1.0, 2.0]))
     if world.size > 1:
         to_sync_batch_norm(model)
-    with world.sharing():
+    with world.sharded():
         y = model(x)
         (first,) = torch.autograd.grad((weights * y).square().sum(), x, create_graph=True)
         second = torch.autograd.grad(first.square().sum(), (x, model.norm.weight), retain_graph=True)
@@ -256,7 +255,7 @@ def normalised(world: World, *, batch: int = 5) -> dict[str, torch.Tensor]:
 
 
 def world_mean(world: World, value: torch.Tensor) -> torch.Tensor:
-    with world.sharing():
+    with world.sharded():
         return averaged(value)
 
 

@@ -1,0 +1,19 @@
+"""Model and method as one module, which DistributedDataParallel can wrap."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from robustft.methods.protocol import Method
+
+
+class Objective(nn.Module):
+    """A module whose forward pass is the method's loss, whichever functions of the model the method calls."""
+
+    def __init__(self, model: nn.Module, method: Method) -> None:
+        super().__init__()
+        self.model, self._method = model, method
+
+    def forward(self, x: Tensor, x_adv: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """Return the named terms of the loss, scalars, of images x and x_adv (n, C, H, W) and labels y (n,)."""
+        return dict(self._method.loss(self.model, x, x_adv, y).terms)  # type: ignore[arg-type]
