@@ -164,6 +164,28 @@ def plan_command(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def show_command(arguments: argparse.Namespace) -> int:
+    """Print the resolved specification of a step, or the page of an experiment, with the origin of each value."""
+    import json
+
+    from robustft.cost import CostModel, in_short
+    from robustft.cost.machines import machine_for
+    from robustft.provenance.experiment_page import ExperimentPage
+    from robustft.provenance.show import describe_step, find_step, step_as_json
+
+    plan = planned(arguments)
+    paper, _, experiment = arguments.id.partition("/")
+    if paper in plan.config.papers and experiment in plan.config.papers[paper].values["experiments"]:
+        page = ExperimentPage(plan, paper, experiment)
+        cost = in_short(CostModel(plan, machine_for(plan.config.scale["device"])), page.steps)
+        values, text = page.as_json(cost), page.text(cost)
+    else:
+        step = find_step(plan, arguments.id)
+        values, text = step_as_json(plan, step), describe_step(plan, step)
+    print(json.dumps(values, indent=2, ensure_ascii=False) if arguments.json else text)
+    return 0
+
+
 def files_command(arguments: argparse.Namespace) -> int:
     """Print which files from elsewhere are missing; 1 if any."""
     from robustft.data.fetch.mirror import missing

@@ -61,6 +61,15 @@ def parser() -> argparse.ArgumentParser:
     )
     plan.add_argument("--json", metavar="FILE", help="also write the estimate to FILE")
     add_run(add)
+    show = add(
+        "show",
+        "print what is resolved for a run, a step or an experiment, each value with the layer that it comes from",
+        commands.show_command,
+    )
+    show.add_argument(
+        "id", metavar="NAME", help="such as twins/main, twins/main/digits_5to9/twins_at/seed0 or pretraining/digits_at"
+    )
+    show.add_argument("--json", action="store_true", help="print the same as JSON")
     add(
         "files",
         "list the files from elsewhere that are missing, and how to get them; touches no network",

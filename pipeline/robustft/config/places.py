@@ -25,9 +25,10 @@ class Found(NamedTuple):
 
 
 def find(path: Path, keys: tuple[str, ...]) -> Found | None:
-    """Return where a value stands in a file, or in one that the file extends; None if it stands in neither.
+    """Return where a value stands in a file, or in one that the file extends.
 
-    `keys` lead from the top of the file to the value. They go through tags, anchors and `<<`.
+    `keys` lead from the top of the file to the value. They go through tags, anchors and `<<`. For a value that
+    stands in no file, such as the name of an entry, it is the place of what is around it; None if there is nothing.
     """
     node, line = _document(path), 1
     tag: tuple[str | None, str | None] = (None, None)
@@ -35,7 +36,8 @@ def find(path: Path, keys: tuple[str, ...]) -> Found | None:
         child = _child(node, key)
         if child is None:
             base = _child(_document(path), "extends")
-            return find(path.with_name(f"{base[0].value}.yaml"), keys) if base else None
+            there = find(path.with_name(f"{base[0].value}.yaml"), keys) if base else None
+            return there or (Found(path, line, *tag) if node is not _document(path) else None)
         line, tag = child[1], _tag(child[0]) or tag
         node = _untagged(child[0])
     return Found(path, line, *tag)

@@ -5,6 +5,6 @@ and downloads, `text` prints it. The README beside benchmarks/ says how well pre
 """
 
 from robustft.cost.estimate import CostModel, Costs, Estimate, costs, urgency
-from robustft.cost.text import as_json, describe
+from robustft.cost.text import as_json, describe, in_short
 
-__all__ = ["CostModel", "Costs", "Estimate", "as_json", "costs", "describe", "urgency"]
+__all__ = ["CostModel", "Costs", "Estimate", "as_json", "costs", "describe", "in_short", "urgency"]

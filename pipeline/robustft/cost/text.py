@@ -7,6 +7,7 @@ from typing import Any
 from robustft.cost.estimate import CostModel, Costs, Estimate, costs
 from robustft.cost.machines import Machine, observed
 from robustft.plan import Plan
+from robustft.plan.step import Step
 
 STEP_KINDS = ("download", "weights", "data", "train", "attack", "report")
 DEVICES = (1, 4, 8, 16, 64)
@@ -48,6 +49,16 @@ def aligned(rows: list[list[str]], *, texts: int = 1) -> list[str]:
         ).rstrip()
         for row in rows
     ]
+
+
+def in_short(model: CostModel, steps: list[Step]) -> str:
+    """Return in one sentence what some steps of a plan cost, without what they need before."""
+    estimate, device = model.estimate(steps), "GPU" if model.machine.device == "cuda" else "core"
+    training, attacks = duration(estimate.seconds["train"]), duration(estimate.seconds["attack"])
+    return (
+        f"about {training} of training and {attacks} of attacks on one {device} ({model.machine.title}; an estimate), "
+        f"for {_number(estimate.runs, 'run')} and {_number(estimate.measurements, 'measurement')}"
+    )
 
 
 def _kinds(estimate: Estimate) -> dict[str, int]:
