@@ -18,7 +18,7 @@ LAYERS = {
     "runtime": {"parallel"},
     "speed": set(),
     "parallel": set(),
-    "config": set(),
+    "config": {"runtime"},
     "data": {"runtime"},
     "models": {"runtime", "speed", "parallel"},
     "attacks": {"speed"},

@@ -15,7 +15,7 @@ import yaml
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class Found(NamedTuple):
+class Position(NamedTuple):
     """A value's file, its line, and its tag, if it has one: {value, basis, source}."""
 
     file: Path
@@ -24,7 +24,7 @@ class Found(NamedTuple):
     source: str | None
 
 
-def find(path: Path, keys: tuple[str, ...]) -> Found | None:
+def find(path: Path, keys: tuple[str, ...]) -> Position | None:
     """Return where a value stands in a file, or in one that the file extends.
 
     `keys` lead from the top of the file to the value. They go through tags, anchors and `<<`. For a value that
@@ -37,10 +37,10 @@ def find(path: Path, keys: tuple[str, ...]) -> Found | None:
         if child is None:
             base = _child(_document(path), "extends")
             there = find(path.with_name(f"{base[0].value}.yaml"), keys) if base else None
-            return there or (Found(path, line, *tag) if node is not _document(path) else None)
+            return there or (Position(path, line, *tag) if node is not _document(path) else None)
         line, tag = child[1], _tag(child[0]) or tag
         node = _untagged(child[0])
-    return Found(path, line, *tag)
+    return Position(path, line, *tag)
 
 
 @functools.cache

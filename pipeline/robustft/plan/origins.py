@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from robustft.config.places import find
-from robustft.files import ROOT
 from robustft.plan.plan import Plan
 from robustft.plan.step import Step
 
@@ -15,7 +14,7 @@ class Origin:
     """Where one value comes from."""
 
     file: str
-    """The file of the layer, such as `config/papers/twins.yaml`."""
+    """The file of the layer from the folder around `config/`, such as `config/papers/twins.yaml`."""
     keys: str
     """The path of keys in that file, such as `experiments.main.recipe.lr`."""
     line: int | None = None
@@ -41,10 +40,9 @@ def origins_of(plan: Plan, step: Step) -> dict[str, Origin]:
 
 
 def _origin(plan: Plan, file: str, keys: str) -> Origin:
-    path = plan.config.folder / f"{file}.yaml"
-    name = str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
-    found = find(path, tuple(keys.split("."))) if path.is_file() else None
-    if found is None:
-        return Origin(name, keys)
+    folder = plan.config.folder
+    path = folder / f"{file}.yaml"
+    place = find(path, tuple(keys.split("."))) if path.is_file() else None
     # A scale that extends another one takes values from that one's file.
-    return Origin(name.replace(path.name, found.file.name), keys, found.line, found.basis, found.source)
+    name = str((place.file if place else path).relative_to(folder.parent))
+    return Origin(name, keys, *((place.line, place.basis, place.source) if place else ()))
