@@ -1,6 +1,5 @@
 """What starting a step imports: each of these packages costs a process up to a second and a half."""
 
-import importlib
 import json
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from robustft.config.load import Config
 from robustft.evaluate.ledger import Outcome, write_ledger
 from robustft.files import ROOT
 from robustft.plan import Plan
-from robustft.runtime.imports import import_without
 
 TORCH = {"torch", "torch._dynamo", "torchvision", "timm", "transformers", "open_clip", "peft", "pyautoattack"}
 HEAVY = sorted(TORCH | {"pandas", "matplotlib", "seaborn", "scipy", "scipy.stats", "sklearn", "pyarrow"})
@@ -120,14 +118,3 @@ def test_the_collector_stays_out_of_a_steps_imports_and_is_on_again_when_it_work
     )
     said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert json.loads(said.stdout) == [True, True, True]
-
-
-def test_a_package_is_hidden_while_another_is_imported_and_there_again_afterwards(tmp_path, monkeypatch):
-    (tmp_path / "package_of_this_test.py").touch()
-    monkeypatch.syspath_prepend(tmp_path)
-    with import_without("package_of_this_test", "json"):
-        assert importlib.import_module("json") is json  # what is there already stays there
-        with pytest.raises(ImportError):
-            importlib.import_module("package_of_this_test")
-    assert importlib.import_module("package_of_this_test").__name__ == "package_of_this_test"
-    del sys.modules["package_of_this_test"]

@@ -128,7 +128,7 @@ def test_every_defence_is_drawn_equally_often_and_left_in_the_model(model):
     draws, found = seeded(), []
     for _ in range(400):
         METHOD.on_step_start(model, generator=draws)
-        found.append(hyper_backbone(model).drawn)
+        found.append(hyper_backbone(model).step_defence)
     counts = [found.count(name) for name in SPECS]
     assert sum(counts) == 400
     # Chi-square with 3 degrees of freedom: 16.3 is exceeded once in a thousand.
@@ -141,7 +141,7 @@ def test_a_step_draws_from_its_own_generator_only(model):
         found, draws = [], seeded(seed)
         for _ in range(8):
             METHOD.on_step_start(model, generator=draws)
-            found.append(hyper_backbone(model).drawn)
+            found.append(hyper_backbone(model).step_defence)
         return found
 
     assert drawn(1) == drawn(1)
@@ -189,7 +189,7 @@ def test_a_whole_step_generates_one_lora_and_moves_only_what_took_part(model, ra
         method.on_step_start(model, generator=draws)
         x_adv = method.attack(model, x, y, budget=BUDGET, generator=draws)
         loss = method.loss(model, x, x_adv, y).total
-        assert made == [hyper_backbone(model).drawn]  # once, with the attack's steps and the loss's passes
+        assert made == [hyper_backbone(model).step_defence]  # once, with the attack's steps and the loss's passes
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -230,7 +230,7 @@ def test_a_specialist_draws_only_its_defence_and_trains_a_copy_with_the_head_kep
     draws = seeded()
     for _ in range(5):
         alone.on_step_start(specialist, generator=draws)
-        assert hyper_backbone(specialist).drawn == "mart"
+        assert hyper_backbone(specialist).step_defence == "mart"
     assert hyper_backbone(specialist).defence == "mart"
     assert not any(p.requires_grad for p in specialist.head.parameters())
 

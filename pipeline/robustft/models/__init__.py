@@ -1,1 +1,4 @@
-"""Networks and the parts that methods add to them."""
+"""Networks: backbones, heads, tunings, checkpoints, and readers of published weights.
+
+Imports go one way: pretrained -> checkpoint -> tunings, self_supervised -> classifier, backbones, text_heads.
+"""

@@ -1,4 +1,4 @@
-"""Checkpoints: tensors in safetensors, and in the same file the JSON that says what they are."""
+"""Checkpoints: one safetensors file holds the weights and, as JSON, the description of the model that they fit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ from robustft.models.tunings.protocol import build_tuning
 
 
 def save_checkpoint(path: Path, model: Classifier, *, about: dict[str, Any]) -> None:
-    """Write a model's weights and `about` (its backbone, shape and classes among it) atomically."""
+    """Write a model's weights and its description atomically. Equal weights and descriptions give equal bytes.
+
+    Args:
+        path: of the file.
+        model: any classifier.
+        about: the description: backbone, shape, classes, and optionally prompts and tuning, as `load_classifier` reads
+            them; further entries are kept.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with atomic_path(path) as part:
         # One metadata key only: the format writes several in an order of its own, and bytes must repeat.
@@ -26,15 +33,25 @@ def save_checkpoint(path: Path, model: Classifier, *, about: dict[str, Any]) -> 
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors and what they are. Raises IntegrityError for a truncated or foreign file."""
+    """Return the weights by name, on the CPU, and the description.
+
+    Raises IntegrityError if the file is missing, truncated or not written by `save_checkpoint`.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads(file.metadata()["robustft"])
             return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118 (not a mapping)
+    except FileNotFoundError as error:
+        raise IntegrityError(
+            "the checkpoint is missing",
+            where=path,
+            next_step="check the path, or run snakemake to make it",
+        ) from error
     except (SafetensorError, KeyError, TypeError, OSError, ValueError) as error:
         raise IntegrityError(
             "the checkpoint cannot be read",
             where=path,
+            expected="a whole safetensors file that robustft wrote",
             observed=f"{type(error).__name__}: {error}",
             next_step="if a step of the workflow made it, delete it and run snakemake: it will be made again",
         ) from error
@@ -43,45 +60,71 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def load_strict(
     model: Classifier, tensors: dict[str, Tensor], *, where: Path | None, parts: Sequence[str] = ()
 ) -> None:
-    """Load every tensor into the model, or raise IntegrityError naming what is missing, extra or of another shape.
+    """Load all weights into the model, or raise IntegrityError and load none.
 
-    With `parts`, prefixes such as [backbone, normalise], the other tensors are left out on both sides, and nothing
-    else is: weights that silently do not arrive are the classic defect of fine-tuning code. A part that neither side
-    has is an error too.
+    Weights that do not arrive, without any error, are the classic defect of fine-tuning code.
+
+    Args:
+        model: receives the weights.
+        tensors: the weights by name.
+        where: the file of the weights, for the error.
+        parts: prefixes such as [backbone, normalise]: all weights of these parts are loaded, and no others. All weights
+            of the model if empty.
+
+    Raises:
+        IntegrityError: a weight is missing, unexpected or of another shape, or the model has no such part.
     """
 
-    def chosen(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    def of_parts(state: dict[str, Tensor]) -> dict[str, Tensor]:
         return {k: v for k, v in state.items() if not parts or any(f"{k}.".startswith(f"{part}.") for part in parts)}
 
-    wanted, tensors = chosen(model.state_dict()), chosen(tensors)
-    missing, extra = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
-    absent = [part for part in parts if not any(f"{name}.".startswith(f"{part}.") for name in wanted)]
-    misfit = [
-        f"{name} {tuple(tensors[name].shape)}, not {tuple(wanted[name].shape)}"
-        for name in sorted(set(wanted) & set(tensors))
-        if wanted[name].shape != tensors[name].shape
+    expected, tensors = of_parts(model.state_dict()), of_parts(tensors)
+    missing, unexpected = sorted(set(expected) - set(tensors)), sorted(set(tensors) - set(expected))
+    absent = [part for part in parts if not any(f"{name}.".startswith(f"{part}.") for name in expected)]
+    shapes = [
+        f"{name} {tuple(tensors[name].shape)}, not {tuple(expected[name].shape)}"
+        for name in sorted(set(expected) & set(tensors))
+        if expected[name].shape != tensors[name].shape
     ]
-    if missing or extra or misfit or absent:
+    if missing or unexpected or shapes or absent:
         raise IntegrityError(
             "the checkpoint does not fit the model",
             where=where,
-            expected=f"missing: {missing[:5] or absent or 'none'}; shapes: {misfit[:3] or 'equal'}",
-            observed=f"unexpected: {extra[:5] or 'none'}",
+            expected=f"missing: {missing[:5] or absent or 'none'}; shapes: {shapes[:3] or 'equal'}",
+            observed=f"unexpected: {unexpected[:5] or 'none'}",
             next_step="use weights of the same backbone",
         )
     model.load_state_dict(tensors, strict=not parts)
 
 
 def load_classifier(path: Path, *, prompts: list[str] | None = None) -> tuple[Classifier, dict[str, Any]]:
-    """Build the model that a checkpoint describes, with what its tuning attached, and load all of it.
+    """Build the model that a checkpoint describes and load its weights.
 
-    With `prompts`, a head that reads class texts is built on these instead of those it was saved with.
+    Args:
+        path: of a file of `save_checkpoint`.
+        prompts: one text for each class, for a head that reads texts. The texts of the checkpoint if not given.
+
+    Returns:
+        The model, on the CPU and in evaluation mode: images (n, C, H, W) in [0, 1] -> logits (n, K). And the
+        description: backbone, shape (C, H, W), classes K and what else `save_checkpoint` was given.
+
+    Raises:
+        IntegrityError: the file is missing, truncated, of another origin, or does not fit its own description.
     """
     tensors, about = read_checkpoint(path)
     texts = prompts or about.get("prompts")
-    classes = about["classes"] if texts is None else len(texts)
-    model = build_classifier(about["backbone"], shape=about["shape"], classes=classes, prompts=texts)
+    try:
+        backbone, shape, classes = about["backbone"], about["shape"], about["classes"]
+    except (KeyError, TypeError) as error:
+        raise IntegrityError(
+            "the checkpoint does not describe its model",
+            where=path,
+            expected="backbone, shape and classes",
+            observed=sorted(about) if isinstance(about, dict) else type(about).__name__,
+            next_step="use a checkpoint that robustft wrote",
+        ) from error
+    model = build_classifier(backbone, shape=shape, classes=classes if texts is None else len(texts), prompts=texts)
     if about.get("tuning") is not None:
         model = build_tuning(about["tuning"]).prepare(model)
     load_strict(model, tensors, where=path)
-    return model, about
+    return model.eval(), about

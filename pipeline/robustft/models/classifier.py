@@ -1,4 +1,4 @@
-"""The shape that every evaluated model has: normalisation, backbone, head, from images in [0, 1] to logits."""
+"""The form of every model: normalisation, backbone and head, from images in [0, 1] to logits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from robustft.speed.optimizations import Optimizable
 
 
 class Normalise(nn.Module):
-    """Subtract a mean and divide by a standard deviation per channel, inside the model, after any attack."""
+    """Subtract a mean and divide by a standard deviation for each channel. Attacks work on the images before it."""
 
     mean: Tensor
     std: Tensor
@@ -55,11 +55,14 @@ def build_classifier(
     """Build a model with fresh weights, drawn from torch's global generator.
 
     Args:
-        backbone: {implementation, parameters, normalisation, head}; the class takes `channels` and its parameters and
-            has `out_features`. `head` {implementation, parameters} is a linear layer unless given.
+        backbone: {implementation, parameters, normalisation, head}. The class takes `channels` and its parameters, and
+            has `out_features`. `head` is {implementation, parameters}, or a linear layer if not given.
         shape: (C, H, W) of the images.
-        classes: number of logits.
-        prompts: a text for each class, for a head that reads them.
+        classes: number of logits K.
+        prompts: one text for each class, for a head that reads texts.
+
+    Raises:
+        ConfigError: the normalisation is for another number of channels.
     """
     mean, std = backbone["normalisation"]["mean"], backbone["normalisation"]["std"]
     if not len(mean) == len(std) == shape[0]:
@@ -78,9 +81,9 @@ def build_classifier(
 
 
 def derived(models: list[Classifier], derivation: dict[str, Any] | None) -> Classifier:
-    """Return what `derivation` {implementation, parameters} makes of some models; without one, the only model."""
+    """Return the model that a derivation {implementation, parameters} makes of several; without one, the only model."""
     if derivation is None:
         (model,) = models
         return model
-    made: Classifier = locate(derivation["implementation"])(models, **derivation.get("parameters", {}))
-    return made
+    combined: Classifier = locate(derivation["implementation"])(models, **derivation.get("parameters", {}))
+    return combined

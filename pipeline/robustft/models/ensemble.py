@@ -20,19 +20,19 @@ class Members(nn.Module):
         self.models = nn.ModuleList(models)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Let each classifier normalise and classify the same images."""
+        """Apply each classifier to the same images; each normalises them itself."""
         return torch.stack([model(x) for model in self.models], dim=1)
 
 
 class LogMeanSoftmax(nn.Module):
     """Logits of members (n, M, K) -> log of the mean of their softmax outputs, (n, K).
 
-    log p is a vector of logits whose softmax is p again, so cross-entropy on it is exactly -log p_y: an attack that
-    expects logits sees the ensemble's true loss. On p itself it would take a softmax of a softmax.
+    The softmax of log p is p again, so the cross-entropy of log p is exactly -log p_y. An attack that expects logits
+    sees the ensemble's true loss. On p itself it would take a softmax of a softmax.
     """
 
     def forward(self, logits: Tensor) -> Tensor:
-        """Average in probabilities, computed in logarithms so that no confident member underflows."""
+        """Average probabilities, computed as logarithms so that confident members do not underflow."""
         return F.log_softmax(logits, dim=2).logsumexp(dim=1) - math.log(logits.shape[1])
 
 

@@ -1,4 +1,4 @@
-"""A model in training that carries a frozen copy of the model it started from: a teacher."""
+"""A model in training with a teacher: a frozen copy of the model that training started from."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from robustft.models.tunings.protocol import Frozen
 
 
 class WithTeacher(Classifier):
-    """A classifier with a `teacher`, in evaluation mode and never trained, that has no part in its own logits.
+    """A classifier with a `teacher`, which is in evaluation mode and never trained. Its logits do not use the teacher.
 
-    The teacher is among the saved tensors, so that training resumed elsewhere has the same one.
+    The teacher is part of the state dict, so that a resumed training has the same one.
     """
 
     def __init__(self, model: Classifier) -> None:
@@ -21,12 +21,12 @@ class WithTeacher(Classifier):
 
     @property
     def teacher(self) -> Classifier:
-        """The model as it was when training began."""
+        """The model at the start of training."""
         teacher: Classifier = self._teacher.inner  # type: ignore[assignment]
         return teacher
 
     def alone(self) -> Classifier:
         """Return the trained model without its teacher, sharing all weights."""
         model = Classifier(self.normalise, self.backbone, self.head)
-        model.training = self.training  # its own flag only: the parts are shared and keep theirs
+        model.training = self.training  # of this module only: the shared parts keep their modes
         return model

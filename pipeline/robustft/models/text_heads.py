@@ -48,23 +48,23 @@ class CosineHead(nn.Module):
         return self.scale * F.normalize(features, dim=1) @ self.text().T
 
     def retargeted(self, reader: CosineHead) -> FixedTextHead:
-        """Return a head on the classes of `reader`, whose text tower read them, with this head's scale."""
+        """Return a fixed head with the classes of another head, `reader`, and this head's scale."""
         return FixedTextHead(reader.text().detach(), self.scale.detach())
 
 
 class TextHead(CosineHead):
-    """The text tower over one prompt for each class: trained in pre-training, read once in fine-tuning.
+    """The text tower, applied to one prompt for each class. It is trained in pre-training.
 
     Args:
         in_features: D.
         classes: K.
         prompts: K texts.
         width, layers, heads, mlp_ratio, quick_gelu: of the transformer.
-        context_length: tokens of a text at most, its beginning and end among them.
+        context_length: largest number of tokens of a text, its start and end token included.
     """
 
     transfers: ClassVar[bool] = True
-    """The head is loaded from a pre-trained checkpoint too: its weights do not know which classes they read."""
+    """Fine-tuning loads this head from a pre-trained checkpoint too, as its weights fit any classes."""
 
     tokens: Tensor
 
@@ -105,26 +105,26 @@ class TextHead(CosineHead):
 
     @property
     def scale(self) -> Tensor:  # type: ignore[override]
-        """The exponential of what is learnt, 100 at most."""
+        """exp(logit_scale), at most 100."""
         return self.logit_scale.exp().clamp(max=LARGEST_SCALE)
 
     def text(self) -> Tensor:
-        """Read the prompts; gradients reach the text tower."""
+        """Return the embeddings of the prompts; gradients reach the text tower."""
         return F.normalize(self.tower(self.tokens), dim=1)
 
 
 def tokenised(prompts: Sequence[str], context_length: int) -> Tensor:
-    """Return token numbers (K, context_length), padded with zeros. Raises ConfigError where a text would be cut."""
-    with torch.device("cpu"):  # texts have values, even where a model is counted without any
+    """Return token numbers (K, context_length), padded with zeros. Raises ConfigError for a text that is too long."""
+    with torch.device("cpu"):  # also while a model is built on the meta device
         tokens: Tensor = tokenize(list(prompts), context_length=max(context_length, 256))
-    cut = [text for text, row in zip(prompts, tokens.tolist(), strict=True) if any(row[context_length:])]
-    if cut:
-        raise ConfigError(f"a prompt is longer than {context_length} tokens", observed=cut[0])
+    too_long = [text for text, row in zip(prompts, tokens.tolist(), strict=True) if any(row[context_length:])]
+    if too_long:
+        raise ConfigError(f"a prompt is longer than {context_length} tokens", observed=too_long[0])
     return tokens[:, :context_length]
 
 
 class FixedTextHead(CosineHead):
-    """Text embeddings (K, D) read once, and a scale; nothing in it is trained."""
+    """Stored text embeddings (K, D) and a scale; neither is trained."""
 
     embeddings: Tensor
 

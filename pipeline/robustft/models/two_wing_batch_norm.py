@@ -1,6 +1,6 @@
-"""Batch norm with two wings: one keeps the pre-training statistics, one follows the current batch.
+"""Batch norm with two wings: one uses the statistics of pre-training, the other those of the current batch.
 
-All other weights are shared, so one network is two (Liu et al., CVPR 2023, Figure 2).
+The wings share all other weights of the network (Liu et al., CVPR 2023, Figure 2).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ Wing = Literal["frozen", "adaptive", "both"]
 class TwoWingBatchNorm2d(nn.Module):
     """Two batch norms that start as copies of a pre-trained one.
 
-    `frozen` normalises with the pre-training mean and variance, always; they never change. `adaptive` is an ordinary
-    batch norm. Each has its own trainable scale and shift. Which one acts is set by `wing`: with "both", the first
-    half of the batch (the larger one if the batch is odd) passes through frozen and the second through adaptive.
+    `frozen` always normalises with the mean and variance of pre-training, which never change. `adaptive` is an ordinary
+    batch norm. Each has its own trainable scale and shift. `wing` chooses between them. With "both", the first half of
+    the batch (the larger one if the batch is odd) takes the frozen wing and the second half the adaptive one.
     """
 
     def __init__(self, pretrained: nn.BatchNorm2d) -> None:
@@ -32,24 +32,24 @@ class TwoWingBatchNorm2d(nn.Module):
         self.frozen.eval()
 
     def train(self, mode: bool = True) -> TwoWingBatchNorm2d:
-        """Switch the adaptive wing between batch and running statistics; the frozen wing stays as it is."""
+        """Set the mode of the adaptive wing; the frozen wing stays in evaluation mode."""
         super().train(mode)
         self.frozen.eval()
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (n, C, H, W) in the chosen wing, or each half in its own."""
+        """Normalise (n, C, H, W) with the chosen wing, or each half with its own."""
         if self.wing == "frozen":
             return self.frozen(x)
         if self.wing == "adaptive":
             return self.adaptive(x)
         first, second = halves(x)
-        # A later layer may see a view that is not contiguous; cat makes one tensor of the two wings.
+        # torch.cat makes one contiguous tensor; later layers may need it.
         return torch.cat([self.frozen(first), self.adaptive(second)])
 
 
 def halves(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Cut a batch in two, the first half taking the extra member of an odd one."""
+    """Return the two halves of a batch (n, ...), n at least 2; the first has the extra image of an odd batch."""
     if len(x) < 2:
         raise ValueError(f"two wings need a batch of at least 2, not {len(x)}")
     middle = (len(x) + 1) // 2
@@ -58,15 +58,15 @@ def halves(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _replace(module: nn.Module, kind: type[nn.Module], make: type[nn.Module] | object) -> nn.Module:
     if isinstance(module, kind):
-        replaced: nn.Module = make(module)  # type: ignore[operator]
-        return replaced
+        replacement: nn.Module = make(module)  # type: ignore[operator]
+        return replacement
     for name, child in module.named_children():
         setattr(module, name, _replace(child, kind, make))
     return module
 
 
 def to_two_wings(model: nn.Module) -> nn.Module:
-    """Replace every BatchNorm2d in place by a TwoWingBatchNorm2d made from it; return the model."""
+    """Replace every BatchNorm2d in place by a TwoWingBatchNorm2d of two copies; return the model."""
     return _replace(model, nn.BatchNorm2d, TwoWingBatchNorm2d)
 
 
@@ -77,7 +77,7 @@ def to_adaptive_wing(model: nn.Module) -> nn.Module:
 
 @contextlib.contextmanager
 def using(model: nn.Module, wing: Wing) -> Iterator[None]:
-    """Let `wing` act in every two-wing layer of the model, and what acted before afterwards."""
+    """Use `wing` in every two-wing layer of the model within the context."""
     layers = [module for module in model.modules() if isinstance(module, TwoWingBatchNorm2d)]
     before = [layer.wing for layer in layers]
     for layer in layers:
@@ -85,5 +85,5 @@ def using(model: nn.Module, wing: Wing) -> Iterator[None]:
     try:
         yield
     finally:
-        for layer, old in zip(layers, before, strict=True):
-            layer.wing = old
+        for layer, wing_before in zip(layers, before, strict=True):
+            layer.wing = wing_before

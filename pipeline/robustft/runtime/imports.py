@@ -1,4 +1,4 @@
-"""Importing a library without what it can do without."""
+"""Importing a library faster, without its optional packages."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def import_without(*packages: str) -> Iterator[None]:
-    """Let `import` fail for packages that are not imported yet, as it does where they are not installed.
+    """Let imports of packages fail within the context, as if they were not installed, unless they are imported already.
 
-    For a library that imports them if they are there, such as open_clip, and takes a second more for it. Whoever
-    imports them afterwards gets them.
+    Some libraries, such as open_clip, import optional packages if these are installed, which takes a second. After the
+    context the packages can be imported as usual.
     """
     hidden = [package for package in packages if package not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None is how the import system says no
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes an import fail
     try:
         yield
     finally:

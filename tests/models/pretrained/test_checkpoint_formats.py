@@ -36,7 +36,7 @@ def test_a_copy_for_attacks_that_differs_from_the_network_is_an_error(tmp_path):
     content = files.robust_imagenet(lived(RESNET))
     name = "module.attacker.model.conv1.weight"
     content["model"][name] = content["model"][name] + 1
-    with pytest.raises(IntegrityError, match=r"(?s)copy of the network.*model\.conv1\.weight"):
+    with pytest.raises(IntegrityError, match=r"(?s)copy of the network for attacks.*model\.conv1\.weight"):
         readers.robust_imagenet(saved(content, tmp_path / "f"))
     content["model"] = {k: v for k, v in content["model"].items() if ".attacker." not in k}
     assert "head.weight" in readers.robust_imagenet(saved(content, tmp_path / "g"))  # without a copy there is no doubt
@@ -61,7 +61,7 @@ def test_a_missing_weight_is_named_when_the_model_is_loaded(tmp_path):
 @pytest.mark.parametrize("content", [{"epoch": 3}, [1], {"model": {"a": 3}}, {"model": {}}, {0: torch.ones(1)}])
 def test_a_file_without_a_state_is_an_integrity_error(tmp_path, content):
     for read in (readers.robust_imagenet, vit, readers.cifar_resnet):
-        with pytest.raises(IntegrityError, match="no state of a network"):
+        with pytest.raises(IntegrityError, match="no state dict"):
             read(saved(content, tmp_path / "f"))
 
 
@@ -71,7 +71,7 @@ def test_a_hostile_file_of_a_layout_that_needs_no_strangers_is_refused(tmp_path)
     for read in (vit, readers.cifar_resnet):
         with pytest.raises(IntegrityError, match="cannot be read safely"):
             read(saved(state, tmp_path / "f"))
-    with pytest.raises(IntegrityError, match="no state of a network"):  # inert, but in the place of a tensor
+    with pytest.raises(IntegrityError, match="no state dict"):  # inert, but in the place of a tensor
         readers.robust_imagenet(saved({"model": {"module.model.conv1.weight": Stranger(made)}}, tmp_path / "g"))
     assert not made.exists()
 

@@ -24,16 +24,19 @@ with import_without("timm", "transformers"):  # open_clip imports them for netwo
 class ImageTower(Optimizable):
     """A vision transformer from images to embeddings, not normalised.
 
-    Images of another size are resized first: inside the model, so an attack works on the pixels that it was given.
-    The optimization `needed_tokens` computes what open_clip's tower does, with less work.
+    Images of another size are resized first. This is part of the model, so attacks work on the original pixels. The
+    optimization `needed_tokens` computes the numbers of open_clip's tower with less work.
 
     Args:
-        channels: 1 or 3; grey images fill the tower's three channels.
-        image_size: (H, W) that the tower sees, or one number for both.
-        patch_size: side of a patch.
+        channels: 1 or 3; the one channel of grey images is repeated.
+        image_size: (H, W) of the tower's input in pixels, or one number for both.
+        patch_size: height and width of a patch in pixels.
         width, layers, heads, mlp_ratio: of the transformer.
         embed_dim: D of the embedding.
-        quick_gelu: OpenAI's activation, x sigmoid(1.702 x).
+        quick_gelu: use OpenAI's activation, x sigmoid(1.702 x).
+
+    Raises:
+        ConfigError: `channels` is neither 1 nor 3.
     """
 
     def __init__(
@@ -75,7 +78,7 @@ class ImageTower(Optimizable):
         return embedding
 
     def _needed(self, x: Tensor) -> Tensor:
-        """Compute the tower's embeddings, of the last block the class token alone."""
+        """Return the tower's embeddings; of the last block only the class token is computed."""
         tower, blocks = self.tower, self.tower.transformer.resblocks
         tokens = patches(x, tower.conv1)
         first = tower.class_embedding.to(tokens.dtype).expand(len(x), 1, -1)
@@ -88,10 +91,10 @@ class ImageTower(Optimizable):
 
 
 def apply_block(block: ResidualAttentionBlock, tokens: Tensor, *, only: int | None = None) -> Tensor:
-    """Return what tokens (n, T, D) are after a block of `ImageTower`: (n, T, D), or (n, 1, D) with `only`.
+    """Apply a block of `ImageTower` to tokens (n, T, D) and return (n, T, D), or (n, 1, D) with `only`.
 
-    only: the one token that is read afterwards; the others have keys and values alone. The block is called where hooks
-    hang on it or its attention.
+    only: position of the single token that is computed; of the others only keys and values are. A block with hooks on
+    it or its attention is called as a whole.
     """
     if watched(block, block.attn):
         return in_full(block, tokens, prompts=None, only=only)

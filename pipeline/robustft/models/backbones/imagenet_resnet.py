@@ -1,4 +1,4 @@
-"""The residual networks of ImageNet: timm's, under torchvision's names, so that weights made for those load."""
+"""The residual networks of ImageNet: timm's networks with torchvision's names, so that torchvision's weights load."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class ImageNetResNet(ResNet):
         channels: of the input images.
         blocks: number of blocks in each of the four stages ([3, 4, 6, 3] bottlenecks are ResNet-50).
         block: kind of block.
-        upsample: images whose height or width is smaller are enlarged to a square of this many pixels a side, by
-            repeating pixels; inside the model, so an attack works on those that it was given (as TWINS for CIFAR).
+        upsample: smaller images are enlarged to a square of this many pixels a side by repeating pixels (TWINS for
+            CIFAR). This is part of the model, so attacks work on the original pixels.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, inputs, H, W) to (n, outputs, H/stride, W/stride)."""
-        y = F.relu(self.bn1(self.conv1(x)), inplace=True)  # nobody else reads what is overwritten
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)  # the input is not read again
         return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x), inplace=True)
 
 

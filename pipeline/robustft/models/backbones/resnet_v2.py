@@ -1,7 +1,7 @@
 """Pre-activation residual networks (He et al., ECCV 2016) for small images, in the form of Chen et al. (CVPR 2020).
 
-Their released code departs from the textbook in three places, kept because the parameter counts show them: the stem
-has a batch norm and ReLU of its own, projection shortcuts have a batch norm, and nothing follows the last stage.
+Their released code differs from the textbook in three places, as its parameter counts show: the stem has a batch norm
+and a ReLU, projection shortcuts have a batch norm, and nothing follows the last stage.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def _conv(inputs: int, outputs: int, *, size: int, stride: int = 1) -> nn.Conv2d
 
 
 class PreActivation(nn.Module):
-    """Batch norm and ReLU before each convolution; the last of `convolutions` is followed by the sum alone.
+    """Batch norm and ReLU before each convolution; only the sum follows the last one.
 
     An identity shortcut takes the raw input, a projection the activated one (1x1 convolution and batch norm).
     """
@@ -35,7 +35,7 @@ class PreActivation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, inputs, H, W) to (n, outputs, H/stride, W/stride), sizes rounded up."""
-        y = active = F.relu(self.norms[0](x), inplace=True)  # nobody else reads what is overwritten
+        y = active = F.relu(self.norms[0](x), inplace=True)  # the input is not read again
         y = self.convolutions[0](y)
         for norm, convolution in zip(self.norms[1:], self.convolutions[1:], strict=True):
             y = convolution(F.relu(norm(y), inplace=True))
@@ -61,9 +61,9 @@ BLOCKS = {"basic": basic, "bottleneck": bottleneck}
 
 
 class ResNetV2(nn.Module):
-    """`trunk` (stem and three stages: what pre-training shares, theta_p) and `stage4`; 3x3 stem, no max pooling.
+    """`trunk` (stem and three stages: theta_p, which pre-training shares) and `stage4`; 3x3 stem, no max pooling.
 
-    Pooling is global, so images and patches of any size pass, down to one pixel.
+    Pooling is global, so the input may have any size, down to one pixel.
 
     Args:
         channels: of the input images.

@@ -1,4 +1,4 @@
-"""Vision transformers: timm's network and attribute names, so that its weights load, without its head.
+"""Vision transformers without a head: timm's network and names, so that timm's weights load.
 
 Importing any part of timm imports all of it. After torch that takes 2 s, of which torch's compiler (through
 torchvision) is 1.4 s and the other models of timm are 0.4 s; an optimiser imports the compiler too.
@@ -64,10 +64,10 @@ class ViT(Optimizable, VisionTransformer):
     def embed(self, x: Tensor) -> Tensor:
         """Return the tokens that enter the first block, (n, 1 + patches, width), the class token first."""
         if self.optimizations.needed_tokens and not watched(self.patch_embed):
-            split = self.patch_embed.norm(patches(x, self.patch_embed.proj))
+            patch_tokens = self.patch_embed.norm(patches(x, self.patch_embed.proj))
         else:
-            split = self.patch_embed(x)
-        tokens: Tensor = self.norm_pre(self.patch_drop(self._pos_embed(split)))
+            patch_tokens = self.patch_embed(x)
+        tokens: Tensor = self.norm_pre(self.patch_drop(self._pos_embed(patch_tokens)))
         return tokens
 
     def forward(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
@@ -87,15 +87,15 @@ class ViT(Optimizable, VisionTransformer):
 
 
 def apply_block(block: Any, tokens: Tensor, *, prompts: Tensor | None = None, only: int | None = None) -> Tensor:
-    """Return what tokens (n, T, D) are after a block of `ViT`: (n, T, D), or (n, 1, D) with `only`.
+    """Apply a block of `ViT` to tokens (n, T, D) and return (n, T, D), or (n, 1, D) with `only`.
 
     Args:
-        block: timm's, whose `forward` computes the same; layers that wrap its linear ones, such as LoRA, may be in it.
-            It is called where hooks hang on it, its attention or its feed-forward part, or one of its options needs it.
-        tokens: that enter the block.
-        prompts: further tokens (1, L, D), the same for all images, before the others. They are read, so they have
-            keys and values, once for all images; but what becomes of them is not computed.
-        only: the one token that is read afterwards; the others have keys and values alone.
+        block: timm's block, whose `forward` computes the same. Its linear layers may be wrapped, by LoRA for example. A
+            block with hooks, or with an option that needs all tokens, is called as a whole.
+        tokens: the input of the block.
+        prompts: further tokens (1, L, D) before the others, the same for all images. Their keys and values are computed
+            once for all images, their output is not.
+        only: position of the single token that is computed; of the others only keys and values are.
     """
     if not _can_be_cut(block):
         return in_full(block, tokens, prompts=prompts, only=only)
@@ -103,11 +103,11 @@ def apply_block(block: Any, tokens: Tensor, *, prompts: Tensor | None = None, on
     if prompts is None and only is None:
         q, k, v = in_heads(attn.qkv(normed), attn.num_heads, 3)
     else:
-        seen = _projected(attn.qkv, normed, KEYS_AND_VALUES)
+        keys_values = _projected(attn.qkv, normed, KEYS_AND_VALUES)
         if prompts is not None:
-            own = _projected(attn.qkv, block.norm1(prompts), KEYS_AND_VALUES)
-            seen = torch.cat([own.expand(len(seen), -1, -1), seen], dim=1)
-        k, v = in_heads(seen, attn.num_heads, 2)
+            of_prompts = _projected(attn.qkv, block.norm1(prompts), KEYS_AND_VALUES)
+            keys_values = torch.cat([of_prompts.expand(len(keys_values), -1, -1), keys_values], dim=1)
+        k, v = in_heads(keys_values, attn.num_heads, 2)
         if only is not None:
             normed, tokens = one(normed, only), one(tokens, only)
         (q,) = in_heads(_projected(attn.qkv, normed, QUERIES), attn.num_heads, 1)
@@ -115,12 +115,12 @@ def apply_block(block: Any, tokens: Tensor, *, prompts: Tensor | None = None, on
     attended = applied(attended.transpose(1, 2).flatten(2), attn.norm, attn.proj, attn.proj_drop)
     tokens = tokens + applied(attended, block.ls1, block.drop_path1)
     mlp, normed = block.mlp, block.norm2(tokens)
-    moved = applied(normed, mlp.fc1, mlp.act, mlp.drop1, mlp.norm, mlp.fc2, mlp.drop2)
-    return tokens + applied(moved, block.ls2, block.drop_path2)
+    hidden = applied(normed, mlp.fc1, mlp.act, mlp.drop1, mlp.norm, mlp.fc2, mlp.drop2)
+    return tokens + applied(hidden, block.ls2, block.drop_path2)
 
 
 def _can_be_cut(block: Any) -> bool:
-    """Tell whether a block's parts, computed for some tokens alone, give the numbers that its `forward` does."""
+    """Tell whether a block can be computed for some tokens alone, with the numbers of its `forward`."""
     attn = block.attn
     if type(block) is not Block or type(attn) is not Attention or attn.gate is not None:
         return False
@@ -129,19 +129,19 @@ def _can_be_cut(block: Any) -> bool:
 
 
 def _projected(qkv: nn.Module, tokens: Tensor, which: slice) -> Tensor:
-    """Return some thirds of what a layer makes of tokens; of a layer that wraps a linear one all are computed."""
+    """Return some thirds of the output of a layer of queries, keys and values; a wrapped layer computes all three."""
     if type(qkv) is nn.Linear and not watched(qkv):
         return thirds(qkv.weight, qkv.bias, tokens, which)
-    made: Tensor = qkv(tokens)
-    size = made.shape[-1] // 3
-    return made[..., which.start * size : which.stop * size]
+    output: Tensor = qkv(tokens)
+    size = output.shape[-1] // 3
+    return output[..., which.start * size : which.stop * size]
 
 
 class Head(nn.Linear):
-    """A fresh classification head as timm starts it: weights of deviation 0.02 and no bias.
+    """A linear head with timm's initial values: weights of standard deviation 0.02, bias 0.
 
-    Logits then start near zero. From torch's own start some seeds give a loss several times that of guessing, which
-    adversarial training answers by guessing for good.
+    The first logits are near zero. With torch's initial values some seeds have a first loss several times that of
+    guessing, and adversarial training then ends at a constant prediction.
     """
 
     def __init__(self, in_features: int, *, classes: int, prompts: list[str] | None = None) -> None:

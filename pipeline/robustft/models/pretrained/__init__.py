@@ -1,1 +1,1 @@
-"""Published weights: their layouts, their pickles, and the step that converts them."""
+"""Published weights: readers of their file formats, safe unpickling, and the step that converts them."""

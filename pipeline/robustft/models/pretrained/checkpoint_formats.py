@@ -24,23 +24,23 @@ Tensors = dict[str, Tensor]
 def robust_imagenet(path: Path) -> Tensors:
     """Read a ResNet of Salman et al. (NeurIPS 2020, Do Adversarially Robust ImageNet Models Transfer Better?).
 
-    A dictionary with the state under `model` or `state_dict`, written by the `robustness` library inside
-    DataParallel: `module.model.*` is torchvision's ResNet, `module.normalizer.new_mean` and `new_std` the
-    normalisation. Left out: `module.attacker.*`, a copy of both, which must be equal; and everything beside the state
-    (optimiser, epoch, options), of which nothing is run.
+    The `robustness` library writes a dictionary with the state under `model` or `state_dict`: `module.model.*` is
+    torchvision's ResNet, `module.normalizer.new_mean` and `new_std` are the normalisation. Left out are
+    `module.attacker.*`, a copy of both that must be equal, and all entries beside the state (optimiser, epoch,
+    options), of which no code is run.
     """
     content = read_pickle(path, inert=True)
     state = state_dict_in(content, ("model", "state_dict"), where=path)
     state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     attacker = {name.removeprefix("attacker."): state.pop(name) for name in list(state) if name.startswith("attacker.")}
     attacker = {name.replace("normalize.", "normalizer.", 1): tensor for name, tensor in attacker.items()}
-    differing = [name for name, copy in attacker.items() if name not in state or not torch.equal(state[name], copy)]
-    if differing:
+    different = [name for name, copy in attacker.items() if name not in state or not torch.equal(state[name], copy)]
+    if different:
         raise IntegrityError(
-            "the copy of the network that the file keeps for its attacks differs from the network",
+            "the file's copy of the network for attacks differs from the network",
             where=path,
             expected="equal tensors",
-            observed=sorted(differing)[:5],
+            observed=sorted(different)[:5],
         )
 
     def rename(name: str) -> str | None:
@@ -59,13 +59,13 @@ def robust_imagenet(path: Path) -> Tensors:
 
 
 CLIP_EXTRAS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
-"""What OpenAI's archives keep beside the weights: how many pixels, tokens and words, and the causal mask. Left out."""
+"""Entries of OpenAI's archives that are left out: sizes of images, texts and vocabulary, and the causal mask."""
 
 
 def openai_clip(path: Path) -> Tensors:
     """Read a CLIP of OpenAI with a vision transformer: a TorchScript archive, mostly float16.
 
-    `visual.*` is the image tower; the rest, but for the logit scale, the text tower.
+    `visual.*` is the image tower, `logit_scale` the scale, and all else the text tower.
     """
     archive = read_torchscript(path)
     state = {name: tensor for name, tensor in archive.items() if name.split(".")[-1] not in CLIP_EXTRAS}
@@ -84,47 +84,50 @@ def cifar_resnet(path: Path) -> Tensors:
     `conv1` and `bn1` are the stem, `layerS.B` the blocks by stage, `linear` the head.
     """
     state = state_dict_in(read_pickle(path), (), where=path)
-    found = {match[0] for name in state if (match := re.match(r"layer\d+\.\d+", name))}
-    blocks = sorted(found, key=lambda block: [int(number) for number in re.findall(r"\d+", block)])
-    moved = {"conv1": "backbone.stem.0", "bn1": "backbone.stem.1", "linear": "head"}
-    moved |= {block: f"backbone.stages.{number}" for number, block in enumerate(blocks)}
+    names = {match[0] for name in state if (match := re.match(r"layer\d+\.\d+", name))}
+    blocks = sorted(names, key=lambda block: [int(number) for number in re.findall(r"\d+", block)])
+    parts = {"conv1": "backbone.stem.0", "bn1": "backbone.stem.1", "linear": "head"}
+    parts |= {block: f"backbone.stages.{number}" for number, block in enumerate(blocks)}
 
     def rename(name: str) -> str | None:
-        old = next((part for part in moved if name.startswith(f"{part}.")), None)
-        return None if old is None else moved[old] + name[len(old) :]
+        old = next((part for part in parts if name.startswith(f"{part}.")), None)
+        return None if old is None else parts[old] + name[len(old) :]
 
     return renamed(state, rename, where=path)
 
 
 def state_dict_in(content: Any, under: Sequence[str], *, where: Path) -> Tensors:
-    """Return the state dict in what a file holds, itself or under one of some keys; nothing in it is left out."""
+    """Return the state dict of a file's content: the content itself, or its value under one of the keys.
+
+    Raises IntegrityError if it holds anything but tensors by name.
+    """
     for key in under:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
             break
     items = content.items() if isinstance(content, Mapping) else [(None, content)]
-    strangers = {
+    other_types = {
         type(value).__name__ for name, value in items if not (isinstance(name, str) and isinstance(value, Tensor))
     }
-    if strangers or not content:
+    if other_types or not content:
         raise IntegrityError(
-            "the file holds no state of a network",
+            "the file holds no state dict",
             where=where,
             expected="tensors by name" + (f", under {' or '.join(under)}" if under else ""),
-            observed=sorted(strangers) or "nothing",
+            observed=sorted(other_types) or "nothing",
         )
     return dict(content)
 
 
 def renamed(state: Tensors, rename: Callable[[str], str | None], *, where: Path) -> Tensors:
-    """Give every tensor our name. Raises IntegrityError for names that have none, and for two that become one."""
+    """Rename all tensors. Raises IntegrityError if a tensor has no new name, or two have the same one."""
     unknown = sorted(name for name in state if rename(name) is None)
     tensors = {str(rename(name)): tensor for name, tensor in state.items()}
     if unknown or len(tensors) < len(state):
         raise IntegrityError(
-            "the file holds tensors that its layout does not have",
+            "the file holds tensors that its format does not have",
             where=where,
             observed=f"unexpected: {unknown[:5] or 'the same one twice'}",
-            next_step="use the reader of the file's own layout (config/weights.yaml)",
+            next_step="use the reader of the file's format (config/weights.yaml)",
         )
     return tensors

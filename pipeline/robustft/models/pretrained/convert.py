@@ -1,4 +1,4 @@
-"""The `weights` step: from a published file of pre-trained weights to a checkpoint as our own training writes them."""
+"""The `weights` step: convert a published file of pre-trained weights to a checkpoint like those of training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from robustft.runtime.components import locate
 from robustft.runtime.context import Context
 
 NO_CLASSES = [""]
-"""The texts of a head that reads texts until a data set gives it classes: one, and empty."""
+"""The prompts of a text head before a data set gives it classes: one empty text."""
 
 
 def convert(spec: dict[str, Any], context: Context) -> None:
@@ -26,22 +26,23 @@ def convert(spec: dict[str, Any], context: Context) -> None:
     Args:
         spec: {weights: {name, reader, parameters, licence; package_file, sha256}, backbone, shape, classes}.
             `reader` is a function of robustft.models.pretrained. `classes` 0: the file's head is not used.
-            `package_file`: the file is one of an installed package.
-        context: input `file`, hashed when it was downloaded, unless it is one of a package; output `checkpoint`.
+            `package_file`: a file of an installed package.
+        context: input `file`, which the download step hashed, unless it is a package file; output `checkpoint`.
 
     Raises:
-        IntegrityError: the file is not the one on record, cannot be read safely, or does not fit the backbone.
+        IntegrityError: the file has another hash, cannot be read safely, or does not fit the backbone.
+        RobustftError: the package of the file is not installed.
     """
     weights, backbone = spec["weights"], spec["backbone"]
     path = context.inputs["file"] if "file" in context.inputs else package_file(weights)
     tensors = locate(weights["reader"])(path, **weights.get("parameters", {}))
-    _normalised_alike(tensors, backbone, where=path)
+    _add_normalisation(tensors, backbone, where=path)
     prompts, classes = spec.get("prompts"), spec["classes"]
     if prompts is None and _reads_texts(backbone):
         prompts, classes = NO_CLASSES, len(NO_CLASSES)
     with torch.device("meta"):
         model = build_classifier(backbone, shape=spec["shape"], classes=classes, prompts=prompts)
-    model.to_empty(device="cpu")  # nothing is drawn that would only be overwritten
+    model.to_empty(device="cpu")  # no random weights, as all are loaded
     if not classes:
         tensors = {f"head.{name}": tensor for name, tensor in model.head.state_dict().items()} | tensors
     load_strict(model, tensors, where=path)
@@ -59,18 +60,18 @@ def convert(spec: dict[str, Any], context: Context) -> None:
 
 
 def package_file(weights: dict[str, Any]) -> Path:
-    """Return the path of a file that an installed package ships, hashed; the package is not imported.
+    """Return the path of a file of an installed package, without importing the package.
 
-    Raises RobustftError if the package is not installed and IntegrityError if the file is not the one on record.
+    Raises RobustftError if the package is not installed, and IntegrityError if the file has another hash.
     """
     package, *rest = Path(weights["package_file"]).parts
-    found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:
+    module = importlib.util.find_spec(package)
+    if module is None or module.origin is None:
         raise RobustftError(
             f"the package '{package}' that ships the weights '{weights['name']}' is not installed",
             next_step="install the packages of envs/run.txt (make install)",
         )
-    path = Path(found.origin).parent.joinpath(*rest)
+    path = Path(module.origin).parent.joinpath(*rest)
     observed = sha256_file(path) if path.is_file() else "no such file"
     if observed != weights["sha256"]:
         raise IntegrityError(
@@ -83,20 +84,20 @@ def package_file(weights: dict[str, Any]) -> Path:
     return path
 
 
-def _normalised_alike(tensors: dict[str, Tensor], backbone: dict[str, Any], *, where: Path) -> None:
-    """Add the backbone's normalisation, or check that the file was trained with it."""
-    for name, ours in Normalise(**backbone["normalisation"]).state_dict().items():
-        theirs = tensors.setdefault(f"normalise.{name}", ours)
-        if theirs.numel() != ours.numel() or not torch.allclose(
-            theirs.float().flatten(), ours.flatten(), rtol=0, atol=1e-6
+def _add_normalisation(tensors: dict[str, Tensor], backbone: dict[str, Any], *, where: Path) -> None:
+    """Add the backbone's normalisation to the tensors. Raises IntegrityError if the file has another one."""
+    for name, expected in Normalise(**backbone["normalisation"]).state_dict().items():
+        observed = tensors.setdefault(f"normalise.{name}", expected)
+        if observed.numel() != expected.numel() or not torch.allclose(
+            observed.float().flatten(), expected.flatten(), rtol=0, atol=1e-6
         ):
             raise IntegrityError(
-                f"the weights were trained with another {name} of their images",
+                f"the weights were trained with another {name} of the images",
                 where=where,
-                expected=f"{ours.flatten().tolist()} (config/backbones.yaml, '{backbone.get('name')}')",
-                observed=theirs.flatten().tolist(),
+                expected=f"{expected.flatten().tolist()} (config/backbones.yaml, '{backbone.get('name')}')",
+                observed=observed.flatten().tolist(),
             )
-        tensors[f"normalise.{name}"] = ours
+        tensors[f"normalise.{name}"] = expected
 
 
 def _reads_texts(backbone: dict[str, Any]) -> bool:

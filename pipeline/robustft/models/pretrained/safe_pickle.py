@@ -1,10 +1,9 @@
-"""Tensors out of pickled files from elsewhere, without running anything that is in them.
+"""Read the tensors of untrusted pickled files without running code in them.
 
-A pickle is a program: it names functions and calls them. Two readers let it call none. torch's own (`weights_only`)
-refuses a file that names anything but tensors and containers. Some published files do name more (options of the
-training, saved by dill), so `read_pickle` can also put an inert object in the place of each stranger. A TorchScript
-archive names classes whose code it brings along; `read_torchscript` reads its tensors by the same rule, and the code
-is not even unpacked.
+A pickle is a program: it names functions and calls them. torch's safe reader (`weights_only`) refuses a file that names
+anything but tensors and containers. Some published files name more, such as the options of the training. For these
+`read_pickle` can replace each unknown object by an inert one. A TorchScript archive contains the code of its classes.
+`read_torchscript` reads its tensors in the same way and does not unpack the code.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ from robustft.errors import IntegrityError
 BROKEN = (
     *(pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, AssertionError),
     *(RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, NotImplementedError),
-    MemoryError,  # a length far beyond the file's
+    MemoryError,  # a stated length far beyond that of the file
 )
-"""What a file that is cut off or made up can raise while it is read."""
+"""The errors of reading a truncated or malicious file."""
 
 DTYPES = {
     "FloatStorage": torch.float32,
@@ -42,46 +41,46 @@ DTYPES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
-"""The element type of each storage that a pickle may name."""
+"""The element type of each storage class."""
 
 
 class Inert(type):
-    """Stands for whatever a pickle names that is no tensor: takes any arguments and state, and does nothing.
+    """Replaces all that a pickle names beside tensors: takes any arguments and state, and does nothing.
 
-    Each one is a class, so that it fits wherever a pickle wants a function, a class or an object; what it is called
-    for, or made of it, is another one.
+    Each inert object is a class, so that it can replace a function, a class or an instance. Calling it gives another
+    inert object.
     """
 
     state: Any = None
-    """What the pickle would have restored an object from; plain values, tensors and other inert objects."""
+    """The state of the object in the pickle: plain values, tensors and inert objects."""
 
     def __new__(mcs, *_: Any, **__: Any) -> Inert:
-        """Make one out of any arguments, ignoring them."""
+        """Return a new one and ignore the arguments."""
         return super().__new__(mcs, "Inert", (), {"__new__": lambda cls, *_, **__: Inert()})
 
     def __init__(cls, *_: Any, **__: Any) -> None:
         pass
 
     def __call__(cls, *_: Any, **__: Any) -> Inert:
-        """Return another one in the place of a result or an instance."""
+        """Return another inert object as result or instance."""
         return Inert()
 
     def __setstate__(cls, state: Any) -> None:
-        """Keep the state without acting on it."""
+        """Store the state."""
         cls.state = state
 
     def __setitem__(cls, key: Any, value: Any) -> None:
-        """Take an item and forget it."""
+        """Ignore the item."""
 
     def append(cls, value: Any) -> None:
-        """Take an item and forget it."""
+        """Ignore the item."""
 
     def extend(cls, values: Any) -> None:
-        """Take items and forget them."""
+        """Ignore the items."""
 
 
 def _rebuild(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
-    """Return a view of a storage; torch checks that it lies within."""
+    """Return a view of a storage; torch checks its bounds."""
     if isinstance(storage, Tensor):  # from a TorchScript archive
         return storage.as_strided(size, stride, offset)
     rebuild: Any = torch._utils._rebuild_tensor_v2
@@ -93,8 +92,8 @@ def _parameter(data: Any, *_: Any) -> Any:
     return data
 
 
-class _Called:
-    """A function that a pickle may call and cannot change: the opcode BUILD would set attributes of a bare one."""
+class _Callable:
+    """A function that a pickle can call but not change. The opcode BUILD can set attributes of a bare function."""
 
     __slots__ = ("_function",)
 
@@ -111,17 +110,17 @@ class _Called:
 KNOWN = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch", "Size"): torch.Size,
-    ("torch._utils", "_rebuild_tensor"): _Called(_rebuild),
-    ("torch._utils", "_rebuild_tensor_v2"): _Called(_rebuild),
-    ("torch._utils", "_rebuild_parameter"): _Called(_parameter),
+    ("torch._utils", "_rebuild_tensor"): _Callable(_rebuild),
+    ("torch._utils", "_rebuild_tensor_v2"): _Callable(_rebuild),
+    ("torch._utils", "_rebuild_parameter"): _Callable(_parameter),
     **{("torch", name): dtype for name, dtype in DTYPES.items()},
 }
-"""All that a pickle can reach. Nothing is ever imported for it."""
+"""All objects that a pickle can reach. Nothing is imported for it."""
 
 
 class _Unpickler(pickle.Unpickler):
     def __setattr__(self, name: str, value: Any) -> None:
-        # torch brings its own reader of persistent ids, which for the id "module" compares and writes source files.
+        # torch sets a reader of persistent ids which, for the id "module", compares and writes source files.
         super().__setattr__(name, _storages_only(value) if name == "persistent_load" else value)
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
@@ -129,12 +128,12 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _storages_only(load: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def loaded(saved: Any) -> Any:
-        if not (isinstance(saved, tuple) and saved and saved[0] in ("storage", b"storage")):
-            raise pickle.UnpicklingError("a pickle names something outside of it that is no storage")
-        return load(saved)
+    def load_storage(persistent_id: Any) -> Any:
+        if not (isinstance(persistent_id, tuple) and persistent_id and persistent_id[0] in ("storage", b"storage")):
+            raise pickle.UnpicklingError("a persistent id of the pickle is no storage")
+        return load(persistent_id)
 
-    return loaded
+    return load_storage
 
 
 def _load(file: Any, **_: Any) -> Any:
@@ -142,18 +141,18 @@ def _load(file: Any, **_: Any) -> Any:
 
 
 _INERT_PICKLE = types.SimpleNamespace(__name__="inert_pickle", Unpickler=_Unpickler, load=_load)
-"""What torch.load is given in the place of the module `pickle`."""
+"""Replaces the module `pickle` in torch.load."""
 
 
 def read_pickle(path: Path, *, inert: bool = False) -> Any:
-    """Return what torch.save wrote, on the CPU, in either of its formats.
+    """Return the content of a file of torch.save, in either of its formats, on the CPU.
 
     Args:
         path: of the file.
-        inert: replace what is neither tensor nor container by `Inert` objects, instead of refusing the file.
+        inert: replace objects that are neither tensors nor containers by `Inert` ones, instead of refusing the file.
 
     Raises:
-        IntegrityError: the file is cut off, is no such file, or names something that could be run (without `inert`).
+        IntegrityError: the file is truncated, not of torch.save, or names code that could be run (without `inert`).
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -169,10 +168,10 @@ def read_pickle(path: Path, *, inert: bool = False) -> Any:
 
 
 def read_torchscript(path: Path) -> dict[str, Tensor]:
-    """Return the parameters and buffers of a TorchScript archive by name, on the CPU, its code left alone.
+    """Return the parameters and buffers of a TorchScript archive by name, on the CPU, without running its code.
 
     Raises:
-        IntegrityError: the file is cut off or is no such archive.
+        IntegrityError: the file is truncated or no such archive.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -201,18 +200,18 @@ def _tensors(module: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
 
 
 def unreadable(path: Path, error: Exception) -> IntegrityError:
-    """Return the error that says that a file could not be read, and why."""
+    """Return the error for a file that cannot be read, with the reason."""
     if isinstance(error, MemoryError):
-        observed = f"one that asks for more memory than there is, and has {path.stat().st_size} bytes"
+        observed = f"a file of {path.stat().st_size} bytes that needs more memory than there is"
     else:
         lines = str(error).splitlines() or [""]
-        # torch's message goes on to advise loading the file without the check.
-        told = next((line for line in lines if "GLOBAL" in line), lines[0]).strip()
-        observed = f"{type(error).__name__}: {told[:300]}"
+        # The rest of torch's message advises loading the file without the check.
+        reason = next((line for line in lines if "GLOBAL" in line), lines[0]).strip()
+        observed = f"{type(error).__name__}: {reason[:300]}"
     return IntegrityError(
         "the file of pre-trained weights cannot be read safely",
         where=path,
-        expected="a file of tensors, whole",
+        expected="a complete file of tensors",
         observed=observed,
-        next_step="get the file again from its publisher; nothing in it was run",
+        next_step="get the file again from its publisher; no code in it was run",
     )

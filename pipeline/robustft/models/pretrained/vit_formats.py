@@ -20,11 +20,11 @@ from robustft.models.pretrained.safe_pickle import BROKEN, read_pickle, unreadab
 
 
 def vit(path: Path, *, drop: Sequence[str] = (), patch_size: int | None = None, grid: int | None = None) -> Tensors:
-    """Read a vision transformer under timm's names: a state dict (DeiT's under `model`), pickled or safetensors.
+    """Read a vision transformer with timm's names: a state dict (DeiT's is under `model`), pickled or in safetensors.
 
     Args:
         path: of the file.
-        drop: parts that are left out, such as [head, pre_logits]; each must be there.
+        drop: parts that are left out, such as [head, pre_logits]. The file must have each.
         patch_size: sum the patch kernel down to patches of this size (`smaller_patches`).
         grid: resize the position embeddings to this many patches a side (`resized_positions`).
     """
@@ -37,7 +37,8 @@ def vit_flax(
 ) -> Tensors:
     """Read a vision transformer of Google's `vision_transformer` repository: arrays in an npz, such as AugReg's.
 
-    Kernels are (inputs, outputs), attention's split by head, the patch kernel (P, P, C, D). Parameters as of `vit`.
+    Kernels are (inputs, outputs), those of attention are split by head, the patch kernel is (P, P, C, D). The
+    parameters are those of `vit`.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -48,7 +49,7 @@ def vit_flax(
 
 
 def _starts_as_safetensors(path: Path) -> bool:
-    """Tell whether a header in JSON follows its length; neither a zip nor a pickle has a brace there."""
+    """Tell whether a JSON header follows its length of 8 bytes. Neither a zip nor a pickle has a brace there."""
     try:
         with path.open("rb") as stream:
             return stream.read(9)[8:] == b"{"
@@ -64,12 +65,12 @@ def _safetensors(path: Path) -> Tensors:
 
 
 def _vit(state: Tensors, *, drop: Sequence[str], patch_size: int | None, grid: int | None, where: Path) -> Tensors:
-    """Drop parts, fit patches and positions to smaller images, and name what is left."""
+    """Leave out parts, fit patches and positions to other images, and rename the tensors."""
     for part in drop:
-        kept = {name: tensor for name, tensor in state.items() if not f"{name}.".startswith(f"{part}.")}
-        if len(kept) == len(state):
+        rest = {name: tensor for name, tensor in state.items() if not f"{name}.".startswith(f"{part}.")}
+        if len(rest) == len(state):
             raise IntegrityError(f"the file has no part '{part}' to leave out", where=where, observed=sorted(state)[:5])
-        state = kept
+        state = rest
     try:
         if patch_size is not None:
             state["patch_embed.proj.weight"] = smaller_patches(state["patch_embed.proj.weight"], patch_size)
@@ -104,7 +105,7 @@ FLAX_BLOCK = {
     "MultiHeadDotProductAttention_1/out/kernel": "attn.proj.weight",
     "MultiHeadDotProductAttention_1/out/bias": "attn.proj.bias",
 }
-"""Google's names and timm's, outside of the blocks and in one; queries, keys and values are joined apart."""
+"""timm's name of each of Google's names, outside of the blocks and in a block, but for queries, keys and values."""
 
 
 def _from_flax(arrays: Tensors, *, where: Path) -> Tensors:
@@ -134,7 +135,7 @@ def _from_flax(arrays: Tensors, *, where: Path) -> Tensors:
 
 
 def _transposed(name: str, array: Tensor) -> Tensor:
-    """Turn a kernel's axes from inputs before outputs to outputs before inputs; leave anything else as it is."""
+    """Return a kernel with its outputs before its inputs; other arrays are returned as they are."""
     if not name.endswith("/kernel"):
         return array
     if array.ndim == 4:  # patches: (P, P, C, D) -> (D, C, P, P)
@@ -143,24 +144,24 @@ def _transposed(name: str, array: Tensor) -> Tensor:
 
 
 def smaller_patches(kernel: Tensor, size: int) -> Tensor:
-    """Return a patch kernel (D, C, P, P) for patches of size x size, by summing each (P/size) x (P/size) sub-block.
+    """Return a patch kernel (D, C, size, size): the sums over each (P/size) x (P/size) sub-block of a (D, C, P, P) one.
 
-    The new kernel answers to a patch as the old one does to that patch enlarged P/size times by repeating pixels
-    (Mo et al., NeurIPS 2022, released code: 16 to 4).
+    Its output for a patch is that of the old kernel for the patch enlarged P/size times by repeating pixels (Mo et al.,
+    NeurIPS 2022, released code: 16 to 4). Raises ValueError if `size` does not divide P.
     """
     width, channels, height, side = kernel.shape
     if height != side or side % size:
-        raise ValueError(f"a kernel of {height} x {side} cannot be cut to {size} x {size}")
+        raise ValueError(f"a kernel of {height} x {side} cannot be reduced to {size} x {size}")
     return kernel.reshape(width, channels, size, side // size, size, side // size).sum(dim=(3, 5))
 
 
 def resized_positions(positions: Tensor, grid: int) -> Tensor:
     """Return position embeddings (1, 1 + grid^2, D) from those of another square grid, (1, 1 + g^2, D).
 
-    The class token keeps its own; the patches' are interpolated bilinearly, corners not aligned.
+    The embedding of the class token stays. Those of the patches are interpolated bilinearly, corners not aligned.
     """
     token, patches = positions[:, :1], positions[:, 1:]
     side = math.isqrt(patches.shape[1])
-    old = patches.transpose(1, 2).reshape(1, -1, side, side)
-    new = F.interpolate(old, size=(grid, grid), mode="bilinear", align_corners=False)
-    return torch.cat([token, new.flatten(2).transpose(1, 2)], dim=1)
+    image = patches.transpose(1, 2).reshape(1, -1, side, side)
+    resized = F.interpolate(image, size=(grid, grid), mode="bilinear", align_corners=False)
+    return torch.cat([token, resized.flatten(2).transpose(1, 2)], dim=1)

@@ -1,7 +1,7 @@
-"""What self-supervised tasks need of images and models: a grid of patches, permutations of it, heads of their own.
+"""Rotation and jigsaw: images cut into a grid of patches, permutations of the patches, and the heads of both tasks.
 
-Chen et al. (CVPR 2020). The heads are tunings, so a checkpoint of pre-training can be built again from its entry in
-the configuration; fine-tuning loads its trunk only.
+Chen et al. (CVPR 2020). The heads are tunings, so `load_classifier` can build a pre-trained model again. Fine-tuning
+loads only the trunk.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from robustft.models.tunings.protocol import Tuning
 
 
 def cut(x: Tensor, grid: Sequence[int]) -> Tensor:
-    """Cut images (n, C, H, W) into patches (n, rows * columns, C, H / rows, W / columns), row by row."""
+    """Cut images (n, C, H, W) into patches (n, rows * columns, C, H / rows, W / columns), row by row.
+
+    Raises ValueError if the grid (rows, columns) does not divide the images.
+    """
     rows, columns = grid
     n, channels, height, width = x.shape
     if height % rows or width % columns:
@@ -32,7 +35,7 @@ def cut(x: Tensor, grid: Sequence[int]) -> Tensor:
 
 
 def join(patches: Tensor, grid: Sequence[int]) -> Tensor:
-    """Put patches (n, rows * columns, C, h, w) together to images (n, C, rows * h, columns * w): the inverse of cut."""
+    """Join patches (n, rows * columns, C, h, w) to images (n, C, rows * h, columns * w): the inverse of `cut`."""
     rows, columns = grid
     n, _, channels, height, width = patches.shape
     cells = patches.reshape(n, rows, columns, channels, height, width)
@@ -43,44 +46,46 @@ def join(patches: Tensor, grid: Sequence[int]) -> Tensor:
 def draw_permutations(cells: int, count: int, seed: int) -> Tensor:
     """Return the identity and `count` other permutations of `cells`, (count + 1, cells) int64, uniform and distinct.
 
-    A function of its arguments alone. Cell i of an image rearranged by row p shows what was in cell p[i].
+    Equal arguments give equal tables. A row p moves the patch of cell p[i] to cell i. Raises ConfigError if there are
+    too few permutations.
     """
     if count >= math.factorial(cells):
         raise ConfigError(f"there are no {count} permutations of {cells} patches besides the identity")
     draws = torch.Generator().manual_seed(seed)
     table = [list(range(cells))]
     while len(table) <= count:
-        drawn = torch.randperm(cells, generator=draws, device="cpu").tolist()
-        if drawn not in table:
-            table.append(drawn)
+        permutation = torch.randperm(cells, generator=draws, device="cpu").tolist()
+        if permutation not in table:
+            table.append(permutation)
     return torch.tensor(table, device="cpu")
 
 
 def sha256_of(table: Tensor) -> str:
-    """Return the SHA-256 of a table of permutations: its rows as decimal numbers, a line each."""
+    """Return the SHA-256 of a table of permutations, written as one line of decimal numbers for each row."""
     text = "".join(" ".join(map(str, row)) + "\n" for row in table.tolist())
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def permutations(table: Mapping[str, Any]) -> Tensor:
-    """Return the permutations that {grid, count, seed, sha256} describes; the first is the identity.
+    """Return the permutations of {grid, count, seed, sha256}, (count + 1, cells) int64; the first is the identity.
 
-    Raises IntegrityError if they are not those of the hash: another version's generator would mean other classes.
+    Raises IntegrityError if they do not have the hash: another version of torch may draw others, which would be other
+    classes.
     """
     rows, columns = table["grid"]
-    drawn = draw_permutations(rows * columns, table["count"], table["seed"])
-    if sha256_of(drawn) != table["sha256"]:
+    permutations = draw_permutations(rows * columns, table["count"], table["seed"])
+    if sha256_of(permutations) != table["sha256"]:
         raise IntegrityError(
-            f"the permutations of a {rows} x {columns} grid drawn from seed {table['seed']} are others than stated",
+            f"the permutations of a {rows} x {columns} grid drawn from seed {table['seed']} have another hash",
             expected=table["sha256"],
-            observed=sha256_of(drawn),
+            observed=sha256_of(permutations),
             next_step="correct the table's sha256 in the configuration, or use the locked version of torch",
         )
-    return drawn
+    return permutations
 
 
 class PermutationHead(nn.Linear):
-    """A linear layer with a logit for each permutation, which carries the permutations themselves."""
+    """A linear layer with one logit for each permutation; the permutations are a buffer of it."""
 
     permutations: Tensor
 
@@ -91,7 +96,7 @@ class PermutationHead(nn.Linear):
 
 @dataclass(frozen=True, kw_only=True)
 class RotationHead(Tuning):
-    """Train everything, with a head for the four angles."""
+    """Train everything, with a head of four logits for the angles 0, 90, 180 and 270 degrees."""
 
     attached: ClassVar[bool] = True
 

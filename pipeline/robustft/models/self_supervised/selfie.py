@@ -1,7 +1,7 @@
-"""Selfie: which patch belongs where, from the patches around it.
+"""Selfie: predict which patch belongs to which cell, from the other patches.
 
 Trinh, Luong, Le. Selfie: Self-supervised Pretraining for Image Embedding. 2019. arXiv 1906.02940. As used by Chen et
-al. (CVPR 2020): the trunk sees each patch alone; a transformer sums up the context patches.
+al. (CVPR 2020): the trunk sees each patch alone; a transformer summarises the context patches.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from robustft.models.tunings.protocol import Tuning
 
 
 def patch_features(trunk: nn.Module, x: Tensor, grid: Sequence[int]) -> Tensor:
-    """Return what the trunk makes of each patch alone: images (n, C, H, W) -> (n, rows * columns, D)."""
+    """Return the trunk's features of each patch alone: images (n, C, H, W) -> (n, rows * columns, D)."""
     patches = cut(x, grid)
     return pooled(trunk(patches.flatten(0, 1))).reshape(*patches.shape[:2], -1)
 
 
 class PatchEncoder(nn.Module):
-    """The trunk on each patch alone, as a backbone."""
+    """A backbone that applies the trunk to each patch alone."""
 
     def __init__(self, trunk: nn.Module, grid: Sequence[int]) -> None:
         super().__init__()
@@ -43,13 +43,13 @@ class PatchEncoder(nn.Module):
 class AttentionPooling(nn.Module):
     """Features of all patches (n, P, D) -> logits (n, T, T): which of T target patches (dim 1) is in cell k (dim 2).
 
-    A learned token u_0 and the P - T context patches, which carry no position, pass a transformer; its output at u_0
-    is the summary u. The query for target cell k is u + row embedding + column embedding, its logit for a patch the
-    dot product with the patch's feature, not scaled. Targets are listed in the order of their cells, so the patch of
-    cell k is number k; the features cannot tell.
+    A learned token u_0 and the P - T context patches, without positions, pass a transformer. Its output at u_0 is the
+    summary u. The query for target cell k is u + row embedding + column embedding. The logit of a patch is the dot
+    product of its feature and the query, not scaled. Targets are in the order of their cells, so the label of cell k is
+    k, which the features do not reveal.
 
-    Which cells are targets is the plain attribute `targets`, one choice for a whole batch: the first T cells until
-    `draw` has chosen others.
+    The plain attribute `targets` holds the target cells of a whole batch, (T,) int64: the first T cells until `draw`
+    chooses others.
 
     Args:
         width: D, of the features.
@@ -74,7 +74,9 @@ class AttentionPooling(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 < targets < grid[0] * grid[1]:
-            raise ValueError(f"of {grid[0] * grid[1]} patches {targets} cannot be targets: some must be, not all")
+            raise ValueError(
+                f"of {grid[0] * grid[1]} patches {targets} cannot be targets; expected 1 to {grid[0] * grid[1] - 1}"
+            )
         self.grid, self.targets = tuple(grid), torch.arange(targets)
         self.u_0 = nn.Parameter(torch.zeros(width))
         gelu = partial(F.gelu, approximate="tanh")
@@ -88,7 +90,7 @@ class AttentionPooling(nn.Module):
         nn.init.zeros_(self.columns.weight)
 
     def draw(self, generator: torch.Generator) -> None:
-        """Choose the target cells uniformly: one split of the patches for a whole batch."""
+        """Draw the target cells uniformly, one choice for a whole batch."""
         cells = torch.randperm(self.grid[0] * self.grid[1], generator=generator, device=generator.device)
         self.targets = cells[: len(self.targets)].sort().values
 
@@ -98,7 +100,7 @@ class AttentionPooling(nn.Module):
         is_context = torch.ones(features.shape[1], dtype=torch.bool, device=features.device)
         is_context[targets] = False
         tokens = torch.cat([self.u_0.expand(len(features), 1, -1), features[:, is_context]], dim=1)
-        # The gradient-diversity regulariser differentiates twice, which only attention in plain operations allows.
+        # The gradient-diversity regulariser differentiates twice, which the fused kernels of attention cannot.
         with sdpa_kernel(SDPBackend.MATH):
             u = self.layers(tokens)[:, :1]
         queries = u + self.rows(targets // self.grid[1]) + self.columns(targets % self.grid[1])
@@ -107,7 +109,7 @@ class AttentionPooling(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class SelfieHead(Tuning):
-    """Train the trunk and attention pooling; there is no fourth stage."""
+    """Train the trunk and attention pooling, without the fourth stage."""
 
     grid: Sequence[int]
     targets: int
@@ -118,7 +120,7 @@ class SelfieHead(Tuning):
     attached: ClassVar[bool] = True
 
     def prepare(self, model: Classifier) -> Classifier:
-        """Replace the backbone by its trunk, patch by patch, and the head."""
+        """Replace the backbone by its trunk on patches, and the head."""
         assert isinstance(model.backbone, ResNetV2)
         model.head = self.pooling(model.backbone.trunk_features)
         model.backbone = PatchEncoder(model.backbone.trunk, self.grid)

@@ -21,19 +21,19 @@ from robustft.models.self_supervised.pretext import PermutationHead, permutation
 from robustft.models.self_supervised.selfie import AttentionPooling, SelfieHead, patch_features
 
 TASKS = ("selfie", "jigsaw", "rotation")
-"""The order of the three inputs of an image."""
+"""The tasks in the order of the three inputs of an image."""
 
 
 class ThreeTasks(nn.Module):
-    """Three inputs (n, 3, C, H, W), one for each task -> their features; one trunk, a stage 4 for each of the last two.
+    """Inputs (n, 3, C, H, W), one for each task -> their features. One trunk; Jigsaw and Rotation have a stage 4 each.
 
-    The tasks pass one after the other, so batch statistics are of one task's images.
+    Each task has a pass of its own, so batch statistics are those of one task's images.
     """
 
     def __init__(self, backbone: ResNetV2, grid: Sequence[int]) -> None:
         super().__init__()
         self.trunk, self.grid = backbone.trunk, tuple(grid)
-        self.jigsaw, self.rotation = backbone.stage4, copy.deepcopy(backbone.stage4).apply(_drawn_again)
+        self.jigsaw, self.rotation = backbone.stage4, copy.deepcopy(backbone.stage4).apply(_reset)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return patch features (n, P, D) for Selfie, image features (n, F) for Jigsaw and for Rotation."""
@@ -45,7 +45,7 @@ class ThreeTasks(nn.Module):
         )
 
 
-def _drawn_again(module: nn.Module) -> None:
+def _reset(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
         module.reset_parameters()
 
@@ -53,7 +53,7 @@ def _drawn_again(module: nn.Module) -> None:
 class ThreeHeads(nn.Module):
     """The features of three tasks -> logits (n, K, T + 2): Selfie's T cells, the permutation, the angle.
 
-    K is the largest number of choices; what a task lacks is -inf, which neither cross-entropy nor argmax notices.
+    K is the largest number of choices of a task. Missing logits are -inf, which changes no cross-entropy or argmax.
     """
 
     def __init__(self, selfie: AttentionPooling, jigsaw: PermutationHead, rotation: nn.Linear) -> None:
@@ -64,8 +64,8 @@ class ThreeHeads(nn.Module):
         """Apply the heads and pad their logits."""
         patches, shuffled, rotated = features
         logits = [self.selfie(patches), self.jigsaw(shuffled)[:, :, None], self.rotation(rotated)[:, :, None]]
-        most = max(part.shape[1] for part in logits)
-        return torch.cat([F.pad(part, (0, 0, 0, most - part.shape[1]), value=-math.inf) for part in logits], dim=2)
+        choices = max(part.shape[1] for part in logits)
+        return torch.cat([F.pad(part, (0, 0, 0, choices - part.shape[1]), value=-math.inf) for part in logits], dim=2)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,14 +24,14 @@ Factors = dict[str, tuple[Tensor, Tensor]]
 
 
 class AdaptedBackbone(nn.Module, ABC):
-    """A frozen ViT that acts with W0 + delta in the place of the weights W0 of its sites."""
+    """A frozen ViT `plain` whose pass uses W0 + delta in the place of the weights W0 of its sites."""
 
     def __init__(self, plain: nn.Module) -> None:
         super().__init__()
         self.plain = plain.requires_grad_(False)
         self.out_features = plain.out_features
         self.acting: dict[str, Tensor] | None = None
-        """The weights that act within `acting_with`; without it they are made anew for each pass."""
+        """The weights that passes use within `acting_with`; outside of it each pass computes them."""
 
     @abstractmethod
     def deltas(self) -> dict[str, Tensor]:
@@ -42,12 +42,12 @@ class AdaptedBackbone(nn.Module, ABC):
         return {name: self.plain.get_parameter(name) + delta for name, delta in in_weights(deltas).items()}
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the weights that act."""
+        """Return W0 + delta of all sites by name."""
         return self.adapted(self.deltas())
 
     @contextlib.contextmanager
     def acting_with(self, weights: dict[str, Tensor]) -> Iterator[None]:
-        """Let given weights act."""
+        """Use these weights in all passes within the context."""
         before, self.acting = self.acting, weights
         try:
             yield
@@ -55,30 +55,30 @@ class AdaptedBackbone(nn.Module, ABC):
             self.acting = before
 
     @contextlib.contextmanager
-    def crafting(self) -> Iterator[None]:
-        """Let an attack see the weights detached and made once, not at each of its steps: equal images for less."""
+    def under_attack(self) -> Iterator[None]:
+        """Compute the weights once for all steps of an attack, detached: equal images for less work."""
         with torch.no_grad():
-            made = self.weights()
-        with self.acting_with(made):
+            weights = self.weights()
+        with self.acting_with(weights):
             yield
 
     def forward(self, x: Tensor) -> Tensor:
         """Map normalised images (n, C, H, W) to features (n, D)."""
         weights = self.weights() if self.acting is None else self.acting
-        # A ViT ties no weights; looking for some would cost a small network a fifth of its pass.
+        # A ViT has no tied weights. The search for them would cost a small network a fifth of its pass.
         features: Tensor = functional_call(self.plain, weights, (x,), tie_weights=False)
         return features
 
 
 def adapted_backbone(model: Classifier) -> AdaptedBackbone:
-    """Return the model's backbone, which must be an adapted one."""
+    """Return the model's adapted backbone. Raises ConfigError for another one."""
     if not isinstance(model.backbone, AdaptedBackbone):
         raise ConfigError(f"the model's backbone is a plain {type(model.backbone).__name__}, not an adapted one")
     return model.backbone
 
 
 def fold(model: Classifier, weights: Mapping[str, Tensor]) -> Classifier:
-    """Return the plain classifier that has these weights in its backbone; the model keeps its own."""
+    """Return a plain classifier with these weights in its backbone; the model stays as it is."""
     plain = copy.deepcopy(adapted_backbone(model).plain)
     with torch.no_grad():
         for name, weight in weights.items():

@@ -1,4 +1,4 @@
-"""A hypernetwork that makes the LoRA of every site of a ViT from an embedding of a defence.
+"""A hypernetwork that generates the LoRA of every site of a ViT from the embedding of a defence.
 
 Lv et al., arXiv 2410.05951; where the paper could not be read the design is that of HyperFormer++ (Karimi Mahabadi et
 al., ACL 2021), see config/papers/hyperat.yaml.
@@ -8,10 +8,8 @@ al., ACL 2021), see config/papers/hyperat.yaml.
 | nu, embedding of a defence | `defences` |
 | layer id | `layers`; and `positions`: which site of the block |
 | theta = H(nu; phi) | `Hypernetwork.forward` |
-| h = W0 x + alpha B A x | `weights`: W0 + alpha B A, formed once, then used as any weight |
+| h = W0 x + alpha B A x | `weights`: W0 + alpha B A (`adapted_backbone`) |
 
-Because W0 + alpha B A is formed before images pass, an attack's step costs what it costs on the plain network, and
-folding changes no bit of the logits.
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ from robustft.models.tunings.protocol import Tuning
 from robustft.models.tunings.sites import SITES, blocks_of, site_shapes
 
 INIT_STD = 0.01
-"""Of the weights of all linear layers (HyperFormer++, released code)."""
+"""Standard deviation of the initial weights of all linear layers (HyperFormer++, released code)."""
 
 
 class Hypernetwork(nn.Module):
@@ -41,8 +39,8 @@ class Hypernetwork(nn.Module):
     Concatenated embeddings of defence, layer and position -> Linear -> ReLU -> Linear -> LayerNorm -> a code; then one
     linear head for each distinct shape of A and of B. The heads of B are zero at first, and with them alpha B A.
 
-    The embeddings of the defences are parameters of their own, not rows of one: a defence that takes no part in a
-    step gets no gradient, and so no momentum and no weight decay either.
+    Each defence's embedding is a separate parameter. So a defence that takes no part in a step gets no gradient, no
+    momentum and no weight decay.
 
     Args:
         defences: their names.
@@ -51,7 +49,7 @@ class Hypernetwork(nn.Module):
         rank: r.
         embedding: size of each of the three embeddings.
         hidden: width of the generator.
-        code: size of what the heads see.
+        code: size of the input of the heads.
     """
 
     def __init__(
@@ -67,7 +65,7 @@ class Hypernetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.shapes, self.rank = dict(shapes), rank
-        # Pairs: of a dict, torch would sort the names.
+        # A list of pairs, as torch sorts the names of a dict.
         self.defences = nn.ParameterDict([(name, nn.Parameter(torch.randn(embedding))) for name in defences])
         self.layers = nn.Parameter(torch.randn(layers, embedding))
         self.positions = nn.Parameter(torch.randn(len(shapes), embedding))
@@ -102,18 +100,18 @@ class Hypernetwork(nn.Module):
 
 
 class HyperBackbone(AdaptedBackbone):
-    """A ViT with the LoRA that a hypernetwork makes for one of its defences.
+    """A ViT with the LoRA that a hypernetwork generates for one of its defences.
 
-    `on_step_start` makes the weights of the defence that a step of training is about; the step's attack sees them
-    detached and its loss uses them up. A pass outside a step acts as `defence` and makes its weights anew.
+    A step of training is about one defence. `on_step_start` computes its weights. The attack of the step uses them
+    detached, and the loss uses them once. A pass outside of a step uses the LoRA of `defence` and computes it.
     """
 
     def __init__(self, plain: nn.Module, hypernetwork: Hypernetwork, *, alpha: float) -> None:
         super().__init__(plain)
         self.hypernetwork, self.alpha = hypernetwork, alpha
         self.defence = next(iter(hypernetwork.defences))
-        self.drawn: str | None = None
-        self._made: dict[str, Tensor] | None = None
+        self.step_defence: str | None = None
+        self._step_weights: dict[str, Tensor] | None = None
 
     def factors(self, defence: str) -> Factors:
         """Return A and alpha B of each site for a defence."""
@@ -125,51 +123,50 @@ class HyperBackbone(AdaptedBackbone):
         return {site: b @ a for site, (a, b) in self.factors(defence or self.defence).items()}
 
     def on_step_start(self, defence: str) -> None:
-        """Make the weights of a step that is about `defence`. Raises ConfigError for one without an embedding."""
+        """Compute the weights of a step about `defence`. Raises ConfigError for an unknown defence."""
         names = list(self.hypernetwork.defences)
         if defence not in names:
             raise ConfigError(f"the hypernetwork has no defence '{defence}'", next_step=nearest(defence, names))
-        self.drawn, self._made = defence, self.adapted(self.deltas(defence))
+        self.step_defence, self._step_weights = defence, self.adapted(self.deltas(defence))
 
     @property
     def current(self) -> str:
-        """The defence that the step of training is about."""
-        return self.drawn or self.defence
+        """The defence of the current step of training."""
+        return self.step_defence or self.defence
 
     @contextlib.contextmanager
-    def crafting(self) -> Iterator[None]:
-        """Let an attack see the step's weights, detached."""
+    def under_attack(self) -> Iterator[None]:
+        """Use the weights of the step, detached."""
         with torch.no_grad():
-            made = self.adapted(self.deltas(self.current)) if self._made is None else self._made
-        with self.acting_with({name: weight.detach() for name, weight in made.items()}):
+            weights = self.adapted(self.deltas(self.current)) if self._step_weights is None else self._step_weights
+        with self.acting_with({name: weight.detach() for name, weight in weights.items()}):
             yield
 
     @contextlib.contextmanager
     def learning(self) -> Iterator[None]:
-        """Let the step's weights act in all passes of its loss; they are used up, as the update makes them old."""
-        made, self._made = self._made, None
-        with self.acting_with(self.adapted(self.deltas(self.current)) if made is None else made):
+        """Use the weights of the step in all passes of its loss, and forget them, as the update will change them."""
+        weights, self._step_weights = self._step_weights, None
+        with self.acting_with(self.adapted(self.deltas(self.current)) if weights is None else weights):
             yield
 
 
 def hyper_backbone(model: Classifier) -> HyperBackbone:
-    """Return the model's backbone, which must have a hypernetwork."""
+    """Return the model's backbone. Raises ConfigError if it has no hypernetwork."""
     if not isinstance(model.backbone, HyperBackbone):
         raise ConfigError(
             f"the model's backbone is a {type(model.backbone).__name__} without a hypernetwork",
-            next_step="name robustft.models.tunings.hypernetwork:HyperLora as the method's tuning",
+            next_step="use robustft.models.tunings.hypernetwork:HyperLora as the method's tuning",
         )
     return model.backbone
 
 
 @dataclass(frozen=True, kw_only=True)
 class HyperLora(Tuning):
-    """Train a hypernetwork that makes the LoRA of each defence, and the head, which the defences share.
+    """Train a hypernetwork that generates the LoRA of each defence, and the head, which the defences share.
 
-    defence: the one that the model acts as outside a step of training, when it is watched or attacked; the first if
-        not given.
-    head: whether the head is trained too; specialists keep that of the shared hypernetwork, so that they can be merged.
-    The other parameters are those of `Hypernetwork`; alpha is the whole factor before B A.
+    defence: the defence whose LoRA is used outside of a step of training; the first if not given.
+    head: whether the head is trained. Specialists keep the head of the shared hypernetwork, so that they can be merged.
+    The other parameters are those of `Hypernetwork`. alpha is the whole factor before B A.
     """
 
     defences: Sequence[str]
@@ -185,14 +182,14 @@ class HyperLora(Tuning):
     attached: ClassVar[bool] = True
 
     def prepare(self, model: Classifier) -> Classifier:
-        """Freeze the backbone and attach a hypernetwork, unless the model comes with one."""
+        """Freeze the backbone and attach a hypernetwork, unless the model has one."""
         model.head.requires_grad_(self.head)
         if not isinstance(model.backbone, HyperBackbone):
-            model.backbone = self._attached(model.backbone)
+            model.backbone = self._with_hypernetwork(model.backbone)
         model.backbone.defence = self.defence or self.defences[0]
         return model
 
-    def _attached(self, plain: nn.Module) -> HyperBackbone:
+    def _with_hypernetwork(self, plain: nn.Module) -> HyperBackbone:
         hypernetwork = Hypernetwork(
             defences=self.defences,
             layers=len(blocks_of(plain)),
@@ -202,16 +199,16 @@ class HyperLora(Tuning):
             hidden=self.hidden,
             code=self.code,
         )
-        some = next(plain.parameters())
-        return HyperBackbone(plain, hypernetwork.to(some.device, some.dtype), alpha=self.alpha)
+        weight = next(plain.parameters())
+        return HyperBackbone(plain, hypernetwork.to(weight.device, weight.dtype), alpha=self.alpha)
 
     def attacked(self, model: Classifier) -> AbstractContextManager[None]:
-        """Make the LoRA once, for all steps of the attack."""
-        return hyper_backbone(model).crafting()
+        """Generate the LoRA once for all steps of the attack."""
+        return hyper_backbone(model).under_attack()
 
 
 def folded(models: list[Classifier], *, defence: str) -> Classifier:
-    """Return the plain ViT of one defence of a hypernetwork: W0 + alpha B A in the place of W0."""
+    """Return the plain ViT of one defence of a hypernetwork, with the weights W0 + alpha B A."""
     (model,) = models
     backbone = hyper_backbone(model)
     with torch.no_grad():

@@ -1,7 +1,6 @@
-"""LoRA in a vision transformer: h = W0 x + alpha B A x (Hu et al., ICLR 2022), through peft, and with a norm before it.
+"""LoRA in a vision transformer: h = W0 x + alpha B A x (Hu et al., ICLR 2022), with peft, and a variant with a norm.
 
-A **site** is a linear map of a block that can be adapted: q, k, v (rows of timm's one `qkv` layer, each with an A and
-a B of its own), proj, fc1, fc2. Everything else is frozen but the head, whose classes are new.
+Each site (`robustft.models.tunings.sites`) has its own A and B. The head is trained too, all else is frozen.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from robustft.models.tunings.sites import SITES, blocks_of, check_sites
 
 
 class SplitQKV(nn.Module):
-    """timm's fused query, key and value layer as three linear layers, so that each can be adapted by itself."""
+    """timm's fused layer of queries, keys and values as three linear layers, so that each is a site."""
 
     def __init__(self, fused: nn.Linear) -> None:
         super().__init__()
@@ -41,17 +40,17 @@ class SplitQKV(nn.Module):
     def fused(self) -> nn.Linear:
         """Return one linear layer that computes the same."""
         q, k, v = (part for part in self.children() if isinstance(part, nn.Linear))
-        whole = nn.Linear(q.in_features, 3 * q.out_features, bias=q.bias is not None, device="meta")
-        whole.weight = nn.Parameter(torch.cat([part.weight.detach() for part in (q, k, v)]))
+        fused = nn.Linear(q.in_features, 3 * q.out_features, bias=q.bias is not None, device="meta")
+        fused.weight = nn.Parameter(torch.cat([part.weight.detach() for part in (q, k, v)]))
         if q.bias is not None:
-            whole.bias = nn.Parameter(torch.cat([part.bias.detach() for part in (q, k, v)]))
-        return whole
+            fused.bias = nn.Parameter(torch.cat([part.bias.detach() for part in (q, k, v)]))
+        return fused
 
 
 class NormalisedLora(nn.Module):
-    """W0 x + b + alpha B A LayerNorm(x), all but W0 and b learnt: LNLoRA (Yuan et al., arXiv 2401.01752).
+    """W0 x + b + alpha B A LayerNorm(x), where all but W0 and b is trained: LNLoRA (Yuan et al., arXiv 2401.01752).
 
-    The norm depends on x, so this does not fold into W0.
+    It cannot be folded into W0, as the norm depends on x.
     """
 
     def __init__(self, base: nn.Linear, *, rank: int, alpha: float) -> None:
@@ -69,7 +68,7 @@ class NormalisedLora(nn.Module):
 
 
 def _frozen_blocks(model: Classifier, sites: Sequence[str]) -> nn.Sequential:
-    """Return the blocks, each of the sites a layer of its own in them, and freeze the backbone."""
+    """Freeze the backbone and return its blocks, where each of the sites is a layer of its own."""
     check_sites(sites)
     blocks = blocks_of(model.backbone)
     if set(sites) & set("qkv"):
@@ -80,14 +79,14 @@ def _frozen_blocks(model: Classifier, sites: Sequence[str]) -> nn.Sequential:
 
 
 def _located(blocks: nn.Sequential, kind: Any) -> Iterator[tuple[nn.Module, str, Any]]:
-    """Yield (parent, name in it, module) of each module of a kind; the blocks may be changed meanwhile."""
+    """Yield (parent, name in the parent, module) of each module of a kind. The caller may replace modules meanwhile."""
     for name, module in list(blocks.named_modules()):
         if isinstance(module, kind):
             parent, _, child = name.rpartition(".")
             yield blocks.get_submodule(parent), child, module
 
 
-def _adapted() -> Any:
+def _lora_layer() -> Any:
     from peft.tuners.lora import LoraLayer
 
     return LoraLayer
@@ -95,7 +94,7 @@ def _adapted() -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Lora(Tuning):
-    """LoRA of peft at `sites`, and the head. `alpha` is the whole factor before B A, in peft's terms lora_alpha / r."""
+    """Train peft's LoRA at `sites`, and the head. `alpha` is the whole factor before B A: peft's lora_alpha / r."""
 
     rank: int
     alpha: float = 1.0
@@ -103,23 +102,23 @@ class Lora(Tuning):
 
     def prepare(self, model: Classifier) -> Classifier:
         """Freeze the backbone and give every site an A (uniform) and a B (zero)."""
-        from peft import LoraConfig, inject_adapter_in_model  # 2 s: only LoRA's own runs wait for it
+        from peft import LoraConfig, inject_adapter_in_model  # takes 2 s, so only runs with LoRA import it
 
         blocks = _frozen_blocks(model, self.sites)
-        # Within the blocks no other module has a site's name; the patch embedding, outside, has a `proj` too.
+        # Only the blocks, as the patch embedding has a `proj` too.
         config = LoraConfig(r=self.rank, lora_alpha=self.alpha * self.rank, target_modules=list(self.sites))  # type: ignore[arg-type]
         inject_adapter_in_model(config, blocks)
         return model
 
     @contextlib.contextmanager
     def attacked(self, model: Classifier) -> Iterator[None]:
-        """Let W0 + alpha B A act as one weight while an attack goes on, which costs what the plain network's does."""
-        layers = [layer for _, _, layer in _located(blocks_of(model.backbone), _adapted())]
+        """Use W0 + alpha B A as one weight during an attack, which then costs what it costs on the plain network."""
+        layers = [layer for _, _, layer in _located(blocks_of(model.backbone), _lora_layer())]
         before = [layer.get_base_layer().weight.data for layer in layers]
         try:
             for layer, w0 in zip(layers, before, strict=True):
                 layer.get_base_layer().weight.data = w0 + layer.get_delta_weight("default").detach()
-                layer.merged_adapters.append("default")  # peft's own switch; its unmerge would leave rounding errors
+                layer.merged_adapters.append("default")  # peft's unmerge would leave rounding errors
             yield
         finally:
             for layer, w0 in zip(layers, before, strict=True):
@@ -129,7 +128,7 @@ class Lora(Tuning):
     def export(self, model: Classifier) -> Classifier:
         """Fold alpha B A into the weights: a plain ViT."""
         blocks = blocks_of(model.backbone)
-        for parent, name, layer in _located(blocks, _adapted()):
+        for parent, name, layer in _located(blocks, _lora_layer()):
             layer.merge()
             setattr(parent, name, layer.get_base_layer())
         for parent, name, split in _located(blocks, SplitQKV):
@@ -139,7 +138,7 @@ class Lora(Tuning):
 
 @dataclass(frozen=True, kw_only=True)
 class FullLora(Tuning):
-    """LoRA with a learnt LayerNorm before it at `sites`, and the head: FullLoRA-AT (Yuan et al., arXiv 2401.01752)."""
+    """Train LoRA with a LayerNorm at `sites`, and the head: FullLoRA-AT (Yuan et al., arXiv 2401.01752)."""
 
     rank: int
     alpha: float = 1.0

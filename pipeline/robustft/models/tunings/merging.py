@@ -1,7 +1,7 @@
 """Merging the LoRAs of several defences into one network (Lv et al., arXiv 2410.05951, abstract).
 
-Products are merged, not factors: delta W = sum_i w_i alpha B_i A_i with weights that sum to 1. A and B of one defence
-are in a basis of their own (B R^-1 and R A make the same network), so a mean of factors would mix unrelated bases.
+The products are merged, not the factors: delta W = sum_i w_i alpha B_i A_i, with weights that sum to 1. The factors of
+each defence have a basis of their own (B R^-1 and R A give the same network), so their mean would mix unrelated bases.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from robustft.models.tunings.protocol import Tuning
 class MergedBackbone(AdaptedBackbone):
     """A ViT with a weighted mean of the LoRAs of M defences; the weights w = softmax(logits) can be learnt.
 
-    sum_i w_i B_i A_i is one product, [w_1 B_1 ... w_M B_M] [A_1; ...; A_M], so that factors are kept, not M networks.
+    sum_i w_i B_i A_i is one product, [w_1 B_1 ... w_M B_M] [A_1; ...; A_M], so the factors are stored, not M networks.
 
     logits: (1, 1, M), one weight for each defence, or (sites, L, M), one for each defence at each site of each block.
     """
@@ -35,9 +35,9 @@ class MergedBackbone(AdaptedBackbone):
             a, b = zip(*(member[site] for member in members), strict=True)
             self.register_buffer(f"a_{site}", torch.cat(a, dim=1))  # (L, M r, inputs)
             self.register_buffer(f"b_{site}", torch.stack(b, dim=2))  # (L, outputs, M, r)
-        some = self.get_buffer(f"a_{self.sites[0]}")
-        rows = (len(self.sites), len(some)) if per_site else (1, 1)
-        self.logits = nn.Parameter(some.new_zeros(*rows, len(members)))
+        first = self.get_buffer(f"a_{self.sites[0]}")
+        rows = (len(self.sites), len(first)) if per_site else (1, 1)
+        self.logits = nn.Parameter(first.new_zeros(*rows, len(members)))
 
     def deltas(self) -> dict[str, Tensor]:
         """Return sum_i w_i alpha B_i A_i of each site."""
@@ -49,9 +49,9 @@ class MergedBackbone(AdaptedBackbone):
 
 
 def learnable(models: list[Classifier], *, defences: Sequence[str], per_site: bool = False) -> Classifier:
-    """Return the merge of the i-th model's LoRA of the i-th defence, with weights that are equal and can be learnt.
+    """Return the merge of the i-th model's LoRA of the i-th defence, with learnable weights that are equal at first.
 
-    A single model gives the LoRAs of all its defences. The models must share backbone and head.
+    A single model gives the LoRAs of all defences. Raises ConfigError unless the models share backbone and head.
     """
     first = models[0]
     sources = [first] * len(defences) if len(models) == 1 else models
@@ -68,19 +68,19 @@ def learnable(models: list[Classifier], *, defences: Sequence[str], per_site: bo
 
 
 def _equal(one: nn.Module, other: nn.Module) -> bool:
-    theirs = other.state_dict()
-    return all(torch.equal(tensor, theirs[name]) for name, tensor in one.state_dict().items())
+    others = other.state_dict()
+    return all(torch.equal(tensor, others[name]) for name, tensor in one.state_dict().items())
 
 
 def uniform(models: list[Classifier], *, defences: Sequence[str]) -> Classifier:
-    """Return the plain ViT with the unweighted mean of the LoRAs, as `learnable` gathers them."""
+    """Return the plain ViT with the unweighted mean of the LoRAs of `learnable`."""
     merged = learnable(models, defences=defences)
     return fold(merged, adapted_backbone(merged).weights())
 
 
 @dataclass(frozen=True, kw_only=True)
 class MergeWeights(Tuning):
-    """Train the weights of a merge, and nothing else."""
+    """Train only the weights of a merge."""
 
     def prepare(self, model: Classifier) -> Classifier:
         """Freeze all but the weights."""
@@ -91,7 +91,7 @@ class MergeWeights(Tuning):
 
     def attacked(self, model: Classifier) -> AbstractContextManager[None]:
         """Merge once, for all steps of the attack."""
-        return adapted_backbone(model).crafting()
+        return adapted_backbone(model).under_attack()
 
     def export(self, model: Classifier) -> Classifier:
         """Fold the merge into the weights: a plain ViT."""

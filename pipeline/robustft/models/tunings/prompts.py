@@ -1,8 +1,8 @@
-"""Prompt tuning: learnt tokens in the sequence of a frozen vision transformer.
+"""Prompt tuning: trained tokens in the sequence of a frozen vision transformer.
 
 Eskandar, Imtiaz, Wang, Dy. ADAPT to Robustify Prompt Tuning Vision Transformers. TMLR 2025. arXiv 2403.13196, with
-the layout of its released code (commit f25bfdd): f(x; P) is the network with prompts, f(x; no P) the same weights,
-head and patch embedding included, without them.
+the layout of its released code (commit f25bfdd). f(x; P) is the network with prompts. f(x; no P) is the network without
+prompts, with the same weights, also of the head and the patch embedding.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from robustft.speed.optimizations import Optimizable
 class PromptedViT(Optimizable):
     """A vision transformer whose chosen blocks see L prompts before the class token.
 
-    Prompts have no position embedding. They enter at the first chosen block and travel on; each later chosen block
-    replaces them by its own (as the deep prompts of Jia et al., ECCV 2022). The class token, then at position L, is
-    read after the final norm.
+    Prompts have no position embedding. They enter at the first chosen block and pass the following ones. Each later
+    chosen block replaces them by its own (the deep prompts of Jia et al., ECCV 2022). The features are the class token,
+    at position L, after the final norm.
 
     Args:
-        vit: the network; shared, not copied.
+        vit: the network, which is not copied.
         length: L.
-        blocks: the blocks that have prompts of their own, counted from 0.
+        blocks: numbers of the blocks that have their own prompts, from 0.
     """
 
     def __init__(self, vit: ViT, *, length: int, blocks: Sequence[int]) -> None:
@@ -40,11 +40,11 @@ class PromptedViT(Optimizable):
         self.vit, self.blocks, self.out_features = vit, tuple(blocks), vit.out_features
         self.prompted = True
         self.prompts = nn.Parameter(next(vit.parameters()).new_empty(1, length, vit.out_features, len(self.blocks)))
-        # On four dimensions this is U(-a, a) with a = sqrt(6 / ((L + 1) D N)): it shrinks with the number of blocks.
+        # U(-a, a) with a = sqrt(6 / ((L + 1) D N)) for N blocks.
         nn.init.xavier_uniform_(self.prompts)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images (n, C, H, W) to features (n, D); the network's own while `prompted` is False."""
+        """Map images (n, C, H, W) to features (n, D), without prompts if `prompted` is False."""
         if not self.prompted:
             return self.vit(x)
         if self.optimizations.needed_tokens:
@@ -60,7 +60,7 @@ class PromptedViT(Optimizable):
         return features
 
     def _needed(self, x: Tensor) -> Tensor:
-        """Compute the same without what nobody reads: prompts that the next block replaces, or no block follows."""
+        """Return the same features without computing tokens that are not read: prompts that the next block replaces."""
         tokens, travelling, last = self.vit.embed(x), 0, len(self.vit.blocks) - 1
         for number, block in enumerate(self.vit.blocks):
             fleeting = None
@@ -75,24 +75,23 @@ class PromptedViT(Optimizable):
 
 
 def without_prompts(model: nn.Module) -> nn.Module:
-    """Return the classifier without its prompts, sharing all weights; the model itself if it has none."""
+    """Return the classifier without its prompts, sharing all weights. A model without prompts is returned as it is."""
     if isinstance(model, Classifier) and isinstance(model.backbone, PromptedViT):
         bare = Classifier(model.normalise, model.backbone.vit, model.head)
-        bare.training, bare.optimizations = (
-            model.training,
-            model.optimizations,
-        )  # its own only: the parts are shared and keep theirs
+        # Of this module only: the shared parts keep their own.
+        bare.training, bare.optimizations = model.training, model.optimizations
         return bare
     return model
 
 
 @dataclass(frozen=True, kw_only=True)
 class PromptTuning(Tuning):
-    """Train prompts and, if asked, the head and the patch embedding; all else stays as pre-trained.
+    """Train prompts, and optionally the head and the patch embedding. All other weights are frozen.
 
-    depth: the first `depth` blocks have prompts of their own (1: prompt tuning), "all" of them (deep prompt tuning),
-    or those listed. attack: what training attacks see, the network without prompts ("traditional") or with them
-    ("adaptive").
+    length: L, the number of prompts of a block.
+    depth: which blocks have their own prompts: the first `depth` ones (1: prompt tuning), "all" (deep prompt tuning),
+        or those of a list.
+    attack: whether training attacks see the network without prompts ("traditional") or with them ("adaptive").
     """
 
     attached: ClassVar[bool] = True
@@ -110,20 +109,20 @@ class PromptTuning(Tuning):
             raise ConfigError(f"prompt tuning needs at least one prompt, not {self.length}")
 
     def prepare(self, model: Classifier) -> Classifier:
-        """Put prompts into the backbone, drawn from torch's global generator. Raises ConfigError if it is no ViT."""
+        """Add prompts, drawn from torch's global generator, to the backbone. Raises ConfigError if it is no ViT."""
         if not isinstance(model.backbone, ViT):
             raise ConfigError("prompts need a vision transformer", observed=type(model.backbone).__name__)
         model.requires_grad_(False)
         model.backbone.patch_embed.requires_grad_(self.train_patch_embedding)
         model.head.requires_grad_(self.train_head)
         model.backbone = PromptedViT(
-            model.backbone, length=self.length, blocks=self._chosen(len(model.backbone.blocks))
+            model.backbone, length=self.length, blocks=self._blocks(len(model.backbone.blocks))
         )
         return model
 
     @contextlib.contextmanager
     def attacked(self, model: Classifier) -> Iterator[None]:
-        """Switch the prompts off for a traditional attack, and back as they were afterwards."""
+        """Switch the prompts off for a traditional attack, within the context."""
         backbone = model.backbone
         assert isinstance(backbone, PromptedViT)
         before = backbone.prompted
@@ -133,7 +132,7 @@ class PromptTuning(Tuning):
         finally:
             backbone.prompted = before
 
-    def _chosen(self, blocks: int) -> list[int]:
+    def _blocks(self, blocks: int) -> list[int]:
         if self.depth == "all":
             return list(range(blocks))
         chosen = list(range(self.depth)) if isinstance(self.depth, int) else list(self.depth)

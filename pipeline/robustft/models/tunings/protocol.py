@@ -1,6 +1,6 @@
-"""Which parts of a model are trained, and what is attached to it for that: the other half of a method.
+"""A tuning: which weights of a model are trained, and which modules are added for that.
 
-An objective says what is minimised; a tuning says over which parameters. Any objective goes with any tuning.
+A method is an objective, which is minimised, and a tuning. Any objective works with any tuning.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from robustft.runtime.components import build
 
 
 class Tuning(Protocol):
-    """Prepares a model for training and makes the model used at test time. Implementations are frozen dataclasses."""
+    """Prepares a model for training and returns the model used at test time. Implementations are frozen dataclasses."""
 
     attached: ClassVar[bool] = False
-    """Whether `export` leaves modules in the model that `prepare` must attach again before weights can be loaded."""
+    """Whether `export` leaves added modules in the model, so that `prepare` must add them before weights are loaded."""
 
     def prepare(self, model: Classifier) -> Classifier:
-        """Attach modules and freeze the rest, in place if possible; new weights come from torch's generator."""
+        """Add modules and freeze weights, in place if possible. New weights are drawn from torch's global generator."""
         return model
 
     def attacked(self, model: Classifier) -> AbstractContextManager[None]:
-        """Let the model act, within the context, as the network that training attacks see."""
+        """Within the context the model is the network that training attacks see."""
         return contextlib.nullcontext()
 
     def export(self, model: Classifier) -> Classifier:
@@ -43,7 +43,7 @@ class Full(Tuning):
 
 
 class Frozen(nn.Module):
-    """A module that neither learns nor updates statistics: always in evaluation mode, no parameter trained."""
+    """A module that is always in evaluation mode and whose parameters are not trained."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -63,19 +63,19 @@ class Frozen(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Partial(Tuning):
-    """Train all but the submodules named in `frozen`, such as [backbone.trunk]; those keep weights and statistics."""
+    """Train all but the submodules in `frozen`, such as [backbone.trunk]. Those keep their weights and statistics."""
 
     frozen: Sequence[str]
 
     def prepare(self, model: Classifier) -> Classifier:
-        """Freeze the named submodules. Raises ConfigError for a name that the model lacks."""
+        """Freeze the submodules. Raises ConfigError for an unknown name."""
         for name in self.frozen:
             parent, child = _located(model, name)
             setattr(parent, child, Frozen(getattr(parent, child)))
         return model
 
     def export(self, model: Classifier) -> Classifier:
-        """Unwrap what was frozen."""
+        """Replace each frozen submodule by the module in it."""
         for name in self.frozen:
             parent, child = _located(model, name)
             setattr(parent, child, getattr(parent, child).inner)
@@ -83,7 +83,7 @@ class Partial(Tuning):
 
 
 def _located(model: nn.Module, name: str) -> tuple[nn.Module, str]:
-    """Return the parent of a named submodule and the name within it."""
+    """Return the parent of a submodule and its name in the parent."""
     names = [known for known, _ in model.named_modules() if known]
     if name not in names:
         raise ConfigError(f"the model has no part '{name}' to freeze", next_step=nearest(name, names))

@@ -18,14 +18,14 @@ SITES = tuple(LAYER)
 
 
 def check_sites(sites: Sequence[str]) -> None:
-    """Raise ConfigError for a site that is none."""
+    """Raise ConfigError for an unknown site."""
     for site in sites:
         if site not in LAYER:
             raise ConfigError(f"a transformer block has no site '{site}'", next_step=nearest(site, SITES))
 
 
 def site_shapes(backbone: nn.Module, sites: Sequence[str] = SITES) -> dict[str, tuple[int, int]]:
-    """Return (outputs, inputs) of each site of a ViT; its blocks are alike."""
+    """Return (outputs, inputs) of each site of a ViT. All blocks have the same shapes."""
     check_sites(sites)
     block = blocks_of(backbone)[0]
     shapes = {}
@@ -37,7 +37,7 @@ def site_shapes(backbone: nn.Module, sites: Sequence[str] = SITES) -> dict[str, 
 
 
 def blocks_of(backbone: nn.Module) -> nn.Sequential:
-    """Return the blocks of a ViT. Raises ConfigError for a backbone without."""
+    """Return the blocks of a ViT. Raises ConfigError for another backbone."""
     blocks = getattr(backbone, "blocks", None)
     if not isinstance(blocks, nn.Sequential):
         raise ConfigError(f"LoRA needs the blocks of a vision transformer; {type(backbone).__name__} has none")
@@ -45,11 +45,11 @@ def blocks_of(backbone: nn.Module) -> nn.Sequential:
 
 
 def in_weights(deltas: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Turn changes by site, each (L, outputs, inputs) over the L blocks, into changes of a ViT's weights by name."""
+    """Return the changes of a ViT's weights by name, from those by site, each (L, outputs, inputs) for L blocks."""
     layers: dict[str, list[Tensor]] = {}
     for layer in dict.fromkeys(LAYER[site] for site in deltas):
         sites = [site for site in SITES if LAYER[site] == layer]
         some = next(deltas[site] for site in sites if site in deltas)
         parts = [deltas.get(site, torch.zeros_like(some)) for site in sites]
         layers[layer] = list(torch.cat(parts, dim=1).unbind() if len(parts) > 1 else some.unbind())
-    return {f"blocks.{n}.{layer}.weight": delta for layer, all_ in layers.items() for n, delta in enumerate(all_)}
+    return {f"blocks.{n}.{layer}.weight": delta for layer, blocks in layers.items() for n, delta in enumerate(blocks)}

@@ -16,10 +16,11 @@ from robustft.models.tunings.protocol import Tuning
 
 @dataclass(frozen=True, kw_only=True)
 class ZeroShot(Tuning):
-    """Train the image tower against class embeddings that are read once, before training.
+    """Train the image tower with fixed class embeddings, which are computed once before training.
 
-    scale: s; None keeps what pre-training learnt. The code released with PMG-AFT works with 1.
-    normalisation: {mean, std} in the place of the pre-trained model's, as that code has ImageNet's; None keeps them.
+    scale: s; None keeps the scale of pre-training. The code released with PMG-AFT uses 1.
+    normalisation: {mean, std} that replace those of the pre-trained model; None keeps them. The released code uses
+        those of ImageNet.
     """
 
     attached: ClassVar[bool] = True
@@ -28,7 +29,7 @@ class ZeroShot(Tuning):
     normalisation: Mapping[str, list[float]] | None = None
 
     def prepare(self, model: Classifier) -> Classifier:
-        """Put a fixed head in the place of the text tower. Raises ConfigError for a head without texts."""
+        """Replace the text tower by a fixed head. Raises ConfigError for a head without texts."""
         if not isinstance(model.head, CosineHead):
             raise ConfigError("zero-shot classes need a text head", observed=type(model.head).__name__)
         with torch.no_grad():
