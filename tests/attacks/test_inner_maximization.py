@@ -25,7 +25,7 @@ def problem(tiny_model, random_batch):
     return (tiny_model(lived=True), *random_batch(12))
 
 
-def crafted(kind: str, model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+def adversarial(kind: str, model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     if kind == "kl":
         return maximise_kl(model, x, budget=BUDGET, generator=draws())
     if kind == "noisy":
@@ -36,7 +36,7 @@ def crafted(kind: str, model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> to
 @pytest.mark.parametrize("kind", ["cross_entropy", "kl"])
 def test_each_raises_its_own_objective_far_more_than_noise_of_the_same_size_does(kind, problem):
     model, x, y = problem
-    x_adv = crafted(kind, model.eval(), x, y)
+    x_adv = adversarial(kind, model.eval(), x, y)
     noisy = (x + float(BUDGET.threat.eps) * torch.randn(x.shape, generator=draws()).sign()).clamp(0, 1)
 
     def objective(images: torch.Tensor) -> float:
@@ -51,7 +51,7 @@ def test_each_raises_its_own_objective_far_more_than_noise_of_the_same_size_does
 def test_kl_needs_no_labels_and_moves_although_its_gradient_at_the_clean_image_is_zero(problem):
     """KL(f(x) || f(x')) is at its minimum, with gradient zero, at x' = x: without the noise nothing would move."""
     model, x, y = problem
-    x_adv = crafted("kl", model.eval(), x, y)
+    x_adv = adversarial("kl", model.eval(), x, y)
     assert (x_adv - x).flatten(1).abs().amax(1).min() > float(BUDGET.threat.eps) / 2
 
 
@@ -62,11 +62,11 @@ def test_running_statistics_are_used_and_everything_is_left_as_it_was(kind, prob
     model.backbone.stem[1].eval()  # one layer with a mode of its own
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     modes = [module.training for module in model.modules()]
-    in_training = crafted(kind, model, x, y)
+    in_training = adversarial(kind, model, x, y)
     assert [module.training for module in model.modules()] == modes
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
-    assert torch.equal(in_training, crafted(kind, model.eval(), x, y)), "the model's mode decided the images"
+    assert torch.equal(in_training, adversarial(kind, model.eval(), x, y)), "the model's mode decided the images"
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])

@@ -1,7 +1,7 @@
 """What every method must do, whatever it computes: one abstract case, and a concrete one in each method's test file.
 
 A concrete case sets `method` and `reductions`, and states where the method differs from the ordinary (which
-parameters it trains, whether it crafts images, which permutations leave its loss alone, which network it exports).
+parameters it trains, whether it attacks images, which permutations leave its loss alone, which network it exports).
 `test_completeness.py` fails for a configured method without one.
 """
 
@@ -91,7 +91,7 @@ class MethodCase(ABC):
     """The tests that every method must pass; float64 throughout, so that tolerances say something."""
 
     method: ClassVar[Method]
-    crafts: ClassVar[bool] = True
+    attacks_images: ClassVar[bool] = True
     """Whether `attack` makes adversarial images."""
     reach: ClassVar[float] = 1.0
     """How far `attack` may move an image, over eps: above 1 for a method that leaves the ball by design."""
@@ -157,11 +157,11 @@ class MethodCase(ABC):
         )  # with it, patches are no convolution that could be counted
         # Where batch norms can be folded is found once for a model, with a pass of its own.
         self.method.attack(prepared, x, y, budget=BUDGET, generator=seeded())
-        with counting_images(x) as crafting:
+        with counting_images(x) as attacking:
             x_adv = self.method.attack(prepared, x, y, budget=BUDGET, generator=seeded())
         with counting_images(x) as learning:
             self.method.loss(prepared, x, x_adv, y)
-        found = Passes(crafting[0] + learning[0], crafting[1], learning[1]) * (1 / len(x))
+        found = Passes(attacking[0] + learning[0], attacking[1], learning[1]) * (1 / len(x))
         assert found == self.stated_cost()
 
     def test_its_settings_cannot_change_while_it_trains(self):
@@ -222,10 +222,10 @@ class MethodCase(ABC):
         assert x_adv.min() >= 0
         assert x_adv.max() <= 1
         moved = threat.distance(x_adv, x)[2:] > 0
-        assert moved.all() if self.crafts else not moved.any()
+        assert moved.all() if self.attacks_images else not moved.any()
 
     @pytest.mark.parametrize("training", [True, False])
-    def test_crafting_leaves_no_trace_on_the_model(self, training, prepared, batch):
+    def test_the_attack_leaves_no_trace_on_the_model(self, training, prepared, batch):
         x, _, y = batch
         prepared.train(training)
         next(prepared.backbone.children()).eval()  # modes need not be uniform, and each must come back
@@ -259,12 +259,12 @@ class MethodCase(ABC):
     def test_equal_seeds_give_equal_bytes(self, prepared, batch):
         x, _, y = batch
 
-        def crafted(seed: int) -> Tensor:
+        def adversarial(seed: int) -> Tensor:
             torch.rand(1)  # the state of the global generator must not matter
             return self.method.attack(prepared, x, y, budget=BUDGET, generator=seeded(seed))
 
-        assert torch.equal(crafted(5), crafted(5))
-        assert torch.equal(crafted(5), crafted(6)) is not self.crafts
+        assert torch.equal(adversarial(5), adversarial(5))
+        assert torch.equal(adversarial(5), adversarial(6)) is not self.attacks_images
 
     def test_the_export_is_an_ordinary_network_that_acts_as_at_test_time(self, prepared, batch, tiny_model):
         x = batch[0]

@@ -121,10 +121,10 @@ def test_neither_side_of_the_kl_is_detached():
 def test_both_variants_attack_the_prompted_network_by_cross_entropy_from_a_uniform_start(method):
     x, y = images(), torch.arange(6) % 5
     model = ADAPTIVE.prepare(toy_vit())
-    crafted = Tuned(method, ADAPTIVE).attack(model.train(), x, y, budget=BUDGET, generator=seeded(4))
+    adversarial = Tuned(method, ADAPTIVE).attack(model.train(), x, y, budget=BUDGET, generator=seeded(4))
     objective = partial(cross_entropy, y=y)
     expected = pgd(model, x, budget=BUDGET, objective=objective, start="uniform", generator=seeded(4))
-    assert torch.equal(crafted, expected)
+    assert torch.equal(adversarial, expected)
 
 
 def test_an_objective_attacks_without_prompts_and_learns_with_them_under_a_traditional_attack():

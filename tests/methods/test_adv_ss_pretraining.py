@@ -125,7 +125,7 @@ class TestJigsawCase(SingleTaskCase):
 class TestStandardPretrainingCase(SingleTaskCase):
     method = Rotation(clean=1.0, adversarial=0.0)
     tuning = RotationHead()
-    crafts = False
+    attacks_images = False
 
 
 class TestSelfieCase(PretextCase):
@@ -321,7 +321,7 @@ def test_the_released_double_softmax_is_not_repeated():
     assert doubled.max().item() == pytest.approx(least + 1, abs=1e-12)
 
 
-def test_standard_pretraining_crafts_nothing_and_sees_clean_images_once(random_batch):
+def test_standard_pretraining_attacks_nothing_and_sees_clean_images_once(random_batch):
     method, model = Rotation(clean=1.0, adversarial=0.0), network(RotationHead(), dtype=torch.float32)
     x, y = random_batch(4)
     assert method.attack(model, x, y, budget=BUDGET, generator=seeded()) is x
@@ -343,12 +343,12 @@ def test_the_attack_is_pgd_on_the_tasks_own_loss(task, random_batch):
     }
     method, model = cases[task][0], network(cases[task][1], dtype=torch.float32)
     x, y = method.pretext(*random_batch(6), generator=seeded())
-    crafted = method.attack(model.train(), x, y, budget=BUDGET, generator=seeded(4))
+    adversarial = method.attack(model.train(), x, y, budget=BUDGET, generator=seeded(4))
     model.eval()
     objective = partial(cross_entropy, y=y)
     expected = pgd(model, x, budget=BUDGET, objective=objective, start="uniform", generator=seeded(4))
-    assert torch.equal(crafted, expected)
-    assert cross_entropy(model(crafted), y).mean() > cross_entropy(model(x), y).mean()
+    assert torch.equal(adversarial, expected)
+    assert cross_entropy(model(adversarial), y).mean() > cross_entropy(model(x), y).mean()
 
 
 # -- the ensemble ------------------------------------------------------------------------------------------------------
@@ -459,7 +459,7 @@ def test_an_attack_step_follows_the_own_loss_and_a_tenth_of_the_diversity(three)
     model.eval()
     budget = Budget(BUDGET.threat, 1, BUDGET.step_over_eps)
     x = 0.5 * x + 0.25  # inside [0, 1] by more than eps, so that nothing is clipped
-    crafted = ensemble(attack_diversity=0.1).attack(model, x, y, budget=budget, generator=seeded(4))
+    adversarial = ensemble(attack_diversity=0.1).attack(model, x, y, budget=budget, generator=seeded(4))
     start = x + BUDGET.threat.uniform(x.flatten(0, 1), seeded(4)).view_as(x)
     own = torch.zeros_like(x)
     targets = {"selfie": y[:, :4], "jigsaw": y[:, 4], "rotation": y[:, 5]}
@@ -475,7 +475,7 @@ def test_an_attack_step_follows_the_own_loss_and_a_tenth_of_the_diversity(three)
         h = ((diversity_of(model, ahead, y) - diversity_of(model, behind, y)) / 2e-6)[0].item()
         g = own[0].view(-1)[index].item()
         wanted = g + 0.1 * h
-        step = (crafted - start)[0].view(-1)[index].item()
+        step = (adversarial - start)[0].view(-1)[index].item()
         if abs(wanted) > 1e-4 and abs(step) > 1e-9:
             assert math.copysign(1, step) == math.copysign(1, wanted), index
             checked, turned = checked + 1, turned + (g * wanted < 0)
@@ -485,7 +485,7 @@ def test_an_attack_step_follows_the_own_loss_and_a_tenth_of_the_diversity(three)
 
 def test_without_its_diversity_the_attack_is_that_of_each_task_alone(three):
     model, x, _, y = three
-    crafted = ensemble(attack_diversity=0.0).attack(model, x, y, budget=BUDGET, generator=seeded(4))
+    adversarial = ensemble(attack_diversity=0.0).attack(model, x, y, budget=BUDGET, generator=seeded(4))
     noise = BUDGET.threat.uniform(x.flatten(0, 1), seeded(4)).view_as(x)
     targets = {"selfie": y[:, :4], "jigsaw": y[:, 4], "rotation": y[:, 5]}
     model.eval()
@@ -496,7 +496,7 @@ def test_without_its_diversity_the_attack_is_that_of_each_task_alone(three):
             leaf = expected.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(cross_entropy(network(leaf), targets[task]).sum(), leaf)
             expected = BUDGET.threat.project(leaf.detach() + float(BUDGET.step) * gradient.sign(), x_task)
-        assert torch.equal(crafted[:, number], expected)
+        assert torch.equal(adversarial[:, number], expected)
 
 
 def test_begin_draws_the_split_of_the_ensembles_selfie():

@@ -55,9 +55,9 @@ def test_the_published_weight_is_one():
 
 def test_the_attack_is_pgd_on_cross_entropy_from_a_uniform_start_in_evaluation_mode(tiny_model, random_batch):
     x, y = random_batch(6)
-    crafted = AdversarialTraining().attack(tiny_model(lived=True).train(), x, y, budget=BUDGET, generator=seeded(4))
+    adversarial = AdversarialTraining().attack(tiny_model(lived=True).train(), x, y, budget=BUDGET, generator=seeded(4))
     model = tiny_model(lived=True).eval()
     objective = partial(cross_entropy, y=y)
     expected = pgd(model, x, budget=BUDGET, objective=objective, start="uniform", generator=seeded(4))
-    assert torch.equal(crafted, expected)
-    assert cross_entropy(model(crafted), y).mean() > cross_entropy(model(x), y).mean()
+    assert torch.equal(adversarial, expected)
+    assert cross_entropy(model(adversarial), y).mean() > cross_entropy(model(x), y).mean()

@@ -36,7 +36,7 @@ class TestContrastiveCase(MethodCase):
 
 class TestContrastiveCleanCase(TestContrastiveCase):
     method = Contrastive(adversarial=False, duplicates="negatives")
-    crafts = False
+    attacks_images = False
 
     def reductions(self):
         def ours(model, x, x_adv, y):
@@ -114,10 +114,10 @@ def test_pre_training_reaches_image_tower_text_tower_and_scale():
 def test_adversarial_images_maximise_the_cross_entropy_over_all_prompts(tiny_model, random_batch):
     x, y = random_batch(6)
     model = tiny_model(lived=True)
-    crafted = Contrastive(adversarial=True, duplicates="negatives").attack(
+    adversarial = Contrastive(adversarial=True, duplicates="negatives").attack(
         model, x, y, budget=BUDGET, generator=seeded(4)
     )
-    assert torch.equal(crafted, maximise_cross_entropy(model, x, y, budget=BUDGET, generator=seeded(4)))
+    assert torch.equal(adversarial, maximise_cross_entropy(model, x, y, budget=BUDGET, generator=seeded(4)))
 
 
 def test_an_unknown_word_is_an_error():

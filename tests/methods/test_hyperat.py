@@ -154,13 +154,13 @@ def test_each_defence_solves_its_own_inner_problem_on_its_own_network(defence, m
     budget = replace(BUDGET, epoch=3.0)  # within PRM's warm-up
     hyper_backbone(model).on_step_start(defence)
     with TUNING.attacked(model):
-        crafted = METHOD.attack(model, x, y, budget=budget, generator=seeded(4))
+        adversarial = METHOD.attack(model, x, y, budget=budget, generator=seeded(4))
     alone = folded([model], defence=defence)
-    assert torch.equal(crafted, BASELINES[defence].attack(alone, x, y, budget=budget, generator=seeded(4)))
+    assert torch.equal(adversarial, BASELINES[defence].attack(alone, x, y, budget=budget, generator=seeded(4)))
     other = folded([model], defence="mart" if defence == "trades" else "trades")
-    assert not torch.equal(crafted, BASELINES[defence].attack(other, x, y, budget=budget, generator=seeded(4)))
+    assert not torch.equal(adversarial, BASELINES[defence].attack(other, x, y, budget=budget, generator=seeded(4)))
     unlike = BASELINES["mart" if defence == "trades" else "trades"]
-    assert not torch.equal(crafted, unlike.attack(alone, x, y, budget=budget, generator=seeded(4)))
+    assert not torch.equal(adversarial, unlike.attack(alone, x, y, budget=budget, generator=seeded(4)))
 
 
 @pytest.mark.parametrize("defence", SPECS)

@@ -121,14 +121,14 @@ def test_each_image_is_attacked_on_its_own_task_and_the_sources_at_half_strength
     x, _ = random_batch(6, dtype=torch.float64)
     y = torch.tensor([0, 5, 1, 6, 2, 8])
     draws = seeded(4)
-    crafted = method.attack(model, x, y, budget=BUDGET, generator=draws)
+    adversarial = method.attack(model, x, y, budget=BUDGET, generator=draws)
     again = seeded(4)
     own = maximise_cross_entropy(model, x[::2], y[::2], budget=BUDGET, generator=again)
     half = Budget(ThreatModel("linf", Fraction(1, 20)), BUDGET.steps, BUDGET.step_over_eps)
     assert half.step == BUDGET.step / 2
     theirs = maximise_cross_entropy(model.answering_source(), x[1::2], y[1::2] - 5, budget=half, generator=again)
-    assert torch.equal(crafted[::2], own)
-    assert torch.equal(crafted[1::2], theirs)
+    assert torch.equal(adversarial[::2], own)
+    assert torch.equal(adversarial[1::2], theirs)
 
 
 def test_transport_keeps_the_source_classes_that_resemble_the_targets():

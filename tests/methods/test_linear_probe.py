@@ -70,6 +70,6 @@ def test_the_attack_goes_through_the_frozen_backbone(tiny_model, random_batch):
     # As strong as the attack on the whole network, for it is the same attack.
     x, y = random_batch(6)
     probe = LinearProbe()
-    crafted = probe.attack(probe.prepare(tiny_model(lived=True)), x, y, budget=BUDGET, generator=seeded(4))
+    adversarial = probe.attack(probe.prepare(tiny_model(lived=True)), x, y, budget=BUDGET, generator=seeded(4))
     full = AdversarialTraining().attack(tiny_model(lived=True), x, y, budget=BUDGET, generator=seeded(4))
-    assert torch.equal(crafted, full)
+    assert torch.equal(adversarial, full)

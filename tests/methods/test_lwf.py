@@ -116,10 +116,10 @@ def test_the_attack_is_that_of_adversarial_training_on_the_new_task(tiny_model, 
     x, y = random_batch(6, dtype=torch.float64)
     plain = tiny_model(lived=True, dtype=torch.float64)
     method = LwF(weight=0.3, temperature=2.0)
-    crafted = method.attack(
+    adversarial = method.attack(
         method.prepare(plain, PretrainingContext(source())), x, y, budget=BUDGET, generator=seeded(4)
     )
-    assert torch.equal(crafted, maximise_cross_entropy(plain, x, y, budget=BUDGET, generator=seeded(4)))
+    assert torch.equal(adversarial, maximise_cross_entropy(plain, x, y, budget=BUDGET, generator=seeded(4)))
 
 
 @pytest.mark.parametrize("start", [None, PretrainingContext()])

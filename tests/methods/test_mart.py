@@ -56,12 +56,12 @@ def test_an_image_that_is_surely_right_has_no_weight():
 def test_the_attack_is_pgd_on_cross_entropy(start, tiny_model, random_batch):
     x, y = random_batch(6)
     method = Mart(beta=6.0, start=start)
-    crafted = method.attack(tiny_model(lived=True).train(), x, y, budget=BUDGET, generator=seeded(4))
+    adversarial = method.attack(tiny_model(lived=True).train(), x, y, budget=BUDGET, generator=seeded(4))
     objective = partial(cross_entropy, y=y)
     expected = pgd(
         tiny_model(lived=True).eval(), x, budget=BUDGET, objective=objective, start=start, generator=seeded(4)
     )
-    assert torch.equal(crafted, expected)
+    assert torch.equal(adversarial, expected)
 
 
 def test_the_released_start_is_the_default():

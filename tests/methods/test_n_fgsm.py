@@ -40,12 +40,12 @@ def test_noise_then_one_step_by_hand():
     # Logits are pixels, label 0: CE falls with pixel 0 and rises with pixel 1, so the signs are (-, +) and the step is
     # 1.25 x 0.1. The noise is U(-0.2, 0.2), of the same draws; pixels at the ends stay in [0, 1] both times.
     x = logits([0.5, 0.5], [0.0, 1.0])
-    crafted = NFgsm().attack(Logits(), x, torch.tensor([0, 0]), budget=BUDGET, generator=seeded(3))
+    x_adv = NFgsm().attack(Logits(), x, torch.tensor([0, 0]), budget=BUDGET, generator=seeded(3))
     noise = ThreatModel("linf", Fraction(1, 5)).uniform(x, seeded(3))
     assert noise.abs().max() > 0.1
     step = torch.tensor([-0.125, 0.125], dtype=torch.float64).view(1, 1, 1, 2)
-    torch.testing.assert_close(crafted, ((x + noise).clamp(0, 1) + step).clamp(0, 1), rtol=0, atol=1e-15)
-    assert crafted[1, 0, 0, 0] == 0.0
+    torch.testing.assert_close(x_adv, ((x + noise).clamp(0, 1) + step).clamp(0, 1), rtol=0, atol=1e-15)
+    assert x_adv[1, 0, 0, 0] == 0.0
 
 
 def test_steps_and_their_size_come_from_the_method_not_the_budget(tiny_model, random_batch):
@@ -61,7 +61,7 @@ def test_steps_and_their_size_come_from_the_method_not_the_budget(tiny_model, ra
 def test_without_noise_it_is_fgsm(tiny_model, random_batch):
     x, y = random_batch(6)
     model = tiny_model(lived=True).eval()
-    crafted = noisy_step(model, x, y, budget=BUDGET, generator=seeded(), noise_over_eps=0.0, step_over_eps=1.0)
+    x_adv = noisy_step(model, x, y, budget=BUDGET, generator=seeded(), noise_over_eps=0.0, step_over_eps=1.0)
     leaf = x.clone().requires_grad_()
     torch.nn.functional.cross_entropy(model(leaf), y).backward()
-    assert torch.equal(crafted, (x + 0.1 * leaf.grad.sign()).clamp(0, 1))
+    assert torch.equal(x_adv, (x + 0.1 * leaf.grad.sign()).clamp(0, 1))

@@ -144,14 +144,14 @@ def test_teacher_and_model_see_the_same_adversarial_image():
     assert seen[0] is x_adv
 
 
-def test_images_are_crafted_on_the_model_in_training_alone(tiny_model, random_batch):
+def test_images_are_attacked_on_the_model_in_training_alone(tiny_model, random_batch):
     x, y = random_batch(6)
     model = pmg_aft().prepare(tiny_model(lived=True))
     with torch.no_grad():
         model.head.weight.add_(torch.randn(model.head.weight.shape, generator=seeded()))
-    crafted = pmg_aft().attack(model, x, y, budget=BUDGET, generator=seeded(4))
-    assert torch.equal(crafted, maximise_cross_entropy(model.alone(), x, y, budget=BUDGET, generator=seeded(4)))
-    assert not torch.equal(crafted, maximise_cross_entropy(model.teacher, x, y, budget=BUDGET, generator=seeded(4)))
+    adversarial = pmg_aft().attack(model, x, y, budget=BUDGET, generator=seeded(4))
+    assert torch.equal(adversarial, maximise_cross_entropy(model.alone(), x, y, budget=BUDGET, generator=seeded(4)))
+    assert not torch.equal(adversarial, maximise_cross_entropy(model.teacher, x, y, budget=BUDGET, generator=seeded(4)))
 
 
 @pytest.mark.parametrize("method", [pmg_aft(), pmg_aft(general_from="student", clean_from="adversarial")])

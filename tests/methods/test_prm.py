@@ -64,7 +64,7 @@ def problem(random_batch):
     return (toy.toy_vit(), *random_batch(6, dtype=torch.float64))
 
 
-def crafted(method: ArdPrm, problem, *, epoch: float, seed: int = 0) -> Tensor:
+def adversarial(method: ArdPrm, problem, *, epoch: float, seed: int = 0) -> Tensor:
     model, x, y = problem
     return method.attack(model, x, y, budget=at_epoch(epoch), generator=seeded(seed))
 
@@ -86,8 +86,8 @@ def test_keep_rises_linearly_over_the_warm_up(epoch, keep):
 def test_after_the_warm_up_the_attack_is_that_of_adversarial_training(method, problem):
     model, x, y = problem
     expected = maximise_cross_entropy(model, x, y, budget=BUDGET, generator=seeded())
-    assert torch.equal(crafted(method, problem, epoch=4.0), expected)
-    assert not torch.equal(crafted(method, problem, epoch=2.0), expected)
+    assert torch.equal(adversarial(method, problem, epoch=4.0), expected)
+    assert not torch.equal(adversarial(method, problem, epoch=2.0), expected)
 
 
 def test_masked_patches_by_hand():
@@ -116,7 +116,7 @@ def test_as_many_patches_are_masked_as_the_share_of_sixteen_rounded_down(epoch, 
         return mask_patches(x_adv, x, size=size, dropped=dropped, generator=generator)
 
     monkeypatch.setattr("robustft.methods.prm.mask_patches", counted)
-    crafted(PRM, problem, epoch=epoch)
+    adversarial(PRM, problem, epoch=epoch)
     assert seen == [dropped] * BUDGET.steps * bool(dropped)
 
 
@@ -124,7 +124,7 @@ def test_masked_patches_restart_from_zero_and_still_take_the_step(problem):
     # At epoch 0 nothing is kept: each step starts at x, and the last one moves every pixel by one step.
     model, x, _ = problem
     assert patch_size(model) == 2
-    moved = (crafted(PRM, problem, epoch=0.0) - x).abs()
+    moved = (adversarial(PRM, problem, epoch=0.0) - x).abs()
     torch.testing.assert_close(moved, torch.full_like(moved, float(BUDGET.step)), rtol=0, atol=1e-12)
 
 
@@ -183,10 +183,10 @@ def test_blocks_are_drawn_one_by_one_and_nothing_stays_behind(problem):
 
 def test_ard_at_the_beginning_leaves_no_gradient(problem):
     # Patches reach the class token through attention only: the images stay where they started, and with PRM at x.
-    x, held_back = problem[1], crafted(ARD, problem, epoch=0.0)
+    x, held_back = problem[1], adversarial(ARD, problem, epoch=0.0)
     threat = BUDGET.threat
     assert torch.equal(held_back, threat.project(x + threat.uniform(x, seeded()), x))
-    assert torch.equal(crafted(BOTH, problem, epoch=0.0), x)
+    assert torch.equal(adversarial(BOTH, problem, epoch=0.0), x)
 
 
 def test_networks_without_patches_are_refused(problem):

@@ -191,7 +191,7 @@ def test_the_tuning_prepares_first_and_exports_last(tuned, story):
     assert [name for name, *_ in story] == ["export", "tuning.export"]
 
 
-def test_images_are_crafted_on_what_the_tuning_shows_to_training_attacks_and_on_nothing_else(tuned, story):
+def test_images_are_attacked_on_what_the_tuning_shows_to_training_attacks_and_on_nothing_else(tuned, story):
     assert tuned.attack("model", "x", "y", budget="budget", generator="draws") == "objective.perturb(model)"
     assert [name for name, *_ in story] == ["enter", "perturb", "leave"]
     assert story[1] == ("perturb", ("model", "x", "y"), {"budget": "budget", "generator": "draws"})
@@ -201,7 +201,7 @@ def test_images_are_crafted_on_what_the_tuning_shows_to_training_attacks_and_on_
     assert {"enter", "leave"}.isdisjoint(name for name, *_ in story)
 
 
-def test_what_training_attacks_see_is_put_back_when_crafting_fails(story):
+def test_what_training_attacks_see_is_put_back_when_the_attack_fails(story):
     class Failing(Standard):
         def attack(self, model, x, y, *, budget, generator):
             raise ValueError("no luck")
@@ -252,10 +252,10 @@ def test_a_traditional_attack_is_that_of_the_model_without_what_was_attached(tin
     x, y = random_batch(6)
     plain, tuned = AdversarialTraining(), Tuned(AdversarialTraining(), Prompted())
 
-    def crafted(method, model):
+    def adversarial(method, model):
         return method.attack(model, x, y, budget=BUDGET, generator=torch.Generator().manual_seed(0))
 
     model = tuned.prepare(tiny_model(lived=True)).eval()
-    assert torch.equal(crafted(tuned, model), crafted(plain, tiny_model(lived=True).eval()))
-    assert not torch.equal(crafted(tuned, model), crafted(plain, model))  # which sees the offset
+    assert torch.equal(adversarial(tuned, model), adversarial(plain, tiny_model(lived=True).eval()))
+    assert not torch.equal(adversarial(tuned, model), adversarial(plain, model))  # which sees the offset
     assert torch.equal(model(x).argmax(1), torch.zeros(6, dtype=torch.int64))  # and it is shown again

@@ -13,7 +13,7 @@ from .cases import BUDGET, Logits, MethodCase, Reduction, logits, seeded
 
 class TestStandardCase(MethodCase):
     method = Standard()
-    crafts = False
+    attacks_images = False
 
     def reductions(self):
         return [

@@ -64,16 +64,16 @@ def test_the_published_attack_maximises_the_kl_from_a_small_gaussian_start(tiny_
     # In float64: `attack` folds batch norms, and some processors round that otherwise in float32.
     x, y = random_batch(6, dtype=torch.float64)
     model = tiny_model(lived=True, dtype=torch.float64)
-    crafted = Trades(beta=6.0, attack_loss="kl").attack(model.train(), x, y, budget=BUDGET, generator=seeded(4))
+    adversarial = Trades(beta=6.0, attack_loss="kl").attack(model.train(), x, y, budget=BUDGET, generator=seeded(4))
     model.eval()
     with torch.no_grad():
         clean = model(x)
     objective = partial(kl_divergence, clean)
     expected = pgd(model, x, budget=BUDGET, objective=objective, start="gaussian", generator=seeded(4))
-    torch.testing.assert_close(crafted, expected, rtol=0, atol=1e-10)
+    torch.testing.assert_close(adversarial, expected, rtol=0, atol=1e-10)
     # A label-blind attack: the labels must not matter.
     other = Trades(beta=6.0, attack_loss="kl").attack(model, x, (y + 1) % 5, budget=BUDGET, generator=seeded(4))
-    assert torch.equal(crafted, other)
+    assert torch.equal(adversarial, other)
 
 
 def test_the_released_attack_is_that_of_adversarial_training(tiny_model, random_batch):

@@ -66,7 +66,7 @@ class TwinsCase(MethodCase):
 
     def test_the_attack_does_not_see_the_frozen_wing(self, prepared, batch):
         x, _, y = batch
-        crafted = self.method.attack(prepared, x, y, budget=BUDGET, generator=seeded())
+        adversarial = self.method.attack(prepared, x, y, budget=BUDGET, generator=seeded())
         other = copy.deepcopy(prepared)
         for layer in other.modules():
             if isinstance(layer, TwoWingBatchNorm2d):
@@ -74,16 +74,16 @@ class TwinsCase(MethodCase):
                 layer.frozen.running_var *= 3.0
                 layer.frozen.weight.data *= -1.0
                 layer.frozen.bias.data += 1.0
-        assert torch.equal(crafted, self.method.attack(other, x, y, budget=BUDGET, generator=seeded()))
+        assert torch.equal(adversarial, self.method.attack(other, x, y, budget=BUDGET, generator=seeded()))
 
     def test_the_attack_sees_the_adaptive_wings_running_statistics(self, prepared, batch):
         x, _, y = batch
-        crafted = self.method.attack(prepared, x, y, budget=BUDGET, generator=seeded())
+        adversarial = self.method.attack(prepared, x, y, budget=BUDGET, generator=seeded())
         other = copy.deepcopy(prepared)
         for layer in other.modules():
             if isinstance(layer, TwoWingBatchNorm2d):
                 layer.adaptive.running_mean += torch.linspace(-1, 1, len(layer.adaptive.running_mean))
-        assert not torch.equal(crafted, self.method.attack(other, x, y, budget=BUDGET, generator=seeded()))
+        assert not torch.equal(adversarial, self.method.attack(other, x, y, budget=BUDGET, generator=seeded()))
 
     def test_an_images_attack_does_not_depend_on_its_batch(self, prepared, batch):
         # It would under batch statistics. The first image's random start is the same in both calls.
@@ -270,7 +270,7 @@ def plain_attack(method, model, x, y):
         (RELEASED, AdversarialTraining()),
     ],
 )
-def test_each_variant_crafts_what_its_one_network_method_crafts_on_the_adaptive_wing(
+def test_each_variant_attacks_as_its_one_network_method_does_on_the_adaptive_wing(
     method, attack, tiny_model, random_batch
 ):
     x, y = random_batch(6)
@@ -280,8 +280,8 @@ def test_each_variant_crafts_what_its_one_network_method_crafts_on_the_adaptive_
             layer.frozen.weight.data *= -1.0  # so that the wings differ
     for wing in ("both", "frozen"):  # whatever wing acts outside, the adaptive one is attacked
         with using(model, wing):
-            crafted = method.attack(model, x, y, budget=BUDGET, generator=seeded(4))
-        assert torch.equal(crafted, plain_attack(attack, model, x, y))
+            adversarial = method.attack(model, x, y, budget=BUDGET, generator=seeded(4))
+        assert torch.equal(adversarial, plain_attack(attack, model, x, y))
 
 
 def test_the_released_attack_is_not_the_published_one(tiny_model, random_batch):
@@ -299,7 +299,7 @@ def test_a_batch_of_one_is_refused():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"attack": "margin"}, "'kl' or 'cross_entropy', not 'margin'"),
+        ({"attack_loss": "margin"}, "'kl' or 'cross_entropy', not 'margin'"),
         ({"kl_over": "half"}, "'wing' or 'batch', not 'half'"),
     ],
 )

@@ -123,7 +123,7 @@ def no_short_way(monkeypatch):
         raise AssertionError("the short way was taken")
 
     for module in (vit, clip):
-        monkeypatch.setattr(module, "target", fail)
+        monkeypatch.setattr(module, "apply_block", fail)
         monkeypatch.setattr(module, "patches", fail)
 
 

@@ -35,7 +35,7 @@ class KilledError(Exception):
 
 
 class Killed:
-    """A method whose process dies when it is about to craft images for the n-th time (from 0)."""
+    """A method whose process dies before it attacks a batch for the n-th time (from 0)."""
 
     def __init__(self, method, *, at: int) -> None:
         self.method, self.left = method, at
@@ -361,7 +361,7 @@ def recorded(method, folder, *, seed: int = 0, **parts) -> Recording:
     return recording
 
 
-def test_each_step_begins_anew_before_it_crafts_and_knows_how_far_training_is(tmp_path):
+def test_each_step_begins_anew_before_its_attack_and_knows_how_far_training_is(tmp_path):
     found = recorded(Drawing(), tmp_path)
     assert found.order == ["pretext", "begin", "perturb"] * 6
     assert [epoch for _, _, epoch, *_ in found.steps] == pytest.approx([0, 1 / 3, 2 / 3, 1, 4 / 3, 5 / 3])

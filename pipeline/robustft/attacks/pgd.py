@@ -74,7 +74,7 @@ def pgd(
     Each step moves along the gradient, with respect to the images only, of the sum over images of
     `objective(forward(images))`, then projects onto the ball and clips to [0, 1]. The start is clipped too.
     The result is detached. A random start needs a generator. `before_step` maps (iterate, x) to the point from which
-    a step starts, for attacks that take part of the perturbation back.
+    a step starts, for attacks that remove a part of the perturbation.
     """
     threat, step = budget.threat, float(budget.step)
     x = x.detach()

@@ -48,9 +48,9 @@ def rays(
         tried = signs[left]
         tried[:, block] *= -1
         ray = _Ray(model, x[left], y[left], tried)
-        found = ray.boundary(radius[left], tolerance=TOLERANCE / math.sqrt(pixels))
-        nearer = found < radius[left]
-        signs[left[nearer]], radius[left[nearer]] = tried[nearer], found[nearer]
+        distance = ray.boundary(radius[left], tolerance=TOLERANCE / math.sqrt(pixels))
+        nearer = distance < radius[left]
+        signs[left[nearer]], radius[left[nearer]] = tried[nearer], distance[nearer]
         used[left] += ray.used
     broken = radius <= eps
     x_adv = x.clone()

@@ -122,8 +122,8 @@ def _nearest_l1(delta: Tensor, *, room: Tensor, eps: float) -> Tensor:
 def _sparse(gradient: Tensor) -> Tensor:
     """Return the signs of each image's largest gradients, scaled to unit l1 length."""
     flat = gradient.flatten(1)
-    kept = flat.abs().topk(math.ceil(L1_SHARE * flat.shape[1]), dim=1).indices
-    direction = torch.zeros_like(flat).scatter(1, kept, flat.gather(1, kept).sign())
+    largest = flat.abs().topk(math.ceil(L1_SHARE * flat.shape[1]), dim=1).indices
+    direction = torch.zeros_like(flat).scatter(1, largest, flat.gather(1, largest).sign())
     return (direction / direction.abs().sum(1, keepdim=True).clamp_min(1)).view_as(gradient)
 
 

@@ -138,7 +138,7 @@ def _search(
     def image(point: Tensor) -> Tensor:
         return render((2 * point - 1) * eps).clamp(0, 1)
 
-    found = pgd(
+    control = pgd(
         lambda point: model(image(point)),
         torch.full(size, 0.5, dtype=x.dtype, device=x.device),
         budget=Budget(ThreatModel("linf", Fraction(1, 2)), steps, Fraction(step_over_eps)),
@@ -147,7 +147,7 @@ def _search(
         generator=generator,
     )
     with torch.no_grad():
-        return image(found)
+        return image(control)
 
 
 @cache

@@ -72,8 +72,8 @@ def mask_patches(x_adv: Tensor, x: Tensor, *, size: int, dropped: int, generator
     """Set `dropped` random patches of size x size of x_adv back to x, the same in all images (n, C, H, W)."""
     rows, columns = x.shape[2] // size, x.shape[3] // size
     order = torch.randperm(rows * columns, generator=generator, device=x.device)
-    kept = (order >= dropped).view(rows, columns).repeat_interleave(size, 0).repeat_interleave(size, 1)
-    return torch.where(kept, x_adv, x)
+    mask = (order >= dropped).view(rows, columns).repeat_interleave(size, 0).repeat_interleave(size, 1)
+    return torch.where(mask, x_adv, x)
 
 
 @contextlib.contextmanager

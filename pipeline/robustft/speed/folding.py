@@ -23,8 +23,8 @@ from robustft.speed.optimizations import suits_channels_last
 
 Pair = tuple[nn.Conv2d, nn.BatchNorm2d]
 
-_found: WeakKeyDictionary[nn.Module, list[tuple[ReferenceType[nn.Module], ...]]] = WeakKeyDictionary()
-"""By the first of some batch norms: all of them, then the pairs. A method may look at one network in several models."""
+_known_pairs: WeakKeyDictionary[nn.Module, list[tuple[ReferenceType[nn.Module], ...]]] = WeakKeyDictionary()
+"""By the first batch norm of a network: all its batch norms, then the pairs. Several models may hold one network."""
 
 
 class _Readers(TorchFunctionMode):
@@ -53,18 +53,18 @@ def foldable(model: nn.Module, x: Tensor) -> list[Pair]:
     Found by passing the first image of x (n, ...) through the model as it is now; its batch norms that fold are those
     in evaluation mode with running statistics.
     """
-    made: dict[int, tuple[Tensor, nn.Conv2d]] = {}
+    results: dict[int, tuple[Tensor, nn.Conv2d]] = {}
     sources: dict[nn.BatchNorm2d, list[nn.Conv2d | None]] = {}
-    taken: dict[nn.Conv2d, list[int]] = {}
+    results_of: dict[nn.Conv2d, list[int]] = {}
     readers = _Readers()
 
     def convolved(module: nn.Conv2d, _: Any, result: Tensor) -> None:
-        made[id(result)] = result, module  # kept, so that no other tensor gets its id
-        taken.setdefault(module, []).append(id(result))
+        results[id(result)] = result, module  # a reference, so that no other tensor gets its id
+        results_of.setdefault(module, []).append(id(result))
         readers.counts[id(result)] = 0
 
     def normalised(module: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
-        sources.setdefault(module, []).append(made.get(id(inputs[0]), (None, None))[1])
+        sources.setdefault(module, []).append(results.get(id(inputs[0]), (None, None))[1])
 
     hooks = [m.register_forward_hook(convolved) for m in model.modules() if type(m) is nn.Conv2d]
     hooks += [m.register_forward_pre_hook(normalised) for m in model.modules() if _folds(m)]
@@ -79,8 +79,8 @@ def foldable(model: nn.Module, x: Tensor) -> list[Pair]:
         convolution = convolutions[0]
         if convolution is None or any(other is not convolution for other in convolutions):
             continue
-        results = taken[convolution]
-        if len(results) == len(convolutions) and all(readers.counts[result] == 1 for result in results):
+        numbers = results_of[convolution]
+        if len(numbers) == len(convolutions) and all(readers.counts[number] == 1 for number in numbers):
             pairs.append((convolution, norm))
     return pairs
 
@@ -142,12 +142,12 @@ def _pairs(model: nn.Module, x: Tensor) -> list[Pair]:
     norms = [module for module in model.modules() if _folds(module)]
     if not norms:
         return []
-    known = _found.get(norms[0])
+    known = _known_pairs.get(norms[0])
     if known is None or [reference() for reference in known[0]] != norms:
         pairs = foldable(model, x)
         if not _alike(model, x[:1], pairs):
             pairs = []
-        _found[norms[0]] = [tuple(map(ref, norms)), *(tuple(map(ref, pair)) for pair in pairs)]
+        _known_pairs[norms[0]] = [tuple(map(ref, norms)), *(tuple(map(ref, pair)) for pair in pairs)]
         return pairs
     return [(convolution(), norm()) for convolution, norm in known[1:]]  # type: ignore[misc]
 

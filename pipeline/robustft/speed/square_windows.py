@@ -99,16 +99,16 @@ class Search:
             owner = torch.repeat_interleave(ahead)
             offset = torch.arange(len(owner), device=owner.device) - (ahead.cumsum(0) - ahead)[owner]
             x_new = proposals.made(position[rows][owner] + offset, rows[owner])
-            found = torch.full((len(rows), int(ahead.max())), math.inf, device=x_new.device, dtype=x_new.dtype)
-            found[owner, offset] = self.attack.margin_and_loss(x_new, self.y[some][owner])[0]
-            better = found < self.margin[some].unsqueeze(1)
+            margins = torch.full((len(rows), int(ahead.max())), math.inf, device=x_new.device, dtype=x_new.dtype)
+            margins[owner, offset] = self.attack.margin_and_loss(x_new, self.y[some][owner])[0]
+            better = margins < self.margin[some].unsqueeze(1)
             accepted, step = better.any(1), better.int().argmax(1)
             position[rows] += torch.where(accepted, step + 1, ahead)
             self.reach[some] = torch.where(accepted, (ahead // 2).clamp(min=1), (ahead * 2).clamp(max=WINDOW))
             if accepted.any():
                 taken = (ahead.cumsum(0) - ahead + step)[accepted]
                 self.best[some[accepted]] = x_new[taken]
-                self.margin[some[accepted]] = found[accepted, step[accepted]]
+                self.margin[some[accepted]] = margins[accepted, step[accepted]]
                 broken = self.margin[some] <= 0
                 if broken.any():
                     fell = min(fell, int(position[rows][broken].min()))

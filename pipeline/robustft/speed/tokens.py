@@ -1,8 +1,8 @@
-"""What vision transformers are made of, as products of contiguous matrices.
+"""The parts of vision transformers, as products of contiguous matrices.
 
-The libraries' own modules give the same numbers up to rounding, for more work: every token is computed, also those
-that nobody reads; and a convolution whose stride is its kernel, and projections of transposed sequences, get slow
-kernels where gradients are taken by the images alone.
+The libraries' own modules give the same numbers, up to rounding, for more work. They compute every token, also those
+that are not read. For gradients of images alone they use slow kernels: a convolution whose stride is its kernel size,
+and projections of transposed sequences.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ QUERIES, KEYS_AND_VALUES = slice(0, 1), slice(1, 3)
 """Thirds of the outputs of a layer that makes queries, keys and values."""
 
 
-def watched(*modules: nn.Module) -> bool:
-    """Tell whether a hook hangs on a module: then it must be called, as a way past it would pass the hook, too."""
+def hooked(*modules: nn.Module) -> bool:
+    """Tell whether a module has a hook: then it must be called, or its hook would not run."""
     return any(
         module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
         for module in modules
@@ -28,7 +28,7 @@ def patches(images: Tensor, kernel: nn.Conv2d) -> Tensor:
 
     H and W are multiples of the kernel's height and width; it has no padding.
     """
-    if watched(kernel):
+    if hooked(kernel):
         convolved: Tensor = kernel(images)
         return convolved.flatten(2).transpose(1, 2)
     (height, width), (n, channels) = kernel.kernel_size, images.shape[:2]
@@ -56,7 +56,7 @@ def one(tokens: Tensor, at: int) -> Tensor:
 
 
 def applied(x: Tensor, *modules: nn.Module) -> Tensor:
-    """Apply modules one after the other, without calling those that do nothing.
+    """Apply modules one after the other, except those that do nothing.
 
     timm's blocks have a dozen of these each; in small networks calling them costs as much as all products.
     """
@@ -70,6 +70,6 @@ def in_full(block: nn.Module, tokens: Tensor, *, prompts: Tensor | None, only: i
     """Call a block on prompts (1, L, D) and tokens (n, T, D) and drop what is not read: (n, T, D) or (n, 1, D)."""
     if prompts is not None:
         tokens = torch.cat([prompts.expand(len(tokens), -1, -1), tokens], dim=1)
-    made: Tensor = block(tokens)
-    made = made if prompts is None else made[:, prompts.shape[1] :]
-    return made if only is None else one(made, only)
+    output: Tensor = block(tokens)
+    output = output if prompts is None else output[:, prompts.shape[1] :]
+    return output if only is None else one(output, only)

@@ -29,13 +29,13 @@ def gradient_diagnostics(model: nn.Module, loss: Loss) -> dict[str, float]:
     if not weights:
         return {}
     w = _flat(list(weights))
-    found = {}
+    diagnostics = {}
     for group, total in loss.groups().items():
         gradients = torch.autograd.grad(total, weights, retain_graph=True, allow_unused=True)
         g = averaged(_flat([torch.zeros_like(v) if u is None else u for u, v in zip(gradients, weights, strict=True)]))
-        found[f"gradient_norm/{group}"] = g.norm().item()
-        found[f"cosine/{group}"] = (g @ w / (g.norm() * w.norm()).clamp_min(1e-12)).item()
-    return found
+        diagnostics[f"gradient_norm/{group}"] = g.norm().item()
+        diagnostics[f"cosine/{group}"] = (g @ w / (g.norm() * w.norm()).clamp_min(1e-12)).item()
+    return diagnostics
 
 
 def weight_diagnostics(model: nn.Module, initial: Tensor) -> dict[str, float]:

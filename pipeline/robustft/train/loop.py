@@ -1,8 +1,8 @@
 """The training loop: one for every method, for fine-tuning and for adversarial pre-training.
 
-It knows a method only through the functions of `Method`. Killed at any moment and started again it
-ends, on one CPU, with the same bytes as a run that was never interrupted: every draw is named by (seed, epoch, step),
-and all that is carried from step to step is in the resume state.
+It knows a method only through the functions of `Method`. A run that is killed at any moment and started again ends, on
+one CPU, with the same bytes as a run that is never interrupted: every draw is named by (seed, epoch, step), and the
+resume state holds all that passes from step to step.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from robustft.train.state import load_state, save_state
 
 @dataclass
 class TrainState:
-    """What a step hands to the next besides weights and optimiser: all of it is in the resume state."""
+    """What a step passes to the next one besides weights and optimiser; all of it is in the resume state."""
 
     step: int = 0
     rows: list[dict[str, float]] = field(default_factory=list)
@@ -200,7 +200,7 @@ class Trainer:
             self.train_state.log(diagnostics)
 
     def _batch(self, epoch: int, position: int) -> tuple[Tensor, Tensor]:
-        """Return a batch's images and targets, companions after them."""
+        """Return a batch's images and targets, followed by those of the auxiliary batch."""
         x, y = self.batches.get(epoch, position)
         draws = generator(self.device, self.spec["seed"], "pretext", epoch, position)
         x, y = self.method.pretext(x, y, generator=draws)
@@ -210,26 +210,26 @@ class Trainer:
         return torch.cat([x, other_x]), torch.cat([y, other_y])
 
     def _log_losses(self) -> None:
-        """Log the losses of the steps since the last call: they wait on the device, as reading one would stop it."""
+        """Log the losses of the steps since the last call: reading a loss at each step would make the device wait."""
         if not self._losses:
             return
         read = iter(torch.stack([value for _, values in self._losses for value in values.values()]).tolist())
         for step, values in self._losses:
-            found = dict(zip(values, read, strict=False))
-            if not math.isfinite(found["loss"]):
+            losses = dict(zip(values, read, strict=False))
+            if not math.isfinite(losses["loss"]):
                 raise RobustftError(
-                    f"the loss of {self.spec['method']['name']}, seed {self.spec['seed']}, is {found['loss']}",
+                    f"the loss of {self.spec['method']['name']}, seed {self.spec['seed']}, is {losses['loss']}",
                     where=f"step {step}",
                     expected="a finite number",
                     next_step="lower the learning rate, or use precision: float32",
                 )
-            self.train_state.log(found)
+            self.train_state.log(losses)
         self._losses.clear()
 
     def _diagnosed(self, position: int) -> bool:
         """Tell whether this position is one of the evenly spaced ones, the last of the epoch among them."""
-        wanted, per_epoch = self.spec["diagnostics"]["steps_per_epoch"], self.batches.per_epoch
-        return (position + 1) * wanted // per_epoch > position * wanted // per_epoch
+        count, per_epoch = self.spec["diagnostics"]["steps_per_epoch"], self.batches.per_epoch
+        return (position + 1) * count // per_epoch > position * count // per_epoch
 
     def _end_epoch(self, epoch: int) -> None:
         lr = float(self.optimizer.param_groups[0]["lr"])

@@ -1,4 +1,4 @@
-"""Watching clean and robust accuracy while training."""
+"""Clean and robust accuracy during training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from robustft.runtime.randomness import generator
 class Monitor:
     """Accuracy on the first `images` of each split, clean and under one attack, the model in evaluation mode.
 
-    A self-supervised method's pretext is drawn once and watched in the place of the labels.
+    For a self-supervised method the pretext task is drawn once and takes the place of the labels.
 
     All splits go through the attack together: an image's outcome does not depend on its batch, and fewer, fuller
     batches take less time.
@@ -70,10 +70,10 @@ class Monitor:
                 with torch.no_grad():
                     clean.append(self._score(model(x).argmax(1) == y))
                     robust.append(self._score(model(x_adv).argmax(1) == y))
-        found, first = {}, 0
+        accuracies, first = {}, 0
         both = {"clean": torch.cat(clean), "robust": torch.cat(robust)}
         for split, count in self._counts.items():
             for kind, correct in both.items():
-                found[f"{kind}_{split}"] = float(correct[first : first + count].mean())
+                accuracies[f"{kind}_{split}"] = float(correct[first : first + count].mean())
             first += count
-        return found
+        return accuracies

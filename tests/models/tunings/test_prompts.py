@@ -167,12 +167,12 @@ def test_a_traditional_attack_is_one_on_the_network_without_prompts_and_an_adapt
     model = prompted(DEEP, scale=10)
     bare = maximise_cross_entropy(without_prompts(model), x, Y, budget=BUDGET, generator=seeded())
     full = maximise_cross_entropy(model, x, Y, budget=BUDGET, generator=seeded())
-    crafted = {
+    adversarial = {
         name: Tuned(attack, tuning).attack(model, x, Y, budget=BUDGET, generator=seeded())
         for name, tuning in {"traditional": DEEP, "adaptive": ADAPTIVE}.items()
     }
-    assert torch.equal(crafted["traditional"], bare)
-    assert torch.equal(crafted["adaptive"], full)
+    assert torch.equal(adversarial["traditional"], bare)
+    assert torch.equal(adversarial["adaptive"], full)
     assert not torch.equal(bare, full)
 
 

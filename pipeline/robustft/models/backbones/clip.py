@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from robustft.errors import ConfigError
 from robustft.runtime.imports import import_without
 from robustft.speed.optimizations import Optimizable
-from robustft.speed.tokens import KEYS_AND_VALUES, QUERIES, applied, in_full, in_heads, one, patches, thirds, watched
+from robustft.speed.tokens import KEYS_AND_VALUES, QUERIES, applied, hooked, in_full, in_heads, one, patches, thirds
 
 with import_without("timm", "transformers"):  # open_clip imports them for networks that are not used here
     from open_clip.transformer import QuickGELU, ResidualAttentionBlock, VisionTransformer
@@ -96,7 +96,7 @@ def apply_block(block: ResidualAttentionBlock, tokens: Tensor, *, only: int | No
     only: position of the single token that is computed; of the others only keys and values are. A block with hooks on
     it or its attention is called as a whole.
     """
-    if watched(block, block.attn):
+    if hooked(block, block.attn):
         return in_full(block, tokens, prompts=None, only=only)
     attn, normed = block.attn, block.ln_1(tokens)
     weight, bias = attn.in_proj_weight, attn.in_proj_bias

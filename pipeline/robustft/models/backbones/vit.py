@@ -15,7 +15,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from robustft.speed.optimizations import Optimizable
-from robustft.speed.tokens import KEYS_AND_VALUES, QUERIES, applied, in_full, in_heads, one, patches, thirds, watched
+from robustft.speed.tokens import KEYS_AND_VALUES, QUERIES, applied, hooked, in_full, in_heads, one, patches, thirds
 
 
 class ViT(Optimizable, VisionTransformer):
@@ -63,7 +63,7 @@ class ViT(Optimizable, VisionTransformer):
 
     def embed(self, x: Tensor) -> Tensor:
         """Return the tokens that enter the first block, (n, 1 + patches, width), the class token first."""
-        if self.optimizations.needed_tokens and not watched(self.patch_embed):
+        if self.optimizations.needed_tokens and not hooked(self.patch_embed):
             patch_tokens = self.patch_embed.norm(patches(x, self.patch_embed.proj))
         else:
             patch_tokens = self.patch_embed(x)
@@ -125,12 +125,12 @@ def _can_be_cut(block: Any) -> bool:
     if type(block) is not Block or type(attn) is not Attention or attn.gate is not None:
         return False
     drops = attn.attn_drop.p or attn.proj_drop.p  # dropout would draw other masks
-    return not drops and not watched(block, attn, block.mlp)
+    return not drops and not hooked(block, attn, block.mlp)
 
 
 def _projected(qkv: nn.Module, tokens: Tensor, which: slice) -> Tensor:
     """Return some thirds of the output of a layer of queries, keys and values; a wrapped layer computes all three."""
-    if type(qkv) is nn.Linear and not watched(qkv):
+    if type(qkv) is nn.Linear and not hooked(qkv):
         return thirds(qkv.weight, qkv.bias, tokens, which)
     output: Tensor = qkv(tokens)
     size = output.shape[-1] // 3
