@@ -35,15 +35,13 @@ class Catalogue:
 
     def data(self, dataset: str) -> Step:
         """Return the step that decodes the source of a data set."""
-        where = self.config.folder / "datasets.yaml"
-        return self.source(lookup(self.config.datasets, dataset, kind="data set", where=where)["source"])
+        return self.source(self.entries.view(dataset)["source"])
 
     def source(self, name: str) -> Step:
         """Return the step that decodes a source into one file for all data sets that are views of it."""
         if step := self.graph.get("data", name):
             return step
-        where = self.config.folder / "datasets.yaml"
-        source = lookup(self.config.sources, name, kind="source", where=where)
+        source = lookup(self.config.sources, name, kind="source", where=self.entries.listed)
         views = {
             view: given("datasets", f"datasets.{view}", entry)
             for view, entry in self.config.datasets.items()

@@ -37,6 +37,7 @@ class Entries:
         self.config, self.scale = config, config.scale
         self.scale_file = f"scales/{config.scale_name}"
         self.where = config.folder / f"{self.scale_file}.yaml"
+        self.listed = config.folder / "datasets.yaml"
         self._made: dict[tuple[str, Any, Place], Parts] = {}
 
     def of_scale(self, *keys: str) -> list[Layer]:
@@ -112,8 +113,7 @@ class Entries:
 
     def view(self, name: str) -> dict[str, Any]:
         """Return the entry of a data set."""
-        where = self.config.folder / "datasets.yaml"
-        return lookup(self.config.datasets, name, kind="data set", where=where)  # type: ignore[no-any-return]
+        return lookup(self.config.datasets, name, kind="data set", where=self.listed)  # type: ignore[no-any-return]
 
     def backbone(self, name: Layered) -> Parts:
         """Return what of a backbone decides the model that is built."""

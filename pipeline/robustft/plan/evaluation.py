@@ -23,6 +23,7 @@ class Evaluations:
     def __init__(self, graph: Graph, catalogue: Catalogue, resolver: Resolver) -> None:
         self.graph, self.catalogue, self.resolver = graph, catalogue, resolver
         self.folder = f"{RESULTS}/{resolver.config.scale_name}"
+        self._attacks: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def of_run(self, run: Run, resolved: ResolvedRun) -> Iterator[Evaluation]:
         """Plan and yield the evaluations of a run, part by part."""
@@ -39,9 +40,8 @@ class Evaluations:
             inputs[role] = step.outputs["checkpoint"]
         if texts is not None:
             inputs["texts"] = texts.outputs["checkpoint"]
-        built = implementations(
-            [{"backbone": s.spec["backbone"], "tuning": s.spec["method"]["tuning"]} for s in run.steps]
-        )
+        built = implementations([[step.spec["backbone"], step.spec["method"]["tuning"]] for step in run.steps])
+        named = (*built, *implementations(run.derivation), *self._of_attacks(run.paper, evaluation))
         label = f"{evaluation.name}-{evaluation.dataset.value}" if evaluation.elsewhere else evaluation.name
         for part in range(evaluation.parts):
             spec = self._spec(run, resolved, evaluation, part, texts=texts is not None)
@@ -52,8 +52,15 @@ class Evaluations:
                 spec,
                 inputs=inputs,
                 outputs={"ledger": f"{self.folder}/{id}.ledger.parquet"},
-                implementations=(*built, *implementations(spec.value)),
+                implementations=named,
             )
+
+    def _of_attacks(self, paper: str, evaluation: ResolvedEvaluation) -> tuple[str, ...]:
+        """Return the implementations that the attacks of an evaluation name: the same for thousands of steps."""
+        key = (paper, evaluation.name)
+        if key not in self._attacks:
+            self._attacks[key] = implementations([attack.value for attack in evaluation.attacks])
+        return self._attacks[key]
 
     def _texts(self, run: Run, evaluation: ResolvedEvaluation) -> Step | None:
         """Return the step of the model that reads the classes' texts, if the head of the run has not read them.

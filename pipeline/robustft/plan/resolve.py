@@ -99,6 +99,7 @@ class Resolver:
         self.config, self.scale = config, config.scale
         self.entries = Entries(config)
         self._owners: dict[str, str] = {}
+        self._evaluations: dict[tuple[str, str, Layered], tuple[dict[str, Any], list[ResolvedEvaluation]]] = {}
 
     # -- runs ------------------------------------------------------------------------------------------------------
 
@@ -248,29 +249,38 @@ class Resolver:
 
     def evaluations(self, run: ResolvedRun) -> Iterator[ResolvedEvaluation]:
         """Yield the evaluations of a run: on its own data set, or on each of those that an evaluation lists."""
-        document = self.config.papers[run.paper]
         for name in run.evaluations:
-            lookup(document.values["evaluations"], name, kind="evaluation", where=document.path)
-            own = layers_at(f"papers/{run.paper}", document.values, "evaluations", name)
-            layers = self.entries.of_scale("papers", run.paper, "evaluations", name)
-            evaluation = Layered(*own, *layers)
-            of_seed = run.seed in evaluation.value.get("seeds", [run.seed])
-            of_method = run.method in evaluation.value.get("methods", [run.method])
+            key = (run.paper, name, run.training.dataset["name"])
+            if key not in self._evaluations:
+                self._evaluations[key] = self._evaluation(*key)
+            values, evaluations = self._evaluations[key]
+            of_seed = run.seed in values.get("seeds", [run.seed])
+            of_method = run.method in values.get("methods", [run.method])
             if of_seed and of_method:
-                yield from self._evaluations_of(run, name, evaluation)
+                yield from evaluations
 
-    def _evaluations_of(self, run: ResolvedRun, name: str, evaluation: Layered) -> Iterator[ResolvedEvaluation]:
+    def _evaluation(self, paper: str, name: str, own: Layered) -> tuple[dict[str, Any], list[ResolvedEvaluation]]:
+        """Return an evaluation's entry, and what it is on each of its data sets; `own` is the one trained on."""
+        document = self.config.papers[paper]
+        lookup(document.values["evaluations"], name, kind="evaluation", where=document.path)
+        layers = layers_at(f"papers/{paper}", document.values, "evaluations", name)
+        evaluation = Layered(*layers, *self.entries.of_scale("papers", paper, "evaluations", name))
         values, elsewhere = evaluation.value, "datasets" in evaluation.value
-        own = [run.training.dataset["name"]]
-        for dataset in self.entries.datasets(run.paper, evaluation["datasets"]) if elsewhere else own:
-            size = self.entries.view(dataset.value)["splits"][values["split"]]
-            yield ResolvedEvaluation(
+        sizes = {
+            dataset: self.entries.view(dataset.value)["splits"][values["split"]]
+            for dataset in (self.entries.datasets(paper, evaluation["datasets"]) if elsewhere else [own])
+        }
+        attacks = [self.entries.attack(attack) for attack in evaluation["attacks"].each()]
+        return values, [
+            ResolvedEvaluation(
                 name,
                 dataset,
                 split=evaluation["split"],
                 images=min(values.get("images", size), size),
                 parts=values["parts"],
                 shard_images=evaluation["shard_images"],
-                attacks=[self.entries.attack(attack) for attack in evaluation["attacks"].each()],
+                attacks=attacks,
                 elsewhere=elsewhere,
             )
+            for dataset, size in sizes.items()
+        ]
