@@ -163,7 +163,7 @@ def counting(folder: Path, images: int) -> tuple[dict[str, Any], dict[str, Path]
             distance = draws.random(len(image), dtype=np.float32)
             tables.append(Outcome(name, image, label, label + wrong, distance, broken_by).table())
     write_ledger(folder / "ledger", tables, checks={"model": {}})
-    member = {"ledger": "ledger", "experiment": "main", "trained_on": "made", "elsewhere": False, "dataset": "made"}
+    member = {"ledger": "ledger", "experiment": "main", "trained_on": "made", "transfer_eval": False, "dataset": "made"}
     member |= {"method": "at", "seed": 0, "evaluation": "robustness", "attacks": names}
     spec = {"scale": "smoke", "paper": "twins", "reproduces": False, "members": [member]}
     return {**spec, "controls": {}, "checks": {}, "trainings": []}, {"ledger": folder / "ledger"}

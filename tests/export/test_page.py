@@ -41,7 +41,7 @@ def tables(content: dict) -> dict:
 def test_every_cell_is_the_tables_and_leads_to_its_numbers(finished, content):
     numbers = read_json(finished.step("numbers", "toy").outputs["numbers"])
     by_id = {one["id"]: one for one in numbers["measurements"]}
-    cells = {(c["experiment"], c["dataset"], c["elsewhere"], c["method"], c["attack"]): c for c in numbers["cells"]}
+    cells = {(c["experiment"], c["dataset"], c["transfer_eval"], c["method"], c["attack"]): c for c in numbers["cells"]}
     shown, counted = tables(content), 0
     assert set(shown) == {step.id for step in finished.of_kind("table")}
     for step in finished.of_kind("table"):
@@ -55,7 +55,7 @@ def test_every_cell_is_the_tables_and_leads_to_its_numbers(finished, content):
                 for part in cell["parts"]:
                     told = cells["main", part["dataset"], across, row["name"].split(".")[-1], part["attack"]]
                     assert {
-                        key: told[key] for key in ("mean", "sd", "seeds", "images", "alarms")
+                        key: told[key] for key in ("mean", "sd", "seeds", "images", "failed_checks")
                     }.items() <= part.items()
                     for seed, place in zip(told["seeds"], part.get("measurements", []), strict=False):
                         one = content["measurements"][place]
@@ -87,8 +87,8 @@ def test_every_measurement_leads_to_data_through_files_that_have_the_hashes_show
 def test_a_derived_model_shows_all_of_its_checkpoints(content):
     row = next(row for row in tables(content)["toy/main"]["rows"] if row["name"] == "merged")
     one = content["measurements"][row["cells"][0]["parts"][0]["measurements"][0]]
-    behind = [content["steps"][place]["id"] for place in content["steps"][one["ledgers"][0]]["behind"].values()]
-    assert {"toy/main/high/at/seed0", "toy/main/high/partial/seed0"} <= set(behind)
+    inputs_of = [content["steps"][place]["id"] for place in content["steps"][one["ledgers"][0]]["behind"].values()]
+    assert {"toy/main/high/at/seed0", "toy/main/high/partial/seed0"} <= set(inputs_of)
     assert one["derived"].endswith(":averaged")
 
 

@@ -47,36 +47,36 @@ class MadeUp(Lineage):
 
 
 @pytest.fixture(scope="module")
-def chain() -> MadeUp:
+def lineage() -> MadeUp:
     return MadeUp(Plan(Config(scale="paper", papers=["twins", "pmg_aft"])))
 
 
 @pytest.mark.parametrize("kind", ["download", "weights", "data", "train", "attack"])
-def test_something_is_told_of_every_step(kind, chain):
-    steps = chain.plan.of_kind(kind)
+def test_something_is_told_of_every_step(kind, lineage):
+    steps = lineage.plan.of_kind(kind)
     assert steps
     for step in steps:
-        facts = facts_of(step, chain)
+        facts = facts_of(step, lineage)
         assert len(facts) >= 2
         assert all(isinstance(label, str) and isinstance(text, str) and text for label, text in facts), step.key
 
 
-def test_a_card_of_published_weights_names_their_file_and_licence(chain):
+def test_a_card_of_published_weights_names_their_file_and_licence(lineage):
     standing = Standing(AuditReport("paper"), reproduces=True)
-    for step in chain.plan.of_kind("weights"):
-        text = _Card(chain, standing, step, []).text()
+    for step in lineage.plan.of_kind("weights"):
+        text = _Card(lineage, standing, step, []).text()
         assert "A starting point of other runs" in text
         assert f"- Weights {step.id}: " in text
         assert "stand-ins" not in text
         if "file" in step.spec["weights"]:
-            name = chain.plan.config.files[step.spec["weights"]["file"]]["name"]
+            name = lineage.plan.config.files[step.spec["weights"]["file"]]["name"]
             assert f"{name}, SHA-256 {SHA}, from a mirror" in text
             assert "not on record" not in text.split("## Licence")[1].split("##")[0]
 
 
-def test_a_trained_checkpoints_card_names_the_licences_of_weights_and_data_behind_it(chain):
+def test_a_trained_checkpoints_card_names_the_licences_of_weights_and_data_behind_it(lineage):
     standing = Standing(AuditReport("paper"), reproduces=True)
-    step = chain.plan.step("train", "twins/main/cifar10_49000/twins_at/seed0")
-    licence = _Card(chain, standing, step, []).text().split("## Licence")[1]
+    step = lineage.plan.step("train", "twins/main/cifar10_49000/twins_at/seed0")
+    licence = _Card(lineage, standing, step, []).text().split("## Licence")[1]
     assert "- Weights imagenet_linf_4: MIT" in licence
     assert "- Data cifar10: " in licence

@@ -26,8 +26,8 @@ def entries(folder) -> dict:
 def test_each_model_has_an_entry_for_each_data_set_and_threat_model(finished, folder):
     found = entries(folder)
     own = [name for name in found if name.startswith("high/Linf/")]
-    elsewhere = [name for name in found if name.startswith("low/Linf/")]
-    assert len(own) == len(elsewhere) == len(finished.runs) == 8
+    other = [name for name in found if name.startswith("low/Linf/")]
+    assert len(own) == len(other) == len(finished.runs) == 8
     for entry in found.values():
         assert set(entry) == set(SHAPE)
         for key, kind in SHAPE.items():
@@ -47,9 +47,9 @@ def test_values_are_those_counted_and_what_was_not_measured_is_null(finished, fo
     assert "not a reproduction" in entry["footnote"]
     attacks = {one["attack"]: one for one in entry["robustft"]["measurements"]}
     assert attacks["fgsm"]["correct"] == counted["main/high/at/seed1/fgsm"]["correct"]
-    elsewhere = entries(folder)["low/Linf/toy-main-high-at-seed1.json"]
-    assert elsewhere["clean_acc"] is None, "only PGD-2 was run there"
-    assert "Fine-tuned on high, measured on low." in elsewhere["footnote"]
+    other = entries(folder)["low/Linf/toy-main-high-at-seed1.json"]
+    assert other["clean_acc"] is None, "only PGD-2 was run there"
+    assert "Fine-tuned on high, measured on low." in other["footnote"]
 
 
 def test_an_alarm_makes_an_entry_unreliable_and_is_named(finished, folder):

@@ -37,22 +37,22 @@ CELL = {
     "experiment": "main",
     "trained_on": "high",
     "dataset": "high",
-    "elsewhere": False,
+    "transfer_eval": False,
     "method": "at",
     "attack": "fgsm",
 }
 
 
 @pytest.fixture
-def chain(tmp_path) -> Lineage:
+def lineage(tmp_path) -> Lineage:
     return Lineage(Plan(toy_config.write(tmp_path / "config", paper={"claims": [ORDERING, VALUE]})))
 
 
 JUDGED = {"verdicts": [{"id": "order", "verdict": "holds"}]}
 
 
-def test_a_claim_without_a_verdict_of_its_own_gets_the_one_that_it_has_by_rule(chain):
-    found = {claim["id"]: claim["verdict"] for claim in chain.claims("toy", CELL, JUDGED)}
+def test_a_claim_without_a_verdict_of_its_own_gets_the_one_that_it_has_by_rule(lineage):
+    found = {claim["id"]: claim["verdict"] for claim in lineage.claims("toy", CELL, JUDGED)}
     assert found == {"order": "holds", "value": "no published value on record"}
 
 
@@ -66,21 +66,21 @@ def test_a_claim_without_a_verdict_of_its_own_gets_the_one_that_it_has_by_rule(c
         ({"method": "control"}, []),
     ],
 )
-def test_a_claim_stands_under_its_own_cells_alone(change, left, chain):
-    assert [claim["id"] for claim in chain.claims("toy", {**CELL, **change}, JUDGED)] == left
+def test_a_claim_stands_under_its_own_cells_alone(change, left, lineage):
+    assert [claim["id"] for claim in lineage.claims("toy", {**CELL, **change}, JUDGED)] == left
 
 
-def test_a_measurement_elsewhere_is_not_told_under_the_cell_of_the_runs_own_data(chain):
+def test_a_measurement_elsewhere_is_not_told_under_the_cell_of_the_runs_own_data(lineage):
     """One attack on one data set, in an evaluation of the run's own data and in one of others: two cells."""
-    own, other = ({**CELL, "seed": 0, "elsewhere": elsewhere} for elsewhere in (False, True))
+    own, other = ({**CELL, "seed": 0, "transfer_eval": transfer_eval} for transfer_eval in (False, True))
     numbers = {"measurements": [own, other]}
-    assert chain.measurements(numbers, CELL) == [own]
-    assert chain.measurements(numbers, {**CELL, "elsewhere": True}) == [other]
+    assert lineage.measurements(numbers, CELL) == [own]
+    assert lineage.measurements(numbers, {**CELL, "transfer_eval": True}) == [other]
 
 
-def test_everything_behind_a_step_is_found_once(chain):
-    step = chain.plan.step("attack", "toy/main/high/at/seed0/robustness.1of1")
-    found = [one.key for one in chain.closure([step])]
+def test_everything_behind_a_step_is_found_once(lineage):
+    step = lineage.plan.step("attack", "toy/main/high/at/seed0/robustness.1of1")
+    found = [one.key for one in lineage.closure([step])]
     assert len(found) == len(set(found))
     assert set(found) == {
         step.key,

@@ -7,7 +7,7 @@ import pytest
 from robustft.config.load import load_document
 from robustft.errors import ConfigError
 from robustft.files import ROOT
-from robustft.report.claim_matching import fitting, judged_parts, resolved, sides, unmeasured
+from robustft.report.claim_matching import judged_parts, matching_members, operands, resolved, unmeasured
 from robustft.report.claims import cells, counts, describe_counts, expanded, outside
 
 DOCUMENT = {
@@ -21,7 +21,7 @@ DOCUMENT = {
     "datasets": {
         "One": {"dataset": "one", "images": 100},
         "Two": {"dataset": "two", "images": 50},
-        "Far": {"dataset": "far", "experiment": "elsewhere"},
+        "Far": {"dataset": "far", "experiment": "far"},
         "Mean": {"average_of": ["One", "Two"]},
         "Other": {"outside": "other_average"},
     },
@@ -122,7 +122,7 @@ def test_a_whole_table_may_be_outside_and_then_needs_no_mapping(document):
 
 def test_a_data_set_may_have_an_experiment_of_its_own(document):
     document["tables"]["t1"] |= {"columns": ["Far"], "rows": {"clean": {"Ours": [1.0], "Grid": [2.0]}}}
-    assert [claim["experiment"] for claim in expanded(document)] == ["elsewhere", "elsewhere"]
+    assert [claim["experiment"] for claim in expanded(document)] == ["far", "far"]
 
 
 @pytest.mark.parametrize(
@@ -234,14 +234,14 @@ def test_the_parts_of_a_verdicts_step(document):
 
 
 def member(method: str = "at", dataset: str = "one", evaluation: str = "zero_shot", **more: object) -> dict:
-    same = {"experiment": "main", "elsewhere": True, "attacks": ["pgd"], "ledger": "l", "seed": 0}
+    same = {"experiment": "main", "transfer_eval": True, "attacks": ["pgd"], "ledger": "l", "seed": 0}
     return {**same, "method": method, "dataset": dataset, "evaluation": evaluation, **more}
 
 
-def test_the_sides_of_a_claim():
+def test_the_operands_of_a_claim():
     ordering = {"kind": "ordering", "left": "a", "right": "b", "metric": "m", "right_metric": "n"}
-    assert sides(ordering) == [("a", "m"), ("b", "n")]
-    assert sides({"kind": "value", "method": "a", "metric": "m"}) == [("a", "m")]
+    assert operands(ordering) == [("a", "m"), ("b", "n")]
+    assert operands({"kind": "value", "method": "a", "metric": "m"}) == [("a", "m")]
 
 
 @pytest.mark.parametrize(
@@ -257,14 +257,14 @@ def test_the_sides_of_a_claim():
 )
 def test_a_ledger_fits_a_claim_in_all_that_the_claim_names(other, fits, document):
     claim = expanded(document)[0]
-    assert bool(fitting(claim, [member(**other)], ("at", "pgd"))) == fits
+    assert bool(matching_members(claim, [member(**other)], ("at", "pgd"))) == fits
 
 
 def test_without_an_evaluation_a_claim_is_about_the_data_set_trained_on(document):
     claim = {key: part for key, part in expanded(document)[0].items() if key != "evaluation"}
-    assert not fitting(claim, [member()], ("at", "pgd"))
-    assert fitting(claim, [member(elsewhere=False)], ("at", "pgd"))
-    assert fitting({**claim, "experiment": ["grid", "main"]}, [member(elsewhere=False)], ("at", "pgd"))
+    assert not matching_members(claim, [member()], ("at", "pgd"))
+    assert matching_members(claim, [member(transfer_eval=False)], ("at", "pgd"))
+    assert matching_members({**claim, "experiment": ["grid", "main"]}, [member(transfer_eval=False)], ("at", "pgd"))
 
 
 def test_a_claim_is_measured_only_if_each_of_its_data_sets_is(document):

@@ -10,7 +10,7 @@ import yaml
 from robustft.config.load import Config
 from robustft.files import ROOT
 from robustft.plan import Plan
-from robustft.report.claim_matching import fitting, sides, unmeasured
+from robustft.report.claim_matching import matching_members, operands, unmeasured
 from robustft.report.claims import MISSING, cells, counts, expanded
 from robustft.report.training_metrics import TRAINING_METRICS
 
@@ -203,8 +203,8 @@ def test_no_published_value_rests_on_fewer_than_three_seeds_or_on_a_stand_in(pap
     members = plan.step("verdicts", paper).spec["members"]
     for claim in claims_of(plan, paper):
         assert "stand_in" not in claim, claim
-        for side in (side for side in sides(claim) if side[1] not in TRAINING_METRICS):
-            assert len({one["seed"] for one in fitting(claim, members, side)}) >= 3, (claim["id"], side)
+        for operand in (operand for operand in operands(claim) if operand[1] not in TRAINING_METRICS):
+            assert len({one["seed"] for one in matching_members(claim, members, operand)}) >= 3, (claim["id"], operand)
 
 
 @pytest.mark.parametrize("paper", PAPERS)
@@ -220,7 +220,7 @@ def test_published_values_are_measured_on_the_published_number_of_images(paper, 
             continue
         counted: Counter[tuple[str, int]] = Counter()
         there = dict(claim.get("images", {}))
-        for one in fitting(claim, members, sides(claim)[0]):
+        for one in matching_members(claim, members, operands(claim)[0]):
             counted[one["dataset"], one["seed"]] += images[one["ledger"]]
             there.setdefault(one["dataset"], one["split_images"])
         if any(count != there[dataset] for (dataset, _), count in counted.items()):

@@ -16,7 +16,7 @@ METHODS = {"at": "AT", "twins_at": "TWINS-AT", "merged": "Merged", "other": "Ano
 
 def cell(method: str, attack: str = "clean", *, experiment: str = "main", dataset: str = "d", **more) -> dict:
     key = {"experiment": experiment, "dataset": dataset, "method": method, "attack": attack}
-    return {**key, "mean": 0.5, "sd": 0.1, "unit": "share", "seeds": [0, 1], "images": 10, "alarms": [], **more}
+    return {**key, "mean": 0.5, "sd": 0.1, "unit": "share", "seeds": [0, 1], "images": 10, "failed_checks": [], **more}
 
 
 def measurement(method: str, seed: int, accuracy: float, *, experiment: str = "main") -> dict:

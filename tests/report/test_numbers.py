@@ -11,7 +11,7 @@ from robustft.report.numbers import compute, joined, metrics, trainings
 from robustft.report.sanity_checks import Expected, Judged, judge
 
 LABEL = np.zeros(100, np.int16)
-ON_D = {"trained_on": "d", "dataset": "d", "elsewhere": False}
+ON_D = {"trained_on": "d", "dataset": "d", "transfer_eval": False}
 SPEC = {"scale": "demo", "paper": "p", "reproduces": False, "controls": {}, "trainings": [], "checks": {}}
 
 
@@ -65,7 +65,7 @@ def test_a_ledger_without_the_attack_is_an_error(tmp_path):
         compute({**SPEC, "members": [member]}, {"a": path})
 
 
-def alarms(attack: str, found: dict[str, Outcome], control=None, checks=None, **expected) -> set[str]:
+def failed(attack: str, found: dict[str, Outcome], control=None, checks=None, **expected) -> set[str]:
     judged = {name: Judged(o, [checks or {}], ["a"]) for name, o in found.items()}
     against = {name: Judged(o, [], ["c"]) for name, o in control.items()} if control else None
     found = judge(attack, judged, against, Expected.of(expected))
@@ -89,17 +89,17 @@ def alarms(attack: str, found: dict[str, Outcome], control=None, checks=None, **
     ],
 )
 def test_each_check_of_the_attack_can_raise_its_alarm(check, bad):
-    assert alarms("clean", {"clean": outcome("clean", "1111")}, checks={check: 0.0}) == set()
-    assert alarms("clean", {"clean": outcome("clean", "1111")}, checks={check: bad}) == {check}
+    assert failed("clean", {"clean": outcome("clean", "1111")}, checks={check: 0.0}) == set()
+    assert failed("clean", {"clean": outcome("clean", "1111")}, checks={check: bad}) == {check}
 
 
 def test_more_steps_that_help_the_defender_raise_an_alarm():
     few, many = outcome("pgd10", "11000000"), outcome("pgd20", "11110000")
     expected = {"not_weaker_than": ["pgd10"]}
-    assert alarms("pgd20", {"pgd10": few, "pgd20": many}, **expected) == {"not_weaker_than_pgd10"}
-    assert alarms("pgd20", {"pgd10": many, "pgd20": outcome("pgd20", "11000000")}, **expected) == set()
-    assert alarms("pgd20", {"pgd10": few, "pgd20": many}) == set(), "what is compared is the configuration's to say"
-    assert alarms("pgd10", {"pgd10": many, "pgd20": few}) == set()
+    assert failed("pgd20", {"pgd10": few, "pgd20": many}, **expected) == {"not_weaker_than_pgd10"}
+    assert failed("pgd20", {"pgd10": many, "pgd20": outcome("pgd20", "11000000")}, **expected) == set()
+    assert failed("pgd20", {"pgd10": few, "pgd20": many}) == set(), "what is compared is the configuration's to say"
+    assert failed("pgd10", {"pgd10": many, "pgd20": few}) == set()
 
 
 def test_an_attack_is_compared_with_every_weaker_one_that_was_run():
@@ -107,13 +107,13 @@ def test_an_attack_is_compared_with_every_weaker_one_that_was_run():
         name: outcome(name, correct) for name, correct in (("a", "11000000"), ("b", "11111111"), ("c", "11110000"))
     }
     expected = {"not_weaker_than": ["a", "b", "absent"]}
-    assert alarms("c", found, **expected) == {"not_weaker_than_a"}
+    assert failed("c", found, **expected) == {"not_weaker_than_a"}
 
 
 def test_attacks_are_compared_on_shared_images_only():
     """AutoAttack on a subset may look better than PGD on all images; that is no alarm."""
     everything, subset = outcome("pgd20", "11110000"), outcome("autoattack", "1111")
-    assert alarms("autoattack", {"pgd20": everything, "autoattack": subset}, not_weaker_than=["pgd20"]) == set()
+    assert failed("autoattack", {"pgd20": everything, "autoattack": subset}, not_weaker_than=["pgd20"]) == set()
 
 
 def test_an_attack_on_a_part_of_the_model_that_leaves_far_more_correct_raises_an_alarm():
@@ -121,28 +121,28 @@ def test_an_attack_on_a_part_of_the_model_that_leaves_far_more_correct_raises_an
     whole = outcome("adaptive", "1" * 30 + "0" * 70)
     for kept, expected in ((41, {"overstates_robustness"}), (40, set()), (20, set())):
         part = outcome("traditional", "1" * kept + "0" * (100 - kept))
-        assert alarms("traditional", {"traditional": part, "adaptive": whole}, gap_to="adaptive") == expected
-    assert alarms("traditional", {"traditional": outcome("traditional", "1" * 100)}, gap_to="adaptive") == set()
+        assert failed("traditional", {"traditional": part, "adaptive": whole}, gap_to="adaptive") == expected
+    assert failed("traditional", {"traditional": outcome("traditional", "1" * 100)}, gap_to="adaptive") == set()
 
 
 def test_a_black_box_attack_that_beats_the_gradients_raises_an_alarm():
-    assert alarms("autoattack", {"autoattack": outcome("autoattack", "111ss000")}) == {"black_box_not_stronger"}
-    assert alarms("autoattack", {"autoattack": outcome("autoattack", "1111s000")}) == set(), "one image is noise"
+    assert failed("autoattack", {"autoattack": outcome("autoattack", "111ss000")}) == {"black_box_not_stronger"}
+    assert failed("autoattack", {"autoattack": outcome("autoattack", "1111s000")}) == set(), "one image is noise"
 
 
 def test_an_undefended_control_that_survives_raises_an_alarm():
     defended = {"autoattack": outcome("autoattack", "11110000")}
     fallen, kept = ({"autoattack": outcome("autoattack", correct)} for correct in ("00000000", "10000000"))
-    assert alarms("autoattack", defended, fallen, control_below=0.05) == set()
+    assert failed("autoattack", defended, fallen, control_below=0.05) == set()
     # These labels are of one class: guessing keeps all of them, half of which is more than 1 of 8.
-    assert alarms("autoattack", defended, kept, control_below=0.05) == set()
+    assert failed("autoattack", defended, kept, control_below=0.05) == set()
     tenths = {
         "autoattack": replace(kept["autoattack"], label=np.arange(8, dtype=np.int16), prediction=np.arange(8) * 0)
     }
     # Eight classes: half of guessing is 1/16, and 1 of 8 is above it.
-    assert alarms("autoattack", defended, tenths, control_below=0.05) == {"control_falls"}
-    assert alarms("autoattack", defended, tenths, control_below=0.125) == set()  # 1 of 8 is not above it
-    assert alarms("autoattack", defended, tenths) == set()  # one step need not break it
+    assert failed("autoattack", defended, tenths, control_below=0.05) == {"control_falls"}
+    assert failed("autoattack", defended, tenths, control_below=0.125) == set()  # 1 of 8 is not above it
+    assert failed("autoattack", defended, tenths) == set()  # one step need not break it
 
 
 def test_the_configurations_checks_are_those_that_are_made(tmp_path):
@@ -150,14 +150,14 @@ def test_the_configurations_checks_are_those_that_are_made(tmp_path):
     ledgers["c"] = ("control", "standard", 0, [outcome("weak", "1111"), outcome("strong", "1111")])
     expected = {"strong": {"not_weaker_than": ["weak"], "control_below": 0.5}}
     found = make(tmp_path, ledgers, controls={"main": "control"}, expected=expected)
-    cells = {(cell["experiment"], cell["attack"]): cell["alarms"] for cell in found["cells"]}
+    cells = {(cell["experiment"], cell["attack"]): cell["failed_checks"] for cell in found["cells"]}
     assert cells["main", "weak"] == []
     assert cells["main", "strong"] == ["control_falls", "not_weaker_than_weak"]
 
 
 def test_alarms_reach_the_cell(tmp_path):
     found = make(tmp_path, {"a": ("main", "at", 0, [outcome("clean", "11")])}, checks={"model": {"probabilities": 1.0}})
-    assert found["cells"][0]["alarms"] == ["probabilities"]
+    assert found["cells"][0]["failed_checks"] == ["probabilities"]
 
 
 # -- what training tells -----------------------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ def folder(tmp_path):
     for paper, verdicts in (("p", ["holds", "inconclusive", "holds"]), ("q", ["no published value on record"])):
         (tmp_path / paper).mkdir()
         measured = [measurement("at", 0, True, False, False), measurement("at", 1, True), measurement("trades", 0)]
-        elsewhere = {**measured[0], "dataset": "e"}  # the same run, measured on another data set
-        write_json(tmp_path / paper / "numbers.json", {"measurements": [*measured, elsewhere]})
+        other = {**measured[0], "dataset": "e"}  # the same run, measured on another data set
+        write_json(tmp_path / paper / "numbers.json", {"measurements": [*measured, other]})
         write_json(tmp_path / paper / "verdicts.json", {"verdicts": [{"verdict": verdict} for verdict in verdicts]})
     return tmp_path
 

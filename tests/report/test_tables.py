@@ -31,10 +31,25 @@ SPEC = {
 
 
 def cell(
-    method: str, attack: str, mean: float, sd: float | None, *, dataset: str = "d", alarms=(), elsewhere: bool = False
+    method: str,
+    attack: str,
+    mean: float,
+    sd: float | None,
+    *,
+    dataset: str = "d",
+    failed=(),
+    transfer_eval: bool = False,
 ) -> dict:
-    key = {"experiment": "main", "dataset": dataset, "method": method, "attack": attack, "elsewhere": elsewhere}
-    return {**key, "seeds": [0, 1, 2], "images": 128, "unit": "share", "mean": mean, "sd": sd, "alarms": list(alarms)}
+    key = {"experiment": "main", "dataset": dataset, "method": method, "attack": attack, "transfer_eval": transfer_eval}
+    return {
+        **key,
+        "seeds": [0, 1, 2],
+        "images": 128,
+        "unit": "share",
+        "mean": mean,
+        "sd": sd,
+        "failed_checks": list(failed),
+    }
 
 
 def training(method: str, metric: str, unit: str, mean: float, sd: float | None, **more) -> dict:
@@ -50,7 +65,7 @@ def table(**changes) -> dict:
 NUMBERS = {
     "cells": [
         cell("at", "clean", 0.9714, 0.0049),
-        cell("at", "pgd20", 0.6912, 0.034, alarms=["probabilities"]),
+        cell("at", "pgd20", 0.6912, 0.034, failed=["probabilities"]),
         cell("twins_at", "clean", 0.9, None),
     ]
 }
@@ -59,7 +74,7 @@ NUMBERS = {
 def test_cell_texts_by_hand():
     assert cell_text(cell("at", "clean", 0.9714, 0.0049)) == "97.1 ± 0.5"
     assert cell_text(cell("at", "clean", 0.9, None)) == "90.0"
-    assert cell_text(cell("at", "clean", 0.9, 0.0, alarms=["x"])) == "90.0 ± 0.0 †"
+    assert cell_text(cell("at", "clean", 0.9, 0.0, failed=["x"])) == "90.0 ± 0.0 †"
     assert cell_text(None) == "not run"
 
 
@@ -135,10 +150,10 @@ def test_what_training_tells_is_no_basis_of_the_notes():
 
 
 def test_a_budget_that_the_scale_changes_is_told_under_the_columns_that_it_touches():
-    budgets = {"pgd20": {"steps": 5, "threat": {"eps": "1/9"}}, "elsewhere": {"steps": 1}}
+    budgets = {"pgd20": {"steps": 5, "threat": {"eps": "1/9"}}, "another": {"steps": 1}}
     notes = build_grid({**SPEC, "budgets": budgets}, NUMBERS).notes
     assert "PGD-20 at this scale differs from config/attacks.yaml: steps 5, threat.eps 1/9." in notes
-    assert not [note for note in notes if "elsewhere" in note]
+    assert not [note for note in notes if "another" in note]
     assert not [note for note in build_grid(SPEC, NUMBERS).notes if "differs" in note]
 
 
@@ -167,7 +182,7 @@ def test_only_the_rows_asked_for_are_shown_in_their_order():
 def measurement(method: str, dataset: str, seed: int, accuracy: float, *, failed: str = "") -> dict:
     checks = [{"check": failed, "ok": False}] if failed else [{"check": "over_eps", "ok": True}]
     key = {"experiment": "main", "dataset": dataset, "method": method, "attack": "pgd20", "seed": seed}
-    key["elsewhere"] = True
+    key["transfer_eval"] = True
     return {**key, "accuracy": accuracy, "checks": checks}
 
 
@@ -175,11 +190,11 @@ ACROSS = table(columns=None, across="datasets", metric="pgd20")
 BOTH = {
     "cells": [
         cell("at", "pgd20", 0.99, 0.0),  # on the data set trained on: no part of a table across others
-        cell("at", "pgd20", 0.5, 0.1, elsewhere=True),
-        cell("at", "pgd20", 0.25, 0.05, dataset="e", elsewhere=True),
-        cell("at", "clean", 0.99, 0.0, elsewhere=True),
-        cell("at", "clean", 0.99, 0.0, dataset="f", elsewhere=True),
-        cell("twins_at", "pgd20", 0.7, None, elsewhere=True),
+        cell("at", "pgd20", 0.5, 0.1, transfer_eval=True),
+        cell("at", "pgd20", 0.25, 0.05, dataset="e", transfer_eval=True),
+        cell("at", "clean", 0.99, 0.0, transfer_eval=True),
+        cell("at", "clean", 0.99, 0.0, dataset="f", transfer_eval=True),
+        cell("twins_at", "pgd20", 0.7, None, transfer_eval=True),
     ],
     "measurements": [
         measurement("at", "d", 0, 0.4),
@@ -189,7 +204,7 @@ BOTH = {
         measurement("twins_at", "d", 0, 0.7),
         {**measurement("at", "d", 0, 0.99), "attack": "clean"},
         {**measurement("at", "d", 0, 0.99), "experiment": "other"},
-        {**measurement("at", "d", 0, 0.99), "elsewhere": False},
+        {**measurement("at", "d", 0, 0.99), "transfer_eval": False},
     ],
 }
 
@@ -247,5 +262,5 @@ def test_the_controls_line_holds_accuracies_only():
 
 def test_measurements_on_other_data_sets_are_no_rows_of_a_plain_table():
     """A table of attacks once listed each corrupted test set as further rows, most of them not run."""
-    cells = [*NUMBERS["cells"], cell("at", "clean", 0.5, None, dataset="e", elsewhere=True)]
+    cells = [*NUMBERS["cells"], cell("at", "clean", 0.5, None, dataset="e", transfer_eval=True)]
     assert build_grid(SPEC, {"cells": cells}).rows == build_grid(SPEC, NUMBERS).rows

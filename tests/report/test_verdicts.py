@@ -153,7 +153,7 @@ def ledger(path, attacks: dict[str, list[int]], *, order: np.ndarray | None = No
 
 def member(name: str, method: str, seed: int, attacks, *, dataset: str = "d", evaluation: str = "main") -> dict:
     parts = {"ledger": name, "experiment": "main", "dataset": dataset, "method": method, "seed": seed}
-    parts |= {"trained_on": dataset, "elsewhere": False}
+    parts |= {"trained_on": dataset, "transfer_eval": False}
     return {**parts, "evaluation": evaluation, "attacks": list(attacks)}
 
 

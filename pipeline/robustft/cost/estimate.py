@@ -153,7 +153,7 @@ class CostModel:
             e.step
             for e in self.plan.paper_evaluations(paper)
             if attacks & set(e.attacks)
-            and e.elsewhere == (table.get("across") == "datasets")
+            and e.transfer_eval == (table.get("across") == "datasets")
             and (
                 (e.run.experiment == table["experiment"] and e.run.method in spec["rows"])
                 or e.run.experiment == spec["control"]

@@ -25,11 +25,11 @@ INDEX = "README.md"
 
 def export_cards(plan: Plan, target: Path, *, unaudited: bool = False, log: Callable[[str], None] = print) -> Path:
     """Write `<checkpoint's step>/README.md` for each checkpoint of a scale, and an index, into a folder."""
-    standing, chain = audited(plan, unaudited=unaudited, log=log), Lineage(plan)
-    chain.hash_all(path for step in plan.steps.values() for path in step.outputs.values())
+    standing, lineage = audited(plan, unaudited=unaudited, log=log), Lineage(plan)
+    lineage.hash_all(path for step in plan.steps.values() for path in step.outputs.values())
     steps = [*plan.of_kind("weights"), *plan.of_kind("train")]
     by_step: dict[str, list[Model]] = {}
-    for model in models(plan, chain):
+    for model in models(plan, lineage):
         for step in model.run.steps:
             by_step.setdefault(step.key, []).append(model)
     lines = [
@@ -42,7 +42,7 @@ def export_cards(plan: Plan, target: Path, *, unaudited: bool = False, log: Call
     with whole_folder(target, mark=INDEX) as folder:
         for step in steps:
             name = f"weights/{step.id}" if step.kind == "weights" else step.id
-            write_text(folder / name / "README.md", _Card(chain, standing, step, by_step.get(step.key, [])).text())
+            write_text(folder / name / "README.md", _Card(lineage, standing, step, by_step.get(step.key, [])).text())
             lines.append(f"- [{name}]({name}/README.md)")
         write_text(folder / INDEX, "\n".join(lines) + "\n")
     log(f"{target}: {len(steps)} cards")
@@ -55,17 +55,17 @@ def _table(header: list[str], rows: list[list[str]]) -> list[str]:
 
 
 class _Card:
-    def __init__(self, chain: Lineage, standing: Standing, step: Step, used_by: list[Model]) -> None:
-        self.chain, self.standing, self.step = chain, standing, step
+    def __init__(self, lineage: Lineage, standing: Standing, step: Step, used_by: list[Model]) -> None:
+        self.lineage, self.standing, self.step = lineage, standing, step
         self.own = next((model for model in used_by if model.run.steps == (step,) and not model.run.derivation), None)
         self.derived = [model for model in used_by if model is not self.own]
         self.papers = [model.run.paper for model in used_by] or self._papers()
-        self.file = chain.file(step, "checkpoint")
+        self.file = lineage.file(step, "checkpoint")
 
     def _papers(self) -> list[str]:
         """Return the papers whose runs start from this checkpoint."""
-        plan = self.chain.plan
-        return [run.paper for run in plan.runs if any(self.step in self.chain.closure([one]) for one in run.steps)]
+        plan = self.lineage.plan
+        return [run.paper for run in plan.runs if any(self.step in self.lineage.closure([one]) for one in run.steps)]
 
     def text(self) -> str:
         """Return the whole card."""
@@ -76,7 +76,7 @@ class _Card:
     @property
     def title(self) -> str:
         """What the checkpoint is, in a line."""
-        plan, spec = self.chain.plan, self.step.spec
+        plan, spec = self.lineage.plan, self.step.spec
         backbone = plan.config.backbones[spec["backbone"]["name"]]["title"]
         if self.step.kind == "weights":
             return f"{plan.config.weights[self.step.id]['title']} ({backbone})"
@@ -105,7 +105,7 @@ class _Card:
         metric = {"type": "accuracy", "name": name, "value": round(100 * values["accuracy"], 2), "verified": False}
         dataset = {
             "type": values["dataset"],
-            "name": self.chain.plan.config.datasets[values["dataset"]]["title"],
+            "name": self.lineage.plan.config.datasets[values["dataset"]]["title"],
             "split": "test",
         }
         return {"task": {"type": "image-classification"}, "dataset": dataset, "metrics": [metric]}
@@ -115,12 +115,12 @@ class _Card:
         if self.step.id.startswith("pretraining/") or self.step.kind == "weights":
             lines += ["A starting point of other runs, not a result of a table by itself.", ""]
         for paper in dict.fromkeys(self.papers):
-            about = self.chain.plan.config.papers[paper].values
+            about = self.lineage.plan.config.papers[paper].values
             lines.append(f"Part of the re-run of *{about['title']}* ({about['venue']}).")
         return [*lines, ""]
 
     def _training(self) -> list[str]:
-        facts = [[label, text] for label, text in facts_of(self.step, self.chain)]
+        facts = [[label, text] for label, text in facts_of(self.step, self.lineage)]
         return ["## How it was made", "", *_table(["", ""], facts)]
 
     def _measured(self) -> list[str]:
@@ -170,12 +170,12 @@ class _Card:
         lines = ["## Where this departs from the paper", ""]
         for paper in dict.fromkeys(self.papers):
             lines += [
-                f"- {one['key']}: {one['text']}" for one in self.chain.plan.config.papers[paper].values["deviations"]
+                f"- {one['key']}: {one['text']}" for one in self.lineage.plan.config.papers[paper].values["deviations"]
             ]
         return [*lines, ""]
 
     def _chain_of_proof(self) -> list[str]:
-        record = self.chain.record(self.step)
+        record = self.lineage.record(self.step)
         values, environment = record.values, record.values["environment"]
         rows = [
             ["Checkpoint", f"`{self.file.path}`, {self.file.bytes} bytes, SHA-256 `{self.file.observed}`"],
@@ -194,9 +194,9 @@ class _Card:
         ]
         for role, entry in values["inputs"].items():
             rows.append([f"Read as {role}", f"`{entry['path']}`, SHA-256 `{entry['sha256']}`"])
-        for step in self.chain.closure([self.step]):
+        for step in self.lineage.closure([self.step]):
             if step.kind in ("data", "weights"):
-                rows += [[f"Origin of {step.id}", text] for text in origin_texts(step, self.chain)]
+                rows += [[f"Origin of {step.id}", text] for text in origin_texts(step, self.lineage)]
         rows += [["Audit", self.standing.verdict], ["Root of all records", f"`{self.standing.root}`"]]
         return ["## Where it comes from", "", *_table(["", ""], rows)]
 
@@ -205,17 +205,17 @@ class _Card:
         if self.own is None:
             lines.append("- Its own accuracy was not measured by attacks.")
         else:
-            alarms = sorted({name for one in self.own.measured for name in one.failed})
+            failed_checks = sorted({name for one in self.own.measured for name in one.failed})
             lines.append("- Robustness is known only against the attacks, norms and radii in the table above.")
-            if alarms:
+            if failed_checks:
                 lines.append(
-                    f"- Sanity checks failed ({', '.join(alarms)}): do not trust those measurements as they stand."
+                    f"- Sanity checks failed ({', '.join(failed_checks)}): do not trust those measurements yet."
                 )
         return [*lines, "- For research on robustness; not for decisions about people or things.", ""]
 
     def _licence(self) -> list[str]:
-        config, lines = self.chain.plan.config, ["## Licence", "", "- Code: Apache-2.0."]
-        for step in self.chain.closure([self.step]):
+        config, lines = self.lineage.plan.config, ["## Licence", "", "- Code: Apache-2.0."]
+        for step in self.lineage.closure([self.step]):
             if step.kind == "data":
                 source = config.sources[step.id]
                 lines.append(f"- Data {step.id}: {source.get('licence', 'not on record')}.")
@@ -226,7 +226,7 @@ class _Card:
     def _citation(self) -> list[str]:
         lines = ["## Citation", ""]
         for paper in dict.fromkeys(self.papers):
-            about = self.chain.plan.config.papers[paper].values
+            about = self.lineage.plan.config.papers[paper].values
             arxiv = f", arXiv:{about['arxiv']}" if "arxiv" in about else ""
             lines.append(f"- {', '.join(about['authors'])}. {about['title']}. {about['venue']}{arxiv}.")
         return [*lines, "- This re-run: see CITATION.cff.", ""]

@@ -77,19 +77,19 @@ def export_crate(
 class _Builder:
     def __init__(self, plan: Plan, standing: Standing, *, include_large: bool) -> None:
         self.plan, self.standing, self.include_large = plan, standing, include_large
-        self.chain, self.crate = Lineage(plan), ROCrate(version=VERSION)
+        self.lineage, self.crate = Lineage(plan), ROCrate(version=VERSION)
         self.places: dict[str, str] = {}
         """For each path of checkout or results, the identifier of its entity."""
         self.left_out = 0
 
     def write(self, folder: Path, *, log: Callable[[str], None]) -> None:
         """Describe everything and copy what is included."""
-        self.chain.hash_all(path for step in self.plan.steps.values() for path in step.outputs.values())
+        self.lineage.hash_all(path for step in self.plan.steps.values() for path in step.outputs.values())
         for name in project_files():
             if name != "Snakefile":
                 self._include(name, project_path(name), sha256_file(project_path(name)))
         self._results()
-        graph = RunGraph(self.chain, self.standing, self.places)
+        graph = RunGraph(self.lineage, self.standing, self.places)
         if not graph.steps:
             raise RobustftError(f"scale {self.plan.scale} has no records", next_step="run snakemake first")
         self._workflow(graph)
@@ -107,14 +107,14 @@ class _Builder:
             if not Path(step.record).is_file():
                 continue  # of a run that was not finished, or whose audit failed
             for role in step.outputs:
-                file = self.chain.file(step, role)
+                file = self.lineage.file(step, role)
                 if file.observed is None or ((step.kind, role) in LARGE and not self.include_large):
                     self._leave_out(
                         file.path, file.observed or file.recorded, file.bytes, there=file.observed is not None
                     )
                 else:
                     self._include(file.path, Path(file.path), file.observed)
-            self._include(step.record, Path(step.record), self.chain.record(step).sha256)
+            self._include(step.record, Path(step.record), self.lineage.record(step).sha256)
 
     def _include(self, name: str, source: Path, sha256: str) -> None:
         kind = TYPES.get(source.suffix) or mimetypes.guess_type(name)[0] or "text/plain"

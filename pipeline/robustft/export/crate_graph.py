@@ -94,9 +94,9 @@ def _article(entry: dict[str, Any]) -> Entity:
 class RunGraph:
     """The entities of one run; `places` says which entity stands for each file that a step read or wrote."""
 
-    def __init__(self, chain: Lineage, standing: Standing, places: dict[str, str]) -> None:
-        self.chain, self.standing, self.places = chain, standing, places
-        self.steps = [step for step in chain.plan.steps.values() if self._recorded(step)]
+    def __init__(self, lineage: Lineage, standing: Standing, places: dict[str, str]) -> None:
+        self.lineage, self.standing, self.places = lineage, standing, places
+        self.steps = [step for step in lineage.plan.steps.values() if self._recorded(step)]
         self.kinds = [kind for kind in ENTRIES if any(step.kind == kind for step in self.steps)]
 
     def _recorded(self, step: Step) -> bool:
@@ -126,7 +126,7 @@ class RunGraph:
 
     def times(self) -> tuple[str, str]:
         """Return when the first job started and the last one ended."""
-        all_circumstances = [self.chain.record(step).values["circumstances"] for step in self.steps]
+        all_circumstances = [self.lineage.record(step).values["circumstances"] for step in self.steps]
         return min(one["started"] for one in all_circumstances), max(one["ended"] for one in all_circumstances)
 
     def _refs(self, paths: Iterable[str]) -> dict[str, str] | list[dict[str, str]]:
@@ -134,7 +134,7 @@ class RunGraph:
 
     def _observed(self, part: str, key: str) -> list[str]:
         """Return the values of something in the steps' environments, each once."""
-        values = {str(self.chain.record(step).values["environment"][part].get(key)) for step in self.steps}
+        values = {str(self.lineage.record(step).values["environment"][part].get(key)) for step in self.steps}
         return sorted(values)
 
     def _tools(self) -> list[Entity]:
@@ -158,7 +158,7 @@ class RunGraph:
     def _images(self) -> list[Entity]:
         found: dict[str, Entity] = {}
         for step in self.steps:
-            image = self.chain.record(step).values["environment"]["image"]
+            image = self.lineage.record(step).values["environment"]["image"]
             if image is not None:
                 told = "; ".join(f"{key} {value}" for key, value in sorted(image.items()))
                 found[str(image["name"])] = {
@@ -171,7 +171,7 @@ class RunGraph:
         return list(found.values())
 
     def _job(self, step: Step) -> Entity:
-        values = self.chain.record(step).values
+        values = self.lineage.record(step).values
         circumstances, image = values["circumstances"], values["environment"]["image"]
         outputs = [*step.outputs.values(), step.record]
         job = {
@@ -205,7 +205,7 @@ class RunGraph:
         return {
             "@id": RUN,
             "@type": "CreateAction",
-            "name": f"robustft at scale {self.chain.plan.scale}",
+            "name": f"robustft at scale {self.lineage.plan.scale}",
             "description": f"{self.standing.meaning} {self.standing.verdict}. Root {self.standing.root}.",
             "instrument": ref("Snakefile"),
             "object": self._refs(path for path in self.places if path.startswith("config/")),

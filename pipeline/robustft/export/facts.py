@@ -40,21 +40,21 @@ def attack_texts(step: Step) -> dict[str, str]:
     return found
 
 
-def facts_of(step: Step, chain: Lineage) -> Facts:
+def facts_of(step: Step, lineage: Lineage) -> Facts:
     """Return what is to be said of a step, by its kind."""
     told = {"train": _train, "attack": _attack, "data": _data, "weights": _weights, "download": _download}
-    circumstances = chain.record(step).values["circumstances"]
+    circumstances = lineage.record(step).values["circumstances"]
     ran = f"{circumstances['seconds']:g} s on {circumstances.get('device', 'cpu')}, "
     ran += f"{circumstances['processor'] or circumstances['machine']}; ended {circumstances['ended']}"
     attempts = circumstances.get("attempt", 1)
     if attempts > 1:
         ran += f"; attempt {attempts}"
-    return [*(told[step.kind](step, chain) if step.kind in told else []), ("Ran", ran)]
+    return [*(told[step.kind](step, lineage) if step.kind in told else []), ("Ran", ran)]
 
 
-def _train(step: Step, chain: Lineage) -> Facts:
+def _train(step: Step, lineage: Lineage) -> Facts:
     spec, method = step.spec, step.spec["method"]
-    epoch = chain.record(step).values["circumstances"].get("selected_epoch")
+    epoch = lineage.record(step).values["circumstances"].get("selected_epoch")
     tuning = method["tuning"]
     facts = [
         ("Method", f"{method['implementation']}; {listed(method['parameters'])}"),
@@ -82,9 +82,9 @@ def _attack(step: Step, _: Lineage) -> Facts:
     ]
 
 
-def _data(step: Step, chain: Lineage) -> Facts:
-    source = chain.plan.config.sources[step.id]
-    made = [(f"Origin {place}", text) for place, text in enumerate(origin_texts(step, chain), start=1)]
+def _data(step: Step, lineage: Lineage) -> Facts:
+    source = lineage.plan.config.sources[step.id]
+    made = [(f"Origin {place}", text) for place, text in enumerate(origin_texts(step, lineage), start=1)]
     return [
         ("Source", source["title"]),
         ("Licence", str(source.get("licence", source.get("terms", "not on record")))),
@@ -92,23 +92,23 @@ def _data(step: Step, chain: Lineage) -> Facts:
     ]
 
 
-def _weights(step: Step, chain: Lineage) -> Facts:
-    about = chain.plan.config.weights[step.id]
-    made = [(f"Origin {place}", text) for place, text in enumerate(origin_texts(step, chain), start=1)]
+def _weights(step: Step, lineage: Lineage) -> Facts:
+    about = lineage.plan.config.weights[step.id]
+    made = [(f"Origin {place}", text) for place, text in enumerate(origin_texts(step, lineage), start=1)]
     return [("Weights", about["title"]), ("Licence", about.get("licence", "not on record")), *made]
 
 
-def _download(step: Step, chain: Lineage) -> Facts:
-    came = chain.record(step).values["circumstances"].get("came_from", "elsewhere")
+def _download(step: Step, lineage: Lineage) -> Facts:
+    came = lineage.record(step).values["circumstances"].get("came_from", "elsewhere")
     return [("File", step.spec["file"]["name"]), ("Came from", came)]
 
 
-def origin_texts(step: Step, chain: Lineage) -> list[str]:
+def origin_texts(step: Step, lineage: Lineage) -> list[str]:
     """Say of each thing that a source or weights were made from what it is, with its hash."""
     return [
         f"{origin.name}, SHA-256 {origin.sha256}"
         + (f", from {origin.came_from}, {origin.published}" if origin.published else "")
-        for origin in chain.origins(step)
+        for origin in lineage.origins(step)
     ]
 
 

@@ -42,14 +42,14 @@ class Model:
     measured: tuple[Measured, ...]
 
 
-def models(plan: Plan, chain: Lineage) -> Iterator[Model]:
+def models(plan: Plan, lineage: Lineage) -> Iterator[Model]:
     """Yield the evaluated models of a plan whose numbers were computed, in plan order."""
     for step in plan.of_kind("numbers"):
         numbers = read_json(step.outputs["numbers"])
         found: dict[tuple[Any, ...], list[Measured]] = {}
         for one in numbers["measurements"]:
             key = (one["experiment"], one["trained_on"], one["method"], one["seed"])
-            found.setdefault(key, []).append(_measured(chain, step.id, one))
+            found.setdefault(key, []).append(_measured(lineage, step.id, one))
         titles = plan.config.methods(step.id)
         for run in (run for run in plan.runs if run.paper == step.id):
             measured = found.get((run.experiment, run.dataset, run.method, run.seed), [])
@@ -57,8 +57,8 @@ def models(plan: Plan, chain: Lineage) -> Iterator[Model]:
                 yield Model(run, titles[run.method]["title"], tuple(measured))
 
 
-def _measured(chain: Lineage, paper: str, one: dict[str, Any]) -> Measured:
-    steps = tuple(evaluation.step for evaluation in chain.evaluations(paper, one))
+def _measured(lineage: Lineage, paper: str, one: dict[str, Any]) -> Measured:
+    steps = tuple(evaluation.step for evaluation in lineage.evaluations(paper, one))
     attack = next(entry for entry in steps[0].spec["attacks"] if entry["name"] == one["attack"])
     threat = attack.get("threat", steps[0].spec["threat"])
     return Measured(one, attack, (threat["norm"], str(threat["eps"])), steps)

@@ -41,13 +41,13 @@ class PageData:
     """Gathers the page's content from a plan whose steps have run."""
 
     def __init__(self, plan: Plan, standing: Standing) -> None:
-        self.plan, self.standing, self.chain = plan, standing, Lineage(plan)
+        self.plan, self.standing, self.lineage = plan, standing, Lineage(plan)
         self.steps, self.environments, self.files = Pool(), Pool(), Pool()
         self.sources, self.measurements, self.claims = Pool(), Pool(), Pool()
 
     def gather(self) -> dict[str, Any]:
         """Return the whole content as a JSON value."""
-        self.chain.hash_all(path for step in self.plan.steps.values() for path in step.outputs.values())
+        self.lineage.hash_all(path for step in self.plan.steps.values() for path in step.outputs.values())
         papers = [self._paper(step) for step in self.plan.of_kind("numbers")]
         report = self.standing.report
         return {
@@ -134,20 +134,22 @@ class PageData:
         dataset: str | None,
     ) -> dict[str, Any]:
         paper = step.id.split("/")[0]
-        found = self.chain.cells(step, numbers, method=method, column=column, dataset=dataset)
+        found = self.lineage.cells(step, numbers, method=method, column=column, dataset=dataset)
         return {"text": text, "parts": [self._part(paper, numbers, judged, cell) for cell in found]}
 
     def _part(
         self, paper: str, numbers: dict[str, Any], judged: dict[str, Any], cell: dict[str, Any]
     ) -> dict[str, Any]:
-        part = {key: cell[key] for key in ("dataset", "attack", "unit", "mean", "sd", "seeds", "images", "alarms")}
-        claims = self.chain.claims(paper, cell, judged)
+        part = {
+            key: cell[key] for key in ("dataset", "attack", "unit", "mean", "sd", "seeds", "images", "failed_checks")
+        }
+        claims = self.lineage.claims(paper, cell, judged)
         part["claims"] = [self._claim(paper, claim) for claim in claims]
         if cell["unit"] == "share":
-            measured = self.chain.measurements(numbers, cell)
+            measured = self.lineage.measurements(numbers, cell)
             part["measurements"] = [self._measurement(paper, one) for one in measured]
         else:
-            runs = [run for run in self.chain.runs(paper, cell) if run.seed in cell["seeds"]]
+            runs = [run for run in self.lineage.runs(paper, cell) if run.seed in cell["seeds"]]
             told = {
                 one["seed"]: one["value"]
                 for one in numbers["trainings"]
@@ -164,7 +166,7 @@ class PageData:
         return self.measurements.place(f"{paper}:{one['id']}", lambda: self._measured(paper, one))
 
     def _measured(self, paper: str, one: dict[str, Any]) -> dict[str, Any]:
-        evaluations = self.chain.evaluations(paper, one)
+        evaluations = self.lineage.evaluations(paper, one)
         run = evaluations[0].run
         told = attack_texts(evaluations[0].step)[one["attack"]]
         return {
@@ -194,21 +196,21 @@ class PageData:
         return self.steps.place(step.key, lambda: self._stepped(step))
 
     def _stepped(self, step: Step) -> dict[str, Any]:
-        record = self.chain.record(step)
+        record = self.lineage.record(step)
         values, source = record.values, record.values["source"]
         # Of a report's step only the numbers are named: what they were counted from stands under each cell.
-        behind = {} if step.kind in ("numbers", "verdicts") else self.chain.behind(step)
+        inputs_of = {} if step.kind in ("numbers", "verdicts") else self.lineage.inputs_of(step)
         if step.kind in ("table", "figure"):
-            behind = {role: one for role, one in behind.items() if one.kind == "numbers"}
-        files = [self.chain.file(step, role) for role in step.outputs]
+            inputs_of = {role: one for role, one in inputs_of.items() if one.kind == "numbers"}
+        files = [self.lineage.file(step, role) for role in step.outputs]
         return {
             "kind": step.kind,
             "id": step.id,
-            "facts": facts_of(step, self.chain),
+            "facts": facts_of(step, self.lineage),
             "files": [[file.path, file.bytes, file.recorded, file.verified] for file in files],
             "record": [step.record, record.sha256],
             "spec": values["step"]["spec_sha256"],
-            "behind": {role: self._step(one) for role, one in behind.items()},
+            "behind": {role: self._step(one) for role, one in inputs_of.items()},
             "environment": self.environments.place(digest_of(values["environment"]), lambda: values["environment"]),
             "source": self.sources.place(source["sha256"], lambda: self._source(source)),
         }

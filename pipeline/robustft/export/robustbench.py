@@ -35,13 +35,13 @@ def export_robustbench(
     plan: Plan, target: Path, *, unaudited: bool = False, log: Callable[[str], None] = print
 ) -> Path:
     """Write an entry for each model, data set and threat model with a clean accuracy, and an index, into a folder."""
-    standing, chain = audited(plan, unaudited=unaudited, log=log), Lineage(plan)
+    standing, lineage = audited(plan, unaudited=unaudited, log=log), Lineage(plan)
     index = []
     with whole_folder(target, mark=INDEX) as folder:
-        for model in models(plan, chain):
+        for model in models(plan, lineage):
             for (dataset, threat), measured in _grouped(model).items():
                 path = Path(dataset) / FOLDERS.get(threat[0], threat[0]) / f"{model.run.id.replace('/', '-')}.json"
-                write_json(folder / path, _Entry(chain, standing, model, dataset, threat, measured).values())
+                write_json(folder / path, _Entry(lineage, standing, model, dataset, threat, measured).values())
                 index.append(path.as_posix())
         about = {"scale": plan.scale, "meaning": standing.meaning, "audit": standing.verdict, "root": standing.root}
         write_json(folder / INDEX, {**about, "entries": index})
@@ -74,20 +74,20 @@ class _Entry:
     """One model under one threat model on one data set."""
 
     def __init__(
-        self, chain: Lineage, standing: Standing, model: Model, dataset: str, threat: Threat, measured: list[Measured]
+        self, lineage: Lineage, standing: Standing, model: Model, dataset: str, threat: Threat, measured: list[Measured]
     ) -> None:
-        self.chain, self.standing, self.model = chain, standing, model
+        self.lineage, self.standing, self.model = lineage, standing, model
         self.dataset, self.threat, self.measured = dataset, threat, measured
-        self.paper = chain.plan.config.papers[model.run.paper].values
+        self.paper = lineage.plan.config.papers[model.run.paper].values
         self.alarms = sorted({name for one in measured for name in one.failed})
 
     def values(self) -> dict[str, Any]:
         """Return the entry."""
-        run, plan = self.model.run, self.chain.plan
+        run, plan = self.model.run, self.lineage.plan
         clean = self._one(lambda attack: attack["algorithm"] == "none")
         autoattack = self._one(lambda attack: attack["algorithm"] == "autoattack" and attack["version"] == "standard")
         backbone = plan.config.backbones[run.step.spec["backbone"]["name"]]["title"]
-        read = trained_on(self.chain.closure(run.steps))
+        read = trained_on(self.lineage.closure(run.steps))
         several = run.derivation is not None and run.derivation["implementation"] == SEVERAL
         return {
             "link": f"https://arxiv.org/abs/{self.paper['arxiv']}" if "arxiv" in self.paper else None,
@@ -112,7 +112,7 @@ class _Entry:
 
     def _reported(self, autoattack: Measured | None) -> str | None:
         """Return the published accuracy under AutoAttack, if this is the published thing and it is on record."""
-        document, run = self.chain.plan.config.claims[self.model.run.paper], self.model.run
+        document, run = self.lineage.plan.config.claims[self.model.run.paper], self.model.run
         if not self.standing.reproduces or document is None or autoattack is None:
             return None
         for claim in expanded(document):
@@ -140,7 +140,7 @@ class _Entry:
     def _ours(self) -> dict[str, Any]:
         run = self.model.run
         return {
-            "scale": self.chain.plan.scale,
+            "scale": self.lineage.plan.scale,
             "reproduces": self.standing.reproduces,
             "audit": self.standing.verdict,
             "root": self.standing.root,
@@ -149,7 +149,7 @@ class _Entry:
             "norm": self.threat[0],
             "checkpoints": [
                 {"path": file.path, "sha256": file.observed}
-                for file in (self.chain.file(step, "checkpoint") for step in run.steps)
+                for file in (self.lineage.file(step, "checkpoint") for step in run.steps)
             ],
             "derivation": run.derivation,
             "measurements": [self._measurement(one) for one in self.measured],

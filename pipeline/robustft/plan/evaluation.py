@@ -31,7 +31,7 @@ class Evaluations:
             dataset = evaluation.dataset.value
             attacks = tuple(attack["name"].value for attack in evaluation.attacks)
             for step in self._steps(run, resolved, evaluation):
-                yield Evaluation(run, evaluation.name, dataset, attacks, step, evaluation.elsewhere)
+                yield Evaluation(run, evaluation.name, dataset, attacks, step, evaluation.transfer_eval)
 
     def _steps(self, run: Run, resolved: ResolvedRun, evaluation: ResolvedEvaluation) -> Iterator[Step]:
         texts = self._texts(run, evaluation)
@@ -42,7 +42,7 @@ class Evaluations:
             inputs["texts"] = texts.outputs["checkpoint"]
         built = implementations([[step.spec["backbone"], step.spec["method"]["tuning"]] for step in run.steps])
         named = (*built, *implementations(run.derivation), *self._of_attacks(run.paper, evaluation))
-        label = f"{evaluation.name}-{evaluation.dataset.value}" if evaluation.elsewhere else evaluation.name
+        label = f"{evaluation.name}-{evaluation.dataset.value}" if evaluation.transfer_eval else evaluation.name
         for part in range(evaluation.parts):
             spec = self._spec(run, resolved, evaluation, part, texts=texts is not None)
             id = f"{run.id}/{label}.{part + 1}of{evaluation.parts}"
@@ -68,7 +68,7 @@ class Evaluations:
         A text head that no run was trained with on this data set is told the classes: elsewhere, or as pre-trained.
         """
         named = "template" in self.resolver.entries.view(evaluation.dataset.value)
-        if not evaluation.elsewhere and not (run.pretrained and not run.trained and named):
+        if not evaluation.transfer_eval and not (run.pretrained and not run.trained and named):
             return None
         initial = run.step.inputs.get("initial")
         return self.graph.producer(initial) if initial else run.step

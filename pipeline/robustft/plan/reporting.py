@@ -62,7 +62,7 @@ class Report:
                 "ledger": evaluation.step.id,
                 "experiment": evaluation.run.experiment,
                 "trained_on": evaluation.run.dataset,
-                "elsewhere": evaluation.elsewhere,
+                "transfer_eval": evaluation.transfer_eval,
                 "dataset": evaluation.dataset,
                 "method": evaluation.run.method,
                 "seed": evaluation.run.seed,

@@ -87,7 +87,7 @@ class ResolvedEvaluation:
     parts: int
     shard_images: Layered
     attacks: list[Parts]
-    elsewhere: bool
+    transfer_eval: bool
     """Whether the evaluation lists its data sets, instead of taking the one that the run was trained on."""
 
 
@@ -265,10 +265,10 @@ class Resolver:
         lookup(document.values["evaluations"], name, kind="evaluation", where=document.path)
         layers = layers_at(f"papers/{paper}", document.values, "evaluations", name)
         evaluation = Layered(*layers, *self.entries.of_scale("papers", paper, "evaluations", name))
-        values, elsewhere = evaluation.value, "datasets" in evaluation.value
+        values, transfer_eval = evaluation.value, "datasets" in evaluation.value
         sizes = {
             dataset: self.entries.view(dataset.value)["splits"][values["split"]]
-            for dataset in (self.entries.datasets(paper, evaluation["datasets"]) if elsewhere else [own])
+            for dataset in (self.entries.datasets(paper, evaluation["datasets"]) if transfer_eval else [own])
         }
         attacks = [self.entries.attack(attack) for attack in evaluation["attacks"].each()]
         return values, [
@@ -280,7 +280,7 @@ class Resolver:
                 parts=values["parts"],
                 shard_images=evaluation["shard_images"],
                 attacks=attacks,
-                elsewhere=elsewhere,
+                transfer_eval=transfer_eval,
             )
             for dataset, size in sizes.items()
         ]

@@ -113,8 +113,8 @@ class Evaluation:
     dataset: str
     attacks: tuple[str, ...]
     step: Step
-    elsewhere: bool = False
-    """Whether the evaluation lists its data sets, instead of taking the one that the run was trained on."""
+    transfer_eval: bool = False
+    """Whether the evaluation lists its data sets instead of using the one that the run was trained on."""
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def _percent(share: float) -> str:
 
 class _Explainer:
     def __init__(self, plan: Plan) -> None:
-        self.plan, self.chain = plan, Lineage(plan)
+        self.plan, self.lineage = plan, Lineage(plan)
         self.lines: list[str] = []
 
     def log(self, *sentences: str, depth: int = 0) -> None:
@@ -94,7 +94,7 @@ class _Explainer:
                 raise RobustftError(f"the table {step.id} has no {part} '{match[group]}'", next_step=hint)
         if match["column"] == tables.AVERAGE:
             self.log(f"The average of {step.spec['attacks'][table['metric']]} over the data sets below, seed by seed.")
-        cells = self.chain.cells(
+        cells = self.lineage.cells(
             step, numbers, method=match["method"], column=match["column"], dataset=match["dataset"]
         )
         if not cells:
@@ -116,7 +116,7 @@ class _Explainer:
         )
         if not numbers["reproduces"]:
             self.log(f"Scale {self.plan.scale} uses stand-ins, so it is not a reproduction of a published number.")
-        for measurement in self.chain.measurements(numbers, cell):
+        for measurement in self.lineage.measurements(numbers, cell):
             self._measurement(step.id.split("/")[0], measurement)
         self._claims(step, cell)
 
@@ -132,7 +132,7 @@ class _Explainer:
         for check in failed:
             text = check.get("text", "")
             self.log(f"{check['check']}: {check['value']:.4g}, limit {check['limit']:.4g}. {text}", depth=2)
-        evaluations = self.chain.evaluations(paper, measurement)
+        evaluations = self.lineage.evaluations(paper, measurement)
         for evaluation in evaluations:
             self._ledger(evaluation, measurement["attack"])
         run = evaluations[0].run
@@ -146,15 +146,15 @@ class _Explainer:
     def _metric(self, step: Step, cell: dict[str, Any], title: str, metric: str) -> None:
         """Tell where a value of training comes from: the histories."""
         self.log(f"{metric} of {title} on {cell['dataset']} reads {tables.cell_text(cell)} in {step.outputs['md']}.")
-        for run in self.chain.runs(step.id.split("/")[0], cell):
+        for run in self.lineage.runs(step.id.split("/")[0], cell):
             if run.trained:
-                file = self.chain.file(run.step, "history")
+                file = self.lineage.file(run.step, "history")
                 self.log(f"Seed {run.seed}: read from {file.path} ({_verified(file)}).", depth=1)
 
     def _ledger(self, evaluation: Evaluation, attack: str) -> None:
-        step, file = evaluation.step, self.chain.file(evaluation.step, "ledger")
+        step, file = evaluation.step, self.lineage.file(evaluation.step, "ledger")
         self.log(f"Image by image: {file.path} ({_verified(file)}).", depth=1)
-        if evaluation.elsewhere:
+        if evaluation.transfer_eval:
             self._data(step.inputs["data"], depth=2)
         outcome = read_ledger(Path(file.path))[attack]
         broken = Counter(name for name in outcome.broken_by.tolist() if name)
@@ -180,7 +180,7 @@ class _Explainer:
         if step.kind == "weights":
             self._weights(step, depth=depth)
             return
-        values, file = self.chain.record(step).values, self.chain.file(step, "checkpoint")
+        values, file = self.lineage.record(step).values, self.lineage.file(step, "checkpoint")
         spec = values["step"]["spec"]
         recipe, method = spec["recipe"], spec["method"]
         parameters = ", ".join(f"{key}={value}" for key, value in method["parameters"].items()) or "no parameters"
@@ -194,7 +194,7 @@ class _Explainer:
             depth=depth,
         )
         self._code(values, depth=depth)
-        for producer in self.chain.starts(step).values():
+        for producer in self.lineage.initial_weights(step).values():
             self.log("Its initial weights:", depth=depth)
             self._training(producer, depth=depth + 1)
         for role in ("data", "auxiliary"):
@@ -214,14 +214,14 @@ class _Explainer:
         )
 
     def _data(self, path: str, *, depth: int) -> None:
-        producer = self.chain.producer(path)
-        title, file = producer.spec["source"]["title"], self.chain.file(producer, "data")
-        made = _origins(self.chain.origins(producer))
+        producer = self.lineage.producer(path)
+        title, file = producer.spec["source"]["title"], self.lineage.file(producer, "data")
+        made = _origins(self.lineage.origins(producer))
         self.log(f"Data: {path} ({_verified(file)}), decoded from {made}:", f"{title}.", depth=depth)
 
     def _weights(self, step: Step, *, depth: int) -> None:
-        title, file = self.plan.config.weights[step.id]["title"], self.chain.file(step, "checkpoint")
-        made = _origins(self.chain.origins(step))
+        title, file = self.plan.config.weights[step.id]["title"], self.lineage.file(step, "checkpoint")
+        made = _origins(self.lineage.origins(step))
         self.log(
             f"Published weights: {title}, {file.path} ({_verified(file)}), converted from", f"{made}.", depth=depth
         )
@@ -231,7 +231,7 @@ class _Explainer:
         judged = read_json(self.plan.step("verdicts", paper).outputs["json"])
         told = {one["id"] for one in judged["verdicts"]}
         told |= {one["id"] for table in judged.get("tables", []) for one in table.get("cells", [])}
-        for claim in self.chain.claims(paper, cell, judged):
+        for claim in self.lineage.claims(paper, cell, judged):
             if claim["id"] in told:
                 self.lines.append("")
                 self.log(

@@ -14,7 +14,7 @@ from robustft.plan import Plan
 from robustft.plan.step import Evaluation, Run, Step
 from robustft.provenance.record import Record, read_record
 from robustft.report import tables
-from robustft.report.claim_matching import datasets_of, experiments_of, sides
+from robustft.report.claim_matching import datasets_of, experiments_of, operands
 from robustft.report.claims import MISSING
 from robustft.report.verdict_tables import NOT_COMPARABLE, UNREAD
 
@@ -77,7 +77,7 @@ class Lineage:
         assert producer is not None, "the plan makes every input"
         return producer
 
-    def behind(self, step: Step) -> dict[str, Step]:
+    def inputs_of(self, step: Step) -> dict[str, Step]:
         """Return the steps whose outputs a step read, by the role that they had in it."""
         return {role: self.producer(path) for role, path in step.inputs.items()}
 
@@ -89,14 +89,14 @@ class Lineage:
             step = waiting.pop()
             if step.key not in found:
                 found[step.key] = step
-                waiting += self.behind(step).values()
+                waiting += self.inputs_of(step).values()
         return list(found.values())
 
-    def starts(self, step: Step) -> dict[str, Step]:
+    def initial_weights(self, step: Step) -> dict[str, Step]:
         """Return the steps that made the initial weights of a training, by role."""
         return {
             role: producer
-            for role, producer in self.behind(step).items()
+            for role, producer in self.inputs_of(step).items()
             if role == "initial" or role.startswith("from_")
         }
 
@@ -134,11 +134,11 @@ class Lineage:
         if dataset:
             wanted["dataset"] = dataset
         across = table.get("across") == "datasets"
-        return [cell for cell in numbers["cells"] if wanted.items() <= cell.items() and across == cell["elsewhere"]]
+        return [cell for cell in numbers["cells"] if wanted.items() <= cell.items() and across == cell["transfer_eval"]]
 
     def measurements(self, numbers: dict[str, Any], cell: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the measurements, one for each seed, that a cell is the mean of."""
-        same = {key: cell[key] for key in ("experiment", "trained_on", "dataset", "elsewhere", "method", "attack")}
+        same = {key: cell[key] for key in ("experiment", "trained_on", "dataset", "transfer_eval", "method", "attack")}
         return [one for one in numbers["measurements"] if same.items() <= one.items()]
 
     def evaluations(self, paper: str, measurement: dict[str, Any]) -> list[Evaluation]:
@@ -170,7 +170,7 @@ def _involves(claim: dict[str, Any], cell: dict[str, Any]) -> bool:
     """Tell whether a claim is about a cell's method under its attack, in its experiment and on its data set."""
     named = datasets_of(claim)
     return (
-        (cell["method"], cell["attack"]) in sides(claim)
+        (cell["method"], cell["attack"]) in operands(claim)
         and cell["experiment"] in experiments_of(claim)
         and (named is None or cell["dataset"] in named)
     )

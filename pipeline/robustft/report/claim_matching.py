@@ -88,30 +88,30 @@ def experiments_of(claim: Claim) -> list[str]:
     return [claim["experiment"]] if isinstance(claim["experiment"], str) else claim["experiment"]
 
 
-def sides(claim: Claim) -> list[tuple[str, str]]:
-    """Return the (method, metric) pairs that a claim is about: one of a value, else left and right."""
+def operands(claim: Claim) -> list[tuple[str, str]]:
+    """Return the (method, metric) pairs that a claim compares: one for a value, else left and right."""
     if claim["kind"] == "value":
         return [(claim["method"], claim["metric"])]
-    return [(claim[side], claim.get(f"{side}_metric") or claim["metric"]) for side in ("left", "right")]
+    return [(claim[operand], claim.get(f"{operand}_metric") or claim["metric"]) for operand in ("left", "right")]
 
 
-def fitting(claim: Claim, members: Sequence[dict[str, Any]], side: tuple[str, str]) -> list[dict[str, Any]]:
-    """Return the ledgers' entries that one side of a claim is about.
+def matching_members(claim: Claim, members: Sequence[dict[str, Any]], operand: tuple[str, str]) -> list[dict[str, Any]]:
+    """Return the entries of ledgers that one operand of a claim is about.
 
-    Unless a claim names an evaluation, or several to be taken together, it is about the data set that a run was
-    trained on.
+    A claim may name one evaluation, or several that are taken together. Without one it is about the data set that
+    a run was trained on.
     """
-    method, metric = side
-    evaluation, wanted = claim.get("evaluation"), datasets_of(claim)
-    among = [evaluation] if isinstance(evaluation, str) else evaluation
+    method, metric = operand
+    evaluation, datasets = claim.get("evaluation"), datasets_of(claim)
+    evaluations = [evaluation] if isinstance(evaluation, str) else evaluation
     return [
         one
         for one in members
         if one["method"] == method
         and one["experiment"] in experiments_of(claim)
         and metric in one["attacks"]
-        and (not one["elsewhere"] if among is None else one["evaluation"] in among)
-        and (wanted is None or one["dataset"] in wanted)
+        and (not one["transfer_eval"] if evaluations is None else one["evaluation"] in evaluations)
+        and (datasets is None or one["dataset"] in datasets)
     ]
 
 
@@ -122,15 +122,15 @@ def unmeasured(
     *,
     training_metrics: Collection[str],
 ) -> list[str]:
-    """Return the ids of claims of which a side, in an experiment or on a data set named, nothing planned measures."""
+    """Return the ids of claims with an operand that no planned run measures, in each experiment and data set named."""
     found = []
     for claim in claims:
-        for method, metric in sides(claim):
+        for method, metric in operands(claim):
             if metric in training_metrics:
                 runs = [one for one in trainings if one["experiment"] in experiments_of(claim)]
                 planned = [one for one in runs if one["method"] == method]
             else:
-                planned = fitting(claim, members, (method, metric))
+                planned = matching_members(claim, members, (method, metric))
             experiments, there = {one["experiment"] for one in planned}, {one["dataset"] for one in planned}
             if not set(experiments_of(claim)) <= experiments or not set(datasets_of(claim) or ()) <= there:
                 found.append(claim["id"])

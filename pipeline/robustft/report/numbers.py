@@ -25,7 +25,7 @@ def numbers(spec: dict[str, Any], context: Context) -> None:
     write_json(context.outputs["metrics"], metrics(found))
 
 
-CELL = ("experiment", "trained_on", "dataset", "elsewhere", "method", "attack")
+CELL = ("experiment", "trained_on", "dataset", "transfer_eval", "method", "attack")
 """What tells a cell from others."""
 
 History = list[dict[str, str]]
@@ -77,13 +77,13 @@ def joined(parts: list[Outcome]) -> Outcome:
 
 
 RunKey = tuple[str, str, str, bool, str, int]
-"""Experiment, data set trained on, data set measured on, whether in an evaluation elsewhere, method, seed."""
+"""Experiment, data set trained on, data set measured on, whether by a transfer evaluation, method, seed."""
 
 
 def _runs(members: list[dict[str, Any]]) -> dict[RunKey, list[dict[str, Any]]]:
     grouped: dict[RunKey, list[dict[str, Any]]] = defaultdict(list)
     for one in members:
-        where = (one["trained_on"], one["dataset"], one["elsewhere"])
+        where = (one["trained_on"], one["dataset"], one["transfer_eval"])
         grouped[(one["experiment"], *where, one["method"], one["seed"])].append(one)
     return grouped
 
@@ -121,18 +121,18 @@ def compute(spec: dict[str, Any], files: dict[str, Path]) -> dict[str, Any]:
                 controls[experiment, dataset] = found
     hashes = {role: sha256_file(path) for role, path in ledgers.items()}
     measurements = []
-    for (experiment, trained_on, dataset, elsewhere, method, seed), found in runs.items():
+    for (experiment, trained_on, dataset, transfer_eval, method, seed), found in runs.items():
         control = controls.get((experiment, dataset))
         for attack, judged in found.items():
             correct, images = int(judged.outcome.correct.sum()), len(judged.outcome.image)
             measurements.append(
                 {
                     "id": f"{experiment}/{trained_on}/{method}/seed{seed}/{attack}"
-                    + (f"@{dataset}" if elsewhere else ""),
+                    + (f"@{dataset}" if transfer_eval else ""),
                     "experiment": experiment,
                     "trained_on": trained_on,
                     "dataset": dataset,
-                    "elsewhere": elsewhere,
+                    "transfer_eval": transfer_eval,
                     "method": method,
                     "seed": seed,
                     "attack": attack,
@@ -183,7 +183,7 @@ def _cells(measurements: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "unit": "share",
                 "mean": mean(values),
                 "sd": sample_sd(values),
-                "alarms": sorted({c["check"] for m in group for c in m["checks"] if not c["ok"]}),
+                "failed_checks": sorted({c["check"] for m in group for c in m["checks"] if not c["ok"]}),
             }
         )
     return cells
@@ -198,7 +198,7 @@ def _training_cells(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "experiment": experiment,
             "trained_on": dataset,
             "dataset": dataset,
-            "elsewhere": False,
+            "transfer_eval": False,
             "method": method,
             "attack": metric,
             "seeds": [entry["seed"] for entry in group],
@@ -206,7 +206,7 @@ def _training_cells(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "unit": group[0]["unit"],
             "mean": mean([entry["value"] for entry in group]),
             "sd": sample_sd([entry["value"] for entry in group]),
-            "alarms": [],
+            "failed_checks": [],
         }
         for (experiment, dataset, method, metric), group in grouped.items()
     ]

@@ -15,7 +15,7 @@ from robustft.report.statistics import mean, sample_sd
 from robustft.report.training_metrics import TRAINING_METRICS
 from robustft.runtime.context import Context
 
-ALARM = "†"
+DAGGER = "†"
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def cell_text(cell: dict[str, Any] | None) -> str:
     text = f"{factor * cell['mean']:.1f}"
     if cell["sd"] is not None:
         text += f" ± {factor * cell['sd']:.1f}"
-    return text + (f" {ALARM}" if cell["alarms"] else "")
+    return text + (f" {DAGGER}" if cell["failed_checks"] else "")
 
 
 def selection(table: dict[str, Any], column: str) -> dict[str, str]:
@@ -64,7 +64,7 @@ def build_grid(spec: dict[str, Any], numbers: dict[str, Any]) -> Grid:
     cells = {
         (cell["dataset"], cell["method"], cell["attack"]): cell
         for cell in numbers["cells"]
-        if cell["experiment"] == table["experiment"] and not cell["elsewhere"]
+        if cell["experiment"] == table["experiment"] and not cell["transfer_eval"]
     }
     datasets = list(dict.fromkeys(dataset for dataset, _, attack in cells if attack in table["columns"]))
     several = len(datasets) > 1
@@ -90,7 +90,7 @@ def _grid_across(spec: dict[str, Any], numbers: dict[str, Any]) -> Grid:
     table = spec["table"]
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for cell in numbers["cells"]:
-        if (cell["experiment"], cell["attack"]) == (table["experiment"], table["metric"]) and cell["elsewhere"]:
+        if (cell["experiment"], cell["attack"]) == (table["experiment"], table["metric"]) and cell["transfer_eval"]:
             found.setdefault(cell["method"], {})[cell["dataset"]] = cell
     datasets = list(dict.fromkeys(dataset for method in spec["rows"] for dataset in found.get(method, {})))
     rows = []
@@ -110,13 +110,15 @@ def _average(table: dict[str, Any], method: str, datasets: list[str], numbers: d
     by_seed: dict[int, list[dict[str, Any]]] = {}
     for one in numbers["measurements"]:
         same = (one["experiment"], one["method"], one["attack"]) == (table["experiment"], method, table["metric"])
-        if same and one["elsewhere"]:
+        if same and one["transfer_eval"]:
             by_seed.setdefault(one["seed"], []).append(one)
     if not by_seed or any(len(group) != len(datasets) for group in by_seed.values()):
         return None
     values = [mean([one["accuracy"] for one in group]) for group in by_seed.values()]
-    alarms = sorted({c["check"] for group in by_seed.values() for one in group for c in one["checks"] if not c["ok"]})
-    return {"mean": mean(values), "sd": sample_sd(values), "unit": "share", "alarms": alarms}
+    failed_checks = sorted(
+        {c["check"] for group in by_seed.values() for one in group for c in one["checks"] if not c["ok"]}
+    )
+    return {"mean": mean(values), "sd": sample_sd(values), "unit": "share", "failed_checks": failed_checks}
 
 
 def _notes(
@@ -137,9 +139,9 @@ def _notes(
             changes = ", ".join(f"{key} {value}" for key, value in _leaves(spec["budgets"][column]))
             notes.append(f"{spec['attacks'][column]} at this scale differs from config/attacks.yaml: {changes}.")
     notes += _control(spec, numbers)
-    alarms = sorted({alarm for cell in cells.values() for alarm in cell["alarms"]})
-    if alarms:
-        notes.append(f"{ALARM} a sanity check failed for at least one seed: {', '.join(alarms)}.")
+    failed_checks = sorted({check for cell in cells.values() for check in cell["failed_checks"]})
+    if failed_checks:
+        notes.append(f"{DAGGER} a sanity check failed for at least one seed: {', '.join(failed_checks)}.")
     return notes + [f"Deviation {entry['key']}: {entry['text']}" for entry in spec["deviations"]]
 
 
@@ -194,7 +196,7 @@ def to_csv(grid: Grid) -> str:
 
 def _latex(text: str) -> str:
     escaped = re.sub(r"([&%$#_{}])", r"\\\1", text)
-    return escaped.replace("±", r"$\pm$").replace(ALARM, r"$\dagger$")
+    return escaped.replace("±", r"$\pm$").replace(DAGGER, r"$\dagger$")
 
 
 def to_latex(grid: Grid) -> str:

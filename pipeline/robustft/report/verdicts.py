@@ -18,7 +18,7 @@ import numpy as np
 
 from robustft.evaluate.ledger import Outcome, read_ledger
 from robustft.files import read_json, write_json, write_text
-from robustft.report.claim_matching import datasets_of, experiments_of, fitting, sides
+from robustft.report.claim_matching import datasets_of, experiments_of, matching_members, operands
 from robustft.report.claims import MISSING, Claim
 from robustft.report.intervals import Interval, combined, difference, seed_half_width, value_interval
 from robustft.report.numbers import joined
@@ -58,13 +58,13 @@ class Judge:
         self._trainings = read_json(files["numbers"])["trainings"] if "numbers" in files else []
         self._splits = {one["dataset"]: one["split_images"] for one in spec["members"] if "split_images" in one}
 
-    def _outcomes(self, claim: Claim, side: tuple[str, str]) -> Outcomes:
+    def _outcomes(self, claim: Claim, operand: tuple[str, str]) -> Outcomes:
         parts: dict[tuple[str, int], list[Outcome]] = {}
-        for member in fitting(claim, self._spec["members"], side):
+        for member in matching_members(claim, self._spec["members"], operand):
             name = member["ledger"]
             if name not in self._cache:
                 self._cache[name] = read_ledger(self._ledgers[name])
-            parts.setdefault((member["dataset"], member["seed"]), []).append(self._cache[name][side[1]])
+            parts.setdefault((member["dataset"], member["seed"]), []).append(self._cache[name][operand[1]])
         return {key: joined(found) for key, found in parts.items()}
 
     def judge(self, claim: Claim) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class Judge:
 
     def _paired(self, claim: Claim) -> dict[str, tuple[np.ndarray, np.ndarray]] | None:
         """Return for each data set both sides' outcomes (seeds, images) on the seeds and images that both have."""
-        left, right = (self._outcomes(claim, side) for side in sides(claim))
+        left, right = (self._outcomes(claim, operand) for operand in operands(claim))
         pairs = set(left) & set(right)
         datasets = _complete(claim, pairs)
         seeds = _seeds(datasets, pairs)
@@ -113,7 +113,7 @@ class Judge:
 
     def _training_ordering(self, claim: dict[str, Any]) -> dict[str, Any]:
         """Judge that the left side needs less of a metric of training than the right one, paired by seed."""
-        left, right = (self._told(claim, method) for method, _ in sides(claim))
+        left, right = (self._told(claim, method) for method, _ in operands(claim))
         pairs = set(left) & set(right)
         datasets = _complete(claim, pairs)
         seeds = _seeds(datasets, pairs)
@@ -164,7 +164,7 @@ class Judge:
             return unjudged
         if claim["metric"] in TRAINING_METRICS:
             return {"verdict": "inconclusive", "published": claim["value"]}
-        found = self._outcomes(claim, sides(claim)[0])
+        found = self._outcomes(claim, operands(claim)[0])
         datasets = _complete(claim, set(found))
         seeds = _seeds(datasets, set(found))
         if not seeds:
