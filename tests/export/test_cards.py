@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from robustft.export.cards import export_cards
+from robustft.export.audit_gate import Standing
+from robustft.export.cards import _Card, export_cards
 from robustft.files import read_json, sha256_file
+from robustft.provenance.audit import AuditReport
+from tests.toy_run import SHA
 
 
 @pytest.fixture
@@ -37,7 +40,7 @@ def test_a_card_tells_what_was_counted(finished, folder):
     results = front(text)["model-index"][0]["results"]
     assert len(results) == 4
     for one, result in zip(mine, results, strict=True):
-        assert f"| {one['correct']} of {one['images']} | {100 * one['accuracy']:.1f} |" in text
+        assert f"| {one['correct']} of {one['images']} images | {100 * one['accuracy']:.1f} % |" in text
         assert result["metrics"][0]["value"] == round(100 * one["accuracy"], 2)
         assert result["metrics"][0]["verified"] is False
     assert "not a reproduction" in text
@@ -66,3 +69,24 @@ def test_a_starting_point_is_said_to_be_one(folder):
     assert "A starting point of other runs" in text
     assert "model-index" not in front(text), "it was not evaluated"
     assert "## What was measured" not in text
+
+
+def test_a_card_of_published_weights_names_their_file_and_licence(paper_scale):
+    standing = Standing(AuditReport("paper"), reproduces=True)
+    for step in paper_scale.plan.of_kind("weights"):
+        text = _Card(paper_scale, standing, step, []).text()
+        assert "A starting point of other runs" in text
+        assert f"- Weights {step.id}: " in text
+        assert "stand-ins" not in text
+        if "file" in step.spec["weights"]:
+            name = paper_scale.plan.config.files[step.spec["weights"]["file"]]["name"]
+            assert f"{name}, SHA-256 `{SHA}`, from a mirror" in text
+            assert "not on record" not in text.split("## Licence")[1].split("##")[0]
+
+
+def test_a_trained_checkpoints_card_names_the_licences_of_weights_and_data_behind_it(paper_scale):
+    standing = Standing(AuditReport("paper"), reproduces=True)
+    step = paper_scale.plan.step("train", "twins/main/cifar10_49000/twins_at/seed0")
+    licence = _Card(paper_scale, standing, step, []).text().split("## Licence")[1]
+    assert "- Weights imagenet_linf_4: MIT" in licence
+    assert "- Data cifar10: " in licence

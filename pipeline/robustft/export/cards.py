@@ -1,6 +1,7 @@
 """`robustft export cards`: a model card for each checkpoint, in Markdown with the front matter that model hubs read.
 
-An ensemble, a merged or a folded network has no checkpoint of its own: it is told of on the cards of its members.
+An ensemble or a merged network has no checkpoint of its own: the cards of its members describe it. The words about a
+step are those of `provenance/facts.py`.
 """
 
 from __future__ import annotations
@@ -12,13 +13,25 @@ from typing import Any
 import yaml
 
 from robustft.export.audit_gate import Standing, audited
-from robustft.export.facts import facts_of, origin_texts
 from robustft.export.folder import whole_folder
 from robustft.export.models import Measured, Model, models
 from robustft.files import write_text
 from robustft.plan import Plan
 from robustft.plan.step import Step
+from robustft.provenance.facts import (
+    HASH,
+    Fact,
+    Facts,
+    code_fact,
+    environment_facts,
+    facts_of,
+    file_fact,
+    measurement_facts,
+    percent,
+    raw_file_facts,
+)
 from robustft.provenance.lineage import Lineage
+from robustft.report.tables import markdown_lines
 
 INDEX = "README.md"
 
@@ -50,8 +63,15 @@ def export_cards(plan: Plan, target: Path, *, unaudited: bool = False, log: Call
 
 
 def _table(header: list[str], rows: list[list[str]]) -> list[str]:
-    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    return lines + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows] + [""]
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    return [*markdown_lines(header, escaped, "l" * len(header)), ""]
+
+
+def _fact_table(facts: Facts | list[Fact]) -> list[str]:
+    """Return facts as a table, with a column for the origins of values if there are any."""
+    origins = any(fact.origin for fact in facts)
+    rows = [[fact.label, HASH.sub(r"`\g<0>`", fact.text), *([fact.origin] if origins else [])] for fact in facts]
+    return _table(["", "", *(["Values from"] if origins else [])], rows)
 
 
 class _Card:
@@ -70,7 +90,7 @@ class _Card:
     def text(self) -> str:
         """Return the whole card."""
         parts = [self._front(), *self._what(), *self._training(), *self._measured(), *self._derived()]
-        parts += [*self._deviations(), *self._chain_of_proof(), *self._limits(), *self._licence(), *self._citation()]
+        parts += [*self._deviations(), *self._lineage(), *self._limits(), *self._licence(), *self._citation()]
         return "\n".join(parts).rstrip() + "\n"
 
     @property
@@ -120,32 +140,21 @@ class _Card:
         return [*lines, ""]
 
     def _training(self) -> list[str]:
-        facts = [[label, text] for label, text in facts_of(self.step, self.lineage)]
-        return ["## How it was made", "", *_table(["", ""], facts)]
+        return ["## How it was made", "", *_fact_table(facts_of(self.step, self.lineage))]
 
     def _measured(self) -> list[str]:
         if self.own is None:
             return []
         rows = [self._row(one) for one in self.own.measured]
-        header = ["Data set", "Attack", "Threat model", "Correct", "Accuracy, %", "95 % interval", "Failed checks"]
+        labels = [fact.label for fact in measurement_facts(self.own.measured[0].values)]
         note = "Intervals are Wilson's, of the images drawn alone; seeds differ by more: see the tables of the run."
-        return ["## What was measured", "", *_table(header, rows), note, ""]
+        table = _table(["Data set", "Attack", "Threat model", *labels], rows)
+        return ["## What was measured", "", *table, note, ""]
 
     def _row(self, one: Measured) -> list[str]:
-        values, clean = one.values, one.attack["algorithm"] == "none"
-        low, high = (f"{100 * bound:.1f}" for bound in values["interval"])
-        threat = "none" if clean else f"{one.threat[0]}, eps {one.threat[1]}"
-        counted = f"{values['correct']} of {values['images']}"
-        accuracy = f"{100 * values['accuracy']:.1f}"
-        return [
-            values["dataset"],
-            one.attack["title"],
-            threat,
-            counted,
-            accuracy,
-            f"{low} to {high}",
-            ", ".join(one.failed) or "none",
-        ]
+        threat = "none" if one.attack["algorithm"] == "none" else f"{one.threat[0]}, eps {one.threat[1]}"
+        counted = [fact.text for fact in measurement_facts(one.values)]
+        return [one.values["dataset"], one.attack["title"], threat, *counted]
 
     def _derived(self) -> list[str]:
         if not self.derived:
@@ -158,12 +167,13 @@ class _Card:
         ]
         for model in self.derived:
             how = model.run.derivation["implementation"] if model.run.derivation else "used as it is"
-            told = "; ".join(
-                f"{one.attack['title']} on {one.values['dataset']} {100 * one.values['accuracy']:.1f} %"
+            accuracies = "; ".join(
+                f"{one.attack['title']} on {one.values['dataset']} {percent(one.values['accuracy'])} %"
                 + (" (a check failed)" if one.failed else "")
                 for one in model.measured
             )
-            lines.append(f"- {model.title}, `{model.run.id}` ({how}, {len(model.run.steps)} checkpoints): {told}.")
+            made = f"{how}, {len(model.run.steps)} checkpoints"
+            lines.append(f"- {model.title}, `{model.run.id}` ({made}): {accuracies}.")
         return [*lines, ""]
 
     def _deviations(self) -> list[str]:
@@ -174,31 +184,26 @@ class _Card:
             ]
         return [*lines, ""]
 
-    def _chain_of_proof(self) -> list[str]:
+    def _lineage(self) -> list[str]:
         record = self.lineage.record(self.step)
-        values, environment = record.values, record.values["environment"]
-        rows = [
-            ["Checkpoint", f"`{self.file.path}`, {self.file.bytes} bytes, SHA-256 `{self.file.observed}`"],
-            ["Record", f"`{self.step.record}`, SHA-256 `{record.sha256}`"],
-            ["Specification", f"SHA-256 `{values['step']['spec_sha256']}`"],
-            ["Source", f"{len(values['source']['files'])} files, together SHA-256 `{values['source']['sha256']}`"],
-            ["Commit", f"`{environment['git']['commit']}`, clean tree: {environment['git']['clean']}"],
-            ["Packages", ", ".join(f"{name} {version}" for name, version in environment["packages"].items())],
-            ["Lock", f"`{environment['lock']['path']}`, SHA-256 `{environment['lock']['sha256']}`"],
-            [
-                "Image",
-                str(environment["image"]["name"])
-                if environment["image"]
-                else "ran outside every image of this project",
-            ],
+        values = record.values
+        facts = [
+            file_fact("Checkpoint", self.file),
+            Fact("Record", f"{self.step.record}, SHA-256 {record.sha256}"),
+            Fact("Specification", f"SHA-256 {values['step']['spec_sha256']}"),
+            code_fact(values),
+            *environment_facts(values["environment"]),
+            Fact("Packages", ", ".join(" ".join(one) for one in values["environment"]["packages"].items())),
         ]
         for role, entry in values["inputs"].items():
-            rows.append([f"Read as {role}", f"`{entry['path']}`, SHA-256 `{entry['sha256']}`"])
+            facts.append(Fact(f"Read as {role}", f"{entry['path']}, SHA-256 {entry['sha256']}"))
         for step in self.lineage.closure([self.step]):
             if step.kind in ("data", "weights"):
-                rows += [[f"Origin of {step.id}", text] for text in origin_texts(step, self.lineage)]
-        rows += [["Audit", self.standing.verdict], ["Root of all records", f"`{self.standing.root}`"]]
-        return ["## Where it comes from", "", *_table(["", ""], rows)]
+                facts += [
+                    Fact(f"{step.id}: {one.label.lower()}", one.text) for one in raw_file_facts(step, self.lineage)
+                ]
+        facts += [Fact("Audit", self.standing.verdict), Fact("Root of all records", self.standing.root)]
+        return ["## Where it comes from", "", *_fact_table(facts)]
 
     def _limits(self) -> list[str]:
         lines = ["## Limits", "", f"- {self.standing.meaning}"]

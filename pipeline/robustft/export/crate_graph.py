@@ -1,5 +1,6 @@
-"""What an RO-Crate says of a run, in the terms of the profile Provenance Run Crate.
+"""The graph of a run in an RO-Crate, in the terms of the profile Provenance Run Crate.
 
+Written here, as `rocrate` writes files and their metadata but knows no actions, tools or steps of a run.
 The Snakefile is the workflow, each kind of step a tool that it calls, each job a CreateAction of that tool; a
 ControlAction binds a job to its place in the workflow, and an OrganizeAction all of them to Snakemake.
 See https://www.researchobject.org/workflow-run-crate/profiles/0.5/provenance_run_crate/
@@ -13,6 +14,7 @@ from typing import Any
 from robustft.export.audit_gate import Standing
 from robustft.export.project import author_name
 from robustft.plan.step import ENTRIES, Step
+from robustft.provenance.facts import code_fact, environment_facts, facts_of
 from robustft.provenance.lineage import Lineage
 
 PROFILES = {
@@ -25,7 +27,7 @@ TERMS = {
     name: f"https://w3id.org/ro/terms/workflow-run#{name}"
     for name in ("sha256", "ContainerImage", "SIFImage", "containerImage", "resourceUsage")
 }
-"""Terms that RO-Crate 1.1 has not; written out, so that no second context has to be fetched to read the crate."""
+"""Terms that RO-Crate 1.1 lacks, written out: a reader of the crate need not fetch a second context."""
 
 ENGINE, OPERATOR, RUN, LICENCE = (
     "https://snakemake.readthedocs.io",
@@ -43,9 +45,9 @@ def ref(id: str) -> dict[str, str]:
 
 
 def refs(ids: Iterable[str]) -> dict[str, str] | list[dict[str, str]]:
-    """Return references to entities; of one alone not a list, as RO-Crate has it."""
-    found = [ref(id) for id in ids]
-    return found[0] if len(found) == 1 else found
+    """Return references to entities; a single one stands without a list, as RO-Crate wants it."""
+    references = [ref(id) for id in ids]
+    return references[0] if len(references) == 1 else references
 
 
 def action_id(step: Step) -> str:
@@ -55,12 +57,12 @@ def action_id(step: Step) -> str:
 
 def context_entities(cited: dict[str, Any]) -> list[Entity]:
     """Return who made and who ran this, under which licence, and what the crate conforms to."""
-    found: list[Entity] = [
+    entities: list[Entity] = [
         {"@id": id, "@type": "CreativeWork", "name": name, "version": version}
         for id, (name, version) in PROFILES.items()
     ]
-    found.append({"@id": LICENCE, "@type": "CreativeWork", "name": cited["license"], "url": LICENCE})
-    found.append(
+    entities.append({"@id": LICENCE, "@type": "CreativeWork", "name": cited["license"], "url": LICENCE})
+    entities.append(
         {
             "@id": OPERATOR,
             "@type": "Organization",
@@ -70,8 +72,8 @@ def context_entities(cited: dict[str, Any]) -> list[Entity]:
     )
     for place, author in enumerate(cited["authors"]):
         kind = "Organization" if "name" in author else "Person"
-        found.append({"@id": f"#author-{place}", "@type": kind, "name": author_name(author)})
-    return found + [_article(entry) for entry in cited["references"]]
+        entities.append({"@id": f"#author-{place}", "@type": kind, "name": author_name(author)})
+    return entities + [_article(entry) for entry in cited["references"]]
 
 
 def article_id(entry: dict[str, Any]) -> str:
@@ -108,7 +110,7 @@ class RunGraph:
         return [*self._tools(), *self._images(), *jobs, self._run(), self._organise(), self._root_hash()]
 
     def workflow(self) -> dict[str, Any]:
-        """Return what is to be said of the Snakefile."""
+        """Return the properties of the Snakefile."""
         return {
             "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"],
             "name": "robustft",
@@ -139,7 +141,7 @@ class RunGraph:
 
     def _tools(self) -> list[Entity]:
         commits, engine = ", ".join(self._observed("git", "commit")), ", ".join(self._observed("packages", "snakemake"))
-        found: list[Entity] = [
+        entities: list[Entity] = [
             {
                 "@id": ENGINE,
                 "@type": "SoftwareApplication",
@@ -149,26 +151,26 @@ class RunGraph:
             }
         ]
         for place, kind in enumerate(self.kinds, start=1):
-            told = {"name": f"robustft {kind}", "description": f"{ENTRIES[kind]}, in a process of its own or a bundle"}
-            tool = {"@id": f"#tool/{kind}", "@type": "SoftwareApplication", **told, "softwareVersion": commits}
+            about = {"name": f"robustft {kind}", "description": f"{ENTRIES[kind]}, in a process of its own or a bundle"}
+            tool = {"@id": f"#tool/{kind}", "@type": "SoftwareApplication", **about, "softwareVersion": commits}
             step = {"@id": f"#step/{kind}", "@type": "HowToStep", "name": kind, "position": str(place)}
-            found += [tool, {**step, "workExample": ref(f"#tool/{kind}")}]
-        return found
+            entities += [tool, {**step, "workExample": ref(f"#tool/{kind}")}]
+        return entities
 
     def _images(self) -> list[Entity]:
-        found: dict[str, Entity] = {}
+        images: dict[str, Entity] = {}
         for step in self.steps:
             image = self.lineage.record(step).values["environment"]["image"]
             if image is not None:
-                told = "; ".join(f"{key} {value}" for key, value in sorted(image.items()))
-                found[str(image["name"])] = {
+                description = "; ".join(f"{key} {value}" for key, value in sorted(image.items()))
+                images[str(image["name"])] = {
                     "@id": f"#image/{image['name']}",
                     "@type": "ContainerImage",
                     "additionalType": ref(TERMS["SIFImage"]),
                     "name": str(image["name"]),
-                    "description": told,
+                    "description": description,
                 }
-        return list(found.values())
+        return list(images.values())
 
     def _job(self, step: Step) -> Entity:
         values = self.lineage.record(step).values
@@ -178,7 +180,7 @@ class RunGraph:
             "@id": action_id(step),
             "@type": "CreateAction",
             "name": f"{step.kind} {step.id}",
-            "description": f"Specification SHA-256 {values['step']['spec_sha256']}; the record tells the rest.",
+            "description": self._account(step),
             "instrument": ref(f"#tool/{step.kind}"),
             "object": self._refs(step.inputs.values()),
             "result": self._refs(outputs),
@@ -188,6 +190,13 @@ class RunGraph:
             "actionStatus": "http://schema.org/CompletedActionStatus",
         }
         return {**job, "containerImage": ref(f"#image/{image['name']}")} if image else job
+
+    def _account(self, step: Step) -> str:
+        """Return the facts of a step, each with the origin of its values, as one text."""
+        values = self.lineage.record(step).values
+        facts = (*facts_of(step, self.lineage), code_fact(values), *environment_facts(values["environment"]))
+        texts = [f"{one.label}: {one.text}" + (f" [{one.origin}]" if one.origin else "") for one in facts]
+        return ". ".join([*texts, f"Specification: SHA-256 {values['step']['spec_sha256']}"])
 
     def _control(self, step: Step) -> Entity:
         return {

@@ -1,35 +1,57 @@
-"""The content of the audit page: each table's cells, what stands behind them, and the claims that they take part in.
+"""The content of the audit page: the cells of each table, their lineage, and the claims about them.
 
-Normalised, so that what many numbers share is written once: a cell names its measurements, a measurement its ledgers,
-a step the steps that it read, its environment and its source files, all by place in the lists of the page.
+What many numbers share is written once: a cell names its measurements, a measurement its ledgers, a step its inputs,
+its environment and its source files, all by place in the lists of the page. The words are those of
+`provenance/facts.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from robustft.export.audit_gate import Standing
-from robustft.export.facts import attack_texts, facts_of, published_text, tone
 from robustft.files import digest_of, read_json
 from robustft.plan import Plan
 from robustft.plan.step import Step
+from robustft.provenance.facts import (
+    Fact,
+    Facts,
+    attack_facts,
+    claim_facts,
+    code_fact,
+    environment_facts,
+    facts_of,
+    failed_checks,
+    measurement_facts,
+    published_text,
+    tone,
+)
 from robustft.provenance.lineage import Lineage
 from robustft.report import tables
+from robustft.report.verdict_tables import interval_text
 
-SCHEMA = "robustft-page-1"
+SCHEMA = "robustft-page-2"
+
+
+class Results(NamedTuple):
+    """The results of one paper: its numbers.json and verdicts.json."""
+
+    paper: str
+    numbers: dict[str, Any]
+    judged: dict[str, Any]
 
 
 class Pool:
-    """A list of different values, each with a place by which it is named."""
+    """A list of different values, each named by its place."""
 
     def __init__(self) -> None:
         self.values: list[Any] = []
         self._places: dict[str, int] = {}
 
     def place(self, key: str, make: Callable[[], Any]) -> int:
-        """Return the place of a key's value, which is made when the key is new."""
+        """Return the place of the value of a key; a new key gets the value that `make` returns."""
         if key not in self._places:
             place = self._places[key] = len(self.values)
             self.values.append(None)
@@ -76,40 +98,38 @@ class PageData:
     # -- papers, tables, figures ---------------------------------------------------------------------------------------
 
     def _paper(self, step: Step) -> dict[str, Any]:
-        about, numbers = self.plan.config.papers[step.id].values, read_json(step.outputs["numbers"])
-        judged = read_json(self.plan.step("verdicts", step.id).outputs["json"])
-        shown = [one for one in self.plan.of_kind("table") if one.id.split("/")[0] == step.id]
-        # One that is missing, in an unaudited page, is among the audit's findings.
-        drawn = [one for one in self.plan.of_kind("figure") if one.id.split("/")[0] == step.id and _is_there(one)]
+        about = self.plan.config.papers[step.id].values
+        verdicts = self.plan.step("verdicts", step.id)
+        results = Results(step.id, read_json(step.outputs["numbers"]), read_json(verdicts.outputs["json"]))
+        claims = {claim["id"]: claim for claim in verdicts.spec["claims"]}
+        own_tables = [one for one in self.plan.of_kind("table") if one.id.split("/")[0] == step.id]
+        # On an unaudited page a figure may be missing; the audit's findings say so.
+        figures = [one for one in self.plan.of_kind("figure") if one.id.split("/")[0] == step.id and _exists(one)]
         return {
             "id": step.id,
             **{key: about[key] for key in ("title", "authors", "venue", "arxiv", "code") if key in about},
             "numbers": self._step(step),
             "deviations": about["deviations"],
-            "claims": [self._claim(step.id, verdict) for verdict in self._verdicts(step.id, judged)],
-            "figures": [self._figure(one) for one in drawn],
-            "tables": [self._table(one, numbers, judged) for one in shown],
+            "claims": [self._claim(step.id, {**claims[one["id"]], **one}) for one in results.judged["verdicts"]],
+            "figures": [self._figure(one) for one in figures],
+            "tables": [self._table(one, results) for one in own_tables],
         }
-
-    def _verdicts(self, paper: str, judged: dict[str, Any]) -> list[dict[str, Any]]:
-        claims = {claim["id"]: claim for claim in self.plan.step("verdicts", paper).spec["claims"]}
-        return [{**claims[verdict["id"]], **verdict} for verdict in judged["verdicts"]]
 
     def _figure(self, step: Step) -> dict[str, Any]:
         caption = Path(step.outputs["caption"]).read_text(encoding="utf-8").strip()
         return {"id": step.id, "caption": caption, "svg": step.outputs["svg"], "step": self._step(step)}
 
-    def _table(self, step: Step, numbers: dict[str, Any], judged: dict[str, Any]) -> dict[str, Any]:
-        grid = tables.build_grid(step.spec, numbers)
+    def _table(self, step: Step, results: Results) -> dict[str, Any]:
+        grid = tables.build_grid(step.spec, results.numbers)
         first = len(grid.header) - len(grid.column_names)
         rows = []
         for name, texts in zip(grid.row_names, grid.rows, strict=True):
             dataset, _, method = name.rpartition(".")
-            cells = [
-                self._cell(step, numbers, judged, text, method=method, column=column, dataset=dataset or None)
-                for column, text in zip(grid.column_names, texts[first:], strict=True)
-            ]
-            rows.append({"name": name, "heads": texts[:first], "cells": cells})
+            row = []
+            for column, text in zip(grid.column_names, texts[first:], strict=True):
+                cells = self.lineage.cells(step, results.numbers, method=method, column=column, dataset=dataset or None)
+                row.append({"text": text, "parts": [self._part(results, cell) for cell in cells]})
+            rows.append({"name": name, "heads": texts[:first], "cells": row})
         return {
             "id": step.id,
             "title": grid.title,
@@ -122,96 +142,82 @@ class PageData:
 
     # -- cells and what they are made of -----------------------------------------------------------------------------
 
-    def _cell(
-        self,
-        step: Step,
-        numbers: dict[str, Any],
-        judged: dict[str, Any],
-        text: str,
-        *,
-        method: str,
-        column: str,
-        dataset: str | None,
-    ) -> dict[str, Any]:
-        paper = step.id.split("/")[0]
-        found = self.lineage.cells(step, numbers, method=method, column=column, dataset=dataset)
-        return {"text": text, "parts": [self._part(paper, numbers, judged, cell) for cell in found]}
-
-    def _part(
-        self, paper: str, numbers: dict[str, Any], judged: dict[str, Any], cell: dict[str, Any]
-    ) -> dict[str, Any]:
+    def _part(self, results: Results, cell: dict[str, Any]) -> dict[str, Any]:
+        keys = ("dataset", "attack", "unit", "mean", "sd", "seeds", "images", "failed_checks")
+        claims = self.lineage.claims(results.paper, cell, results.judged)
         part = {
-            key: cell[key] for key in ("dataset", "attack", "unit", "mean", "sd", "seeds", "images", "failed_checks")
+            **{key: cell[key] for key in keys},
+            "claims": [self._claim(results.paper, claim) for claim in claims],
         }
-        claims = self.lineage.claims(paper, cell, judged)
-        part["claims"] = [self._claim(paper, claim) for claim in claims]
         if cell["unit"] == "share":
-            measured = self.lineage.measurements(numbers, cell)
-            part["measurements"] = [self._measurement(paper, one) for one in measured]
-        else:
-            runs = [run for run in self.lineage.runs(paper, cell) if run.seed in cell["seeds"]]
-            told = {
-                one["seed"]: one["value"]
-                for one in numbers["trainings"]
-                if (one["experiment"], one["dataset"], one["method"], one["metric"])
-                == (cell["experiment"], cell["dataset"], cell["method"], cell["attack"])
-            }
-            part["trainings"] = [
-                {"seed": run.seed, "value": told[run.seed], "models": [self._step(one) for one in run.steps]}
-                for run in runs
-            ]
-        return part
+            measurements = self.lineage.measurements(results.numbers, cell)
+            return {**part, "measurements": [self._measurement(results.paper, one) for one in measurements]}
+        return {**part, "trainings": self._trainings(results, cell)}
+
+    def _trainings(self, results: Results, cell: dict[str, Any]) -> list[dict[str, Any]]:
+        key = (cell["experiment"], cell["dataset"], cell["method"], cell["attack"])
+        values = {
+            one["seed"]: one["value"]
+            for one in results.numbers["trainings"]
+            if (one["experiment"], one["dataset"], one["method"], one["metric"]) == key
+        }
+        return [
+            {"seed": run.seed, "value": values[run.seed], "models": [self._step(one) for one in run.steps]}
+            for run in self.lineage.runs(results.paper, cell)
+            if run.seed in values
+        ]
 
     def _measurement(self, paper: str, one: dict[str, Any]) -> int:
-        return self.measurements.place(f"{paper}:{one['id']}", lambda: self._measured(paper, one))
+        def make() -> dict[str, Any]:
+            evaluations = self.lineage.evaluations(paper, one)
+            run = evaluations[0].run
+            return {
+                **{key: one[key] for key in ("seed", "correct", "images", "accuracy", "interval")},
+                "facts": _rows(measurement_facts(one)),
+                "failed_checks": _rows(failed_checks(one)),
+                "attack": _row(attack_facts(evaluations[0].step, self.lineage)[one["attack"]]),
+                "ledgers": [self._step(evaluation.step) for evaluation in evaluations],
+                "derived": run.derivation["implementation"] if run.derivation else None,
+            }
 
-    def _measured(self, paper: str, one: dict[str, Any]) -> dict[str, Any]:
-        evaluations = self.lineage.evaluations(paper, one)
-        run = evaluations[0].run
-        told = attack_texts(evaluations[0].step)[one["attack"]]
-        return {
-            **{key: one[key] for key in ("seed", "correct", "images", "accuracy", "interval")},
-            "checks": len(one["checks"]),
-            "failed": [check for check in one["checks"] if not check["ok"]],
-            "attack": told,
-            "ledgers": [self._step(evaluation.step) for evaluation in evaluations],
-            "derived": run.derivation["implementation"] if run.derivation else None,
-        }
+        return self.measurements.place(f"{paper}:{one['id']}", make)
 
     def _claim(self, paper: str, claim: dict[str, Any]) -> int:
-        return self.claims.place(f"{paper}:{claim['id']}", lambda: self._claimed(claim))
+        keys = ("id", "statement", "verdict", "estimate", "low", "high", "unit")
 
-    def _claimed(self, claim: dict[str, Any]) -> dict[str, Any]:
-        kept = ("id", "statement", "kind", "source", "confidence", "verdict", "margin")
-        interval = ("estimate", "low", "high", "unit", "seeds", "at_half_margin", "at_double_margin")
-        return {
-            **{key: claim[key] for key in (*kept, *interval) if key in claim},
-            "published": published_text(claim),
-            "tone": tone(claim["verdict"], reproduces=self.standing.reproduces),
-        }
+        def make() -> dict[str, Any]:
+            return {
+                **{key: claim[key] for key in keys if key in claim},
+                "published": published_text(claim),
+                "interval": interval_text(claim),
+                "facts": _rows(claim_facts(claim)),
+                "tone": tone(claim["verdict"], reproduces=self.standing.reproduces),
+            }
+
+        return self.claims.place(f"{paper}:{claim['id']}", make)
 
     # -- steps ---------------------------------------------------------------------------------------------------------
 
     def _step(self, step: Step) -> int:
-        return self.steps.place(step.key, lambda: self._stepped(step))
+        return self.steps.place(step.key, lambda: self._step_values(step))
 
-    def _stepped(self, step: Step) -> dict[str, Any]:
+    def _step_values(self, step: Step) -> dict[str, Any]:
         record = self.lineage.record(step)
-        values, source = record.values, record.values["source"]
-        # Of a report's step only the numbers are named: what they were counted from stands under each cell.
-        inputs_of = {} if step.kind in ("numbers", "verdicts") else self.lineage.inputs_of(step)
+        values, source, environment = record.values, record.values["source"], record.values["environment"]
+        # A report's step shows only the numbers as its input: their own lineage stands under each cell.
+        inputs = {} if step.kind in ("numbers", "verdicts") else self.lineage.inputs_of(step)
         if step.kind in ("table", "figure"):
-            inputs_of = {role: one for role, one in inputs_of.items() if one.kind == "numbers"}
+            inputs = {role: one for role, one in inputs.items() if one.kind == "numbers"}
         files = [self.lineage.file(step, role) for role in step.outputs]
         return {
             "kind": step.kind,
             "id": step.id,
-            "facts": facts_of(step, self.lineage),
+            "facts": _rows((*facts_of(step, self.lineage), code_fact(values))),
             "files": [[file.path, file.bytes, file.recorded, file.verified] for file in files],
             "record": [step.record, record.sha256],
             "spec": values["step"]["spec_sha256"],
-            "behind": {role: self._step(one) for role, one in inputs_of.items()},
-            "environment": self.environments.place(digest_of(values["environment"]), lambda: values["environment"]),
+            "inputs": {role: self._step(one) for role, one in inputs.items()},
+            "environment": self.environments.place(digest_of(environment), lambda: _environment(environment)),
             "source": self.sources.place(source["sha256"], lambda: self._source(source)),
         }
 
@@ -222,5 +228,18 @@ class PageData:
         return {"sha256": source["sha256"], "files": [place(*entry) for entry in source["files"].items()]}
 
 
-def _is_there(step: Step) -> bool:
+def _row(fact: Fact) -> list[str]:
+    """Return a fact as the page has it: label, text, and where its values are from if that is on record."""
+    return [fact.label, fact.text, *([fact.origin] if fact.origin else [])]
+
+
+def _rows(facts: Facts) -> list[list[str]]:
+    return [_row(fact) for fact in facts]
+
+
+def _environment(environment: dict[str, Any]) -> dict[str, Any]:
+    return {"facts": _rows(environment_facts(environment)), "packages": environment["packages"]}
+
+
+def _exists(step: Step) -> bool:
     return all(Path(path).is_file() for path in (*step.outputs.values(), step.record))

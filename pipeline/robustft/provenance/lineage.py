@@ -1,11 +1,11 @@
-"""What stands behind a number, as facts. `robustft explain` tells them in words, the exports show them in their forms.
+"""The lineage of a number: its measurements, the steps that made them, and the files that those steps read and wrote.
 
-Every file on the way is hashed again, once, when it is first asked for.
+Each file is hashed again, once, when it is first asked for. What is said of a step stands in `provenance/facts.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,16 @@ from robustft.provenance.record import Record, read_record
 from robustft.report import tables
 from robustft.report.claim_matching import datasets_of, experiments_of, operands
 from robustft.report.claims import MISSING
+from robustft.report.numbers import CELL
 from robustft.report.verdict_tables import NOT_COMPARABLE, UNREAD
+
+Origins = Mapping[str, Sequence[str]]
+"""Where values of a specification are from, by their path: layer, basis and source."""
 
 
 @dataclass(frozen=True)
 class FileFact:
-    """An output file as the record of its step has it, and the SHA-256 of what is there now (None: nothing)."""
+    """An output file: its size and SHA-256 as recorded, and the SHA-256 of the file now (None: it is missing)."""
 
     path: str
     bytes: int
@@ -35,18 +39,18 @@ class FileFact:
 
 
 @dataclass(frozen=True)
-class Origin:
-    """What a source or weights were made from: a package's file, a downloaded one, or another step's output."""
+class RawFile:
+    """A file that data or weights were made from: of a package, downloaded, or the output of another step."""
 
     name: str
     sha256: str
     came_from: str | None = None
     published: str | None = None
-    """The hashes that its publisher gave, in words; None for what nobody publishes."""
+    """The hashes that its publisher gives, in words; None for a file that nobody publishes."""
 
 
 class Lineage:
-    """Answers, for the numbers of one plan, what each was made from."""
+    """Finds, for the numbers of one plan, what each was made from."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -62,7 +66,7 @@ class Lineage:
         return self._records[step.key]
 
     def hash_all(self, paths: Iterable[str]) -> None:
-        """Hash files that will be asked for, as many at a time as there are cores."""
+        """Hash files that will be needed, as many at a time as there are cores."""
         self._hashes |= sha256_files(path for path in paths if path not in self._hashes)
 
     def file(self, step: Step, role: str) -> FileFact:
@@ -78,19 +82,19 @@ class Lineage:
         return producer
 
     def inputs_of(self, step: Step) -> dict[str, Step]:
-        """Return the steps whose outputs a step read, by the role that they had in it."""
+        """Return the steps whose outputs a step reads, by the role of the input."""
         return {role: self.producer(path) for role, path in step.inputs.items()}
 
     def closure(self, steps: Iterable[Step]) -> list[Step]:
-        """Return these steps and all that stand behind them, each once."""
-        found: dict[str, Step] = {}
+        """Return these steps and all steps that they depend on, each once."""
+        closure: dict[str, Step] = {}
         waiting = list(steps)
         while waiting:
             step = waiting.pop()
-            if step.key not in found:
-                found[step.key] = step
+            if step.key not in closure:
+                closure[step.key] = step
                 waiting += self.inputs_of(step).values()
-        return list(found.values())
+        return list(closure.values())
 
     def initial_weights(self, step: Step) -> dict[str, Step]:
         """Return the steps that made the initial weights of a training, by role."""
@@ -100,27 +104,32 @@ class Lineage:
             if role == "initial" or role.startswith("from_")
         }
 
-    def origins(self, step: Step) -> list[Origin]:
-        """Return what a step of kind `data` or `weights` was made from."""
+    def origins(self, step: Step) -> Origins:
+        """Return where the values of a step's specification are from, as its record has it."""
+        origins: Origins = self.record(step).values["step"].get("origins", {})
+        return origins
+
+    def raw_files(self, step: Step) -> list[RawFile]:
+        """Return the files that a step of kind `data` or `weights` was made from."""
         about = step.spec["source" if step.kind == "data" else "weights"]
         if "package_file" in about:
-            return [Origin(about["package_file"], about["sha256"])]
-        return [self._origin(path) for path in step.inputs.values()]
+            return [RawFile(about["package_file"], about["sha256"])]
+        return [self._raw_file(path) for path in step.inputs.values()]
 
-    def _origin(self, path: str) -> Origin:
+    def _raw_file(self, path: str) -> RawFile:
         producer = self.producer(path)
         values = self.record(producer).values
         observed = next(iter(values["outputs"].values()))["sha256"]
         if producer.kind != "download":
-            return Origin(path, observed)
+            return RawFile(path, observed)
         file = producer.spec["file"]
-        published = [
+        hashes = [
             f"{key.upper().replace('_PREFIX', ' beginning')} {file[key]}"
             for key in ("sha256", "md5", "sha256_prefix")
             if key in file
         ]
-        told = f"published {' and '.join(published)}" if published else "no hash was published"
-        return Origin(file["name"], observed, values["circumstances"].get("came_from", "elsewhere"), told)
+        published = f"published {' and '.join(hashes)}" if hashes else "no hash was published"
+        return RawFile(file["name"], observed, came_from(values), published)
 
     # -- cells of tables -----------------------------------------------------------------------------------------------
 
@@ -129,50 +138,59 @@ class Lineage:
     ) -> list[dict[str, Any]]:
         """Return the cells of numbers.json that a table's cell shows: one, or for an average one for each data set."""
         table = step.spec["table"]
-        wanted = {"experiment": table["experiment"], "method": method}
-        wanted |= {"attack": table["metric"]} if column == tables.AVERAGE else tables.selection(table, column)
+        key = {"experiment": table["experiment"], "method": method}
+        key |= {"attack": table["metric"]} if column == tables.AVERAGE else tables.selection(table, column)
+        key["transfer_eval"] = table.get("across") == "datasets"
         if dataset:
-            wanted["dataset"] = dataset
-        across = table.get("across") == "datasets"
-        return [cell for cell in numbers["cells"] if wanted.items() <= cell.items() and across == cell["transfer_eval"]]
+            key["dataset"] = dataset
+        return [cell for cell in numbers["cells"] if key.items() <= cell.items()]
 
     def measurements(self, numbers: dict[str, Any], cell: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the measurements, one for each seed, that a cell is the mean of."""
-        same = {key: cell[key] for key in ("experiment", "trained_on", "dataset", "transfer_eval", "method", "attack")}
-        return [one for one in numbers["measurements"] if same.items() <= one.items()]
+        key = {part: cell[part] for part in CELL}
+        return [one for one in numbers["measurements"] if key.items() <= one.items()]
 
     def evaluations(self, paper: str, measurement: dict[str, Any]) -> list[Evaluation]:
-        """Return the evaluations whose ledgers a measurement was counted from."""
+        """Return the evaluations that wrote the ledgers of a measurement."""
         ledgers = {ledger["step"] for ledger in measurement["ledgers"]}
         return [one for one in self.plan.paper_evaluations(paper) if one.step.id in ledgers]
 
     def runs(self, paper: str, cell: dict[str, Any]) -> list[Run]:
-        """Return the runs behind a cell, in the order of their seeds."""
-        wanted = (paper, cell["experiment"], cell["trained_on"], cell["method"])
-        return [run for run in self.plan.runs if (run.paper, run.experiment, run.dataset, run.method) == wanted]
+        """Return the runs of a cell, in the order of their seeds."""
+        key = (paper, cell["experiment"], cell["trained_on"], cell["method"])
+        return [run for run in self.plan.runs if (run.paper, run.experiment, run.dataset, run.method) == key]
 
     # -- claims --------------------------------------------------------------------------------------------------------
 
     def claims(self, paper: str, cell: dict[str, Any], judged: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return the claims that a cell takes part in, each with its verdict; `judged` is the paper's verdicts.json.
+        """Return the claims that are about a cell, each with its verdict; `judged` is the paper's verdicts.json.
 
-        What a scale has no verdict of its own on gets the one that all such claims have there.
+        A claim without an entry there, a cell of a long table, gets the verdict that all such claims have at the scale.
         """
         spec = self.plan.step("verdicts", paper).spec
-        found = list(judged["verdicts"])
-        found += [one for table in judged.get("tables", []) for one in table.get("cells", [])]
-        verdicts = {verdict["id"]: verdict for verdict in found}
+        verdicts = judged_claims(judged)
         claims = [*spec["claims"], *(claim for table in spec.get("tables", []) for claim in table["claims"])]
         return [{**claim, **verdicts.get(claim["id"], _unjudged(claim))} for claim in claims if _involves(claim, cell)]
 
 
+def came_from(record: dict[str, Any]) -> str:
+    """Return where a downloaded file came from, by the record of its step."""
+    return str(record["circumstances"].get("came_from", "elsewhere"))
+
+
+def judged_claims(judged: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the entries of verdicts.json by the id of their claim: the paper's own claims and the cells of tables."""
+    entries = [*judged["verdicts"], *(one for table in judged.get("tables", []) for one in table.get("cells", []))]
+    return {entry["id"]: entry for entry in entries}
+
+
 def _involves(claim: dict[str, Any], cell: dict[str, Any]) -> bool:
     """Tell whether a claim is about a cell's method under its attack, in its experiment and on its data set."""
-    named = datasets_of(claim)
+    datasets = datasets_of(claim)
     return (
         (cell["method"], cell["attack"]) in operands(claim)
         and cell["experiment"] in experiments_of(claim)
-        and (named is None or cell["dataset"] in named)
+        and (datasets is None or cell["dataset"] in datasets)
     )
 
 

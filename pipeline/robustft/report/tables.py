@@ -179,12 +179,16 @@ def _control(spec: dict[str, Any], numbers: dict[str, Any]) -> list[str]:
     return [f"Undefended control under the same attacks: {', '.join(kept)}."] if kept else []
 
 
+def markdown_lines(header: list[str], rows: list[list[str]], alignment: str) -> list[str]:
+    """Return the lines of a Markdown table; `alignment` has one letter a column, as in a Grid."""
+    rule = ["---" if letter == "l" else "---:" for letter in alignment]
+    return ["| " + " | ".join(row) + " |" for row in (header, rule, *rows)]
+
+
 def to_markdown(grid: Grid) -> str:
     """Render for reading as text."""
-    lines = [f"**{grid.title}**", "", "| " + " | ".join(grid.header) + " |"]
-    lines.append("| " + " | ".join("---" if letter == "l" else "---:" for letter in grid.alignment) + " |")
-    lines += ["| " + " | ".join(row) + " |" for row in grid.rows]
-    return "\n".join([*lines, "", *[f"- {note}" for note in grid.notes]]) + "\n"
+    lines = [f"**{grid.title}**", "", *markdown_lines(grid.header, grid.rows, grid.alignment), ""]
+    return "\n".join([*lines, *[f"- {note}" for note in grid.notes]]) + "\n"
 
 
 def to_csv(grid: Grid) -> str:

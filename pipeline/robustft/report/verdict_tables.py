@@ -19,12 +19,17 @@ def _signed(points: float) -> str:
     return f"{round(points, 1) + 0.0:+.1f}"
 
 
+def interval_text(verdict: dict[str, Any]) -> str:
+    """Return the estimated difference with its 95 % interval, in points unless the verdict has a unit; "" for none."""
+    if "estimate" not in verdict:
+        return ""
+    factor = 1 if "unit" in verdict else 100
+    low, estimate, high = (_signed(factor * verdict[part]) for part in ("low", "estimate", "high"))
+    return f"{estimate} [{low}, {high}] {verdict.get('unit', '')}".strip()
+
+
 def _row(verdict: dict[str, Any]) -> list[str]:
-    interval = ""
-    if "estimate" in verdict:
-        factor = 1 if "unit" in verdict else 100
-        low, estimate, high = (_signed(factor * verdict[part]) for part in ("low", "estimate", "high"))
-        interval = f"{estimate} [{low}, {high}] {verdict.get('unit', '')}".strip()
+    interval = interval_text(verdict)
     return [verdict["statement"], verdict["verdict"], interval, verdict["confidence"], verdict["source"]]
 
 

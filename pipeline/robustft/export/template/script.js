@@ -22,7 +22,9 @@ const percent = (share) => (100 * share).toFixed(1);
 const short = (hash) => hash.slice(0, 12);
 const hash = (text) => el("span", { class: "hash" }, text);
 const anchor = (id) => id.replace(/[^a-z0-9_]+/gi, "-");
-const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(1);
+// A hash in a text is set in its own style, and may be broken anywhere.
+const marked = (text) => text.split(/\b([0-9a-f]{64}|[0-9a-f]{40})\b/).map((part, place) => (place % 2 ? hash(part) : part));
+const factList = (facts) => facts.flatMap(([label, text, origin]) => [el("dt", {}, label), el("dd", {}, marked(text), origin ? el("span", { class: "origin" }, origin) : null)]);
 
 // -- the page ---------------------------------------------------------------------------------------------------------
 
@@ -49,10 +51,10 @@ function copy(text, button) {
 
 function drawNav() {
   const search = el("input", { type: "search", id: "search", placeholder: "method, attack, data …", "aria-label": "Filter rows of tables", oninput: filter });
-  const flagged = el("input", { type: "checkbox", id: "flagged", onchange: filter });
+  const failed = el("input", { type: "checkbox", id: "failed-checks", onchange: filter });
   const theme = el("button", { type: "button", class: "quiet", onclick: flipTheme }, "light / dark");
   document.getElementById("nav").append(
-    el("div", { class: "tools", role: "search" }, search, el("label", {}, flagged, "only failed checks (†)"),
+    el("div", { class: "tools", role: "search" }, search, el("label", {}, failed, "only failed checks (†)"),
       el("div", { class: "found", id: "found", "aria-live": "polite" }), theme),
     el("ul", {}, content.papers.map((paper) => el("li", {}, el("a", { href: `#${anchor(paper.id)}` }, paper.id),
       el("ul", {}, paper.tables.map((table) => el("li", {}, el("a", { href: `#${anchor(table.id)}` }, table.title))))))));
@@ -111,16 +113,22 @@ function drawClaims(paper) {
   return el("article", {}, el("h3", {}, "The paper's claims"), el("div", { class: "scroll" }, el("table", { class: "grid" },
     el("thead", {}, el("tr", {}, ["Claim", "Verdict", "Difference, 95 % interval", "Read from"].map((text, place) => el("th", { scope: "col", class: place === 2 ? null : "left" }, text)))),
     el("tbody", {}, paper.claims.map((place) => claims[place]).map((claim) => el("tr", {}, el("td", { class: "left" }, claim.statement),
-      el("td", { class: "left" }, el("span", { class: `chip ${claim.tone}` }, claim.verdict)), el("td", {}, interval(claim)), el("td", { class: "left source" }, `${claim.source} (${claim.confidence})`)))))));
+      el("td", { class: "left" }, el("span", { class: `chip ${claim.tone}` }, claim.verdict)), el("td", {}, interval(claim)), el("td", { class: "left source" }, fact(claim, "Source"), ` (${fact(claim, "Confidence")})`)))))));
 }
 
+const fact = (one, label) => one.facts.find(([name]) => name === label)[1];
+
 function interval(claim) {
-  if (claim.estimate === undefined) return claim.published ? `published ${claim.published}` : "–";
+  if (!claim.interval) return claim.published ? `published ${claim.published}` : "–";
+  return el("span", { class: claim.tone }, plot(claim), ` ${claim.interval}${claim.unit ? "" : " points"}`);
+}
+
+function plot(claim) {
   const factor = claim.unit ? 1 : 100, [low, mid, high] = [claim.low, claim.estimate, claim.high].map((value) => factor * value);
   const reach = Math.max(Math.abs(low), Math.abs(high), 1e-9), x = (value) => 60 + (55 * value) / reach;
-  return el("span", { class: claim.tone }, el("svg", { class: "ci", width: 120, height: 16, "aria-hidden": "true" },
+  return el("svg", { class: `ci ${claim.tone}`, width: 120, height: 16, "aria-hidden": "true" },
     el("line", { class: "zero", x1: 60, x2: 60, y1: 0, y2: 16 }), el("line", { x1: x(low), x2: x(high), y1: 8, y2: 8, "stroke-width": 1.5 }),
-    el("circle", { cx: x(mid), cy: 8, r: 3, fill: "currentColor" })), ` ${signed(mid)} [${signed(low)}, ${signed(high)}] ${claim.unit || "points"}`);
+    el("circle", { cx: x(mid), cy: 8, r: 3, fill: "currentColor" }));
 }
 
 // -- the panel ----------------------------------------------------------------------------------------------------------
@@ -154,9 +162,9 @@ function drawPart(part, several) {
   const measured = (part.measurements || []).map((place) => measurements[place]);
   return el("div", {}, several ? el("h4", {}, `${part.dataset}: ${percent(part.mean)}`) : null,
     el("p", { class: "basis" }, `${told}${part.seeds.length > 1 ? " (mean ± sample standard deviation)." : "."}`),
-    measured.length ? [strip(measured, part.mean), seedTable(measured), measured.flatMap((one) => one.failed.map((check) => alarm(one, check)))] : null,
+    measured.length ? [strip(measured, part.mean), seedTable(measured), measured.flatMap((one) => one.failed_checks.map((check) => failedCheck(one, check)))] : null,
     el("h3", {}, "Published, and the verdict"), part.claims.length ? part.claims.map((place) => drawClaim(claims[place])) : el("p", { class: "basis" }, "No claim of the paper is about this cell."),
-    el("h3", {}, "Where it comes from"), measured.length ? [el("p", { class: "basis" }, measured[0].attack), measured.map((one, place) => drawSeed(one, place === 0 && !several))]
+    el("h3", {}, "Where it comes from"), measured.length ? [el("dl", {}, factList([measured[0].attack])), measured.map((one, place) => drawSeed(one, place === 0 && !several))]
       : (part.trainings || []).map((one) => el("div", {}, el("h4", {}, `Seed ${one.seed}: ${one.value}`), one.models.map((step) => drawStep(step)))));
 }
 
@@ -169,18 +177,15 @@ function strip(measured, mean) {
 }
 
 function seedTable(measured) {
-  return el("table", { class: "seeds" }, el("thead", {}, el("tr", {}, ["Seed", "Correct", "Percent", "95 % interval", "Checks"].map((text) => el("th", { scope: "col" }, text)))),
-    el("tbody", {}, measured.map((one) => el("tr", {}, el("td", {}, String(one.seed)), el("td", {}, `${one.correct} of ${one.images}`), el("td", {}, percent(one.accuracy)),
-      el("td", {}, `${percent(one.interval[0])} to ${percent(one.interval[1])}`), el("td", { class: one.failed.length ? "bad" : null }, one.failed.length ? `${one.failed.length} of ${one.checks} failed` : `${one.checks} passed`)))));
+  return el("table", { class: "seeds" }, el("thead", {}, el("tr", {}, ["Seed", ...measured[0].facts.map(([label]) => label)].map((text) => el("th", { scope: "col" }, text)))),
+    el("tbody", {}, measured.map((one) => el("tr", {}, [String(one.seed), ...one.facts.map(([, text]) => text)].map((text, place) => el("td", { class: place === one.facts.length && one.failed_checks.length ? "bad" : null }, text))))));
 }
 
-const alarm = (one, check) => el("p", { class: "warn" }, el("strong", {}, `† Seed ${one.seed}: ${check.check}`), ` is ${Number(check.value.toPrecision(4))}, limit ${Number(check.limit.toPrecision(4))}. ${check.text || ""}`);
+const failedCheck = (one, [name, text]) => el("p", { class: "warn" }, el("strong", {}, `† Seed ${one.seed}: ${name}`), ` is ${text}`);
 
 function drawClaim(claim) {
-  const limits = claim.at_half_margin ? ` At half the margin: ${claim.at_half_margin}; at double: ${claim.at_double_margin}.` : "";
   return el("div", { class: "claim" }, el("p", {}, el("span", { class: `chip ${claim.tone}` }, claim.verdict), " ", claim.statement),
-    claim.published ? el("p", {}, "Published: ", el("strong", {}, claim.published), claim.at_half_margin ? ` (margin ${claim.margin} points).${limits}` : null) : null,
-    claim.estimate === undefined ? null : el("p", {}, interval(claim), claim.seeds ? `, ${claim.seeds} seeds` : null), el("p", { class: "source" }, `Source: ${claim.source}. Confidence: ${claim.confidence}.`));
+    claim.interval ? el("p", {}, plot(claim)) : null, el("dl", {}, factList(claim.facts)));
 }
 
 function drawSeed(one, first) {
@@ -188,10 +193,10 @@ function drawSeed(one, first) {
   for (let place = one.ledgers[0]; place !== undefined && !seen.has(place);) {
     seen.add(place);
     path.push(place);
-    const behind = steps[place].behind;
-    place = behind.checkpoint ?? behind.checkpoint1 ?? behind.initial ?? behind.data ?? behind.file;
+    const { inputs } = steps[place];
+    place = inputs.checkpoint ?? inputs.checkpoint1 ?? inputs.initial ?? inputs.data ?? inputs.file;
   }
-  return el("div", {}, el("h4", {}, `Seed ${one.seed}: ${one.correct} of ${one.images} images stay correct`),
+  return el("div", {}, el("h4", {}, `Seed ${one.seed}: ${fact(one, "Correct")} stay correct`),
     one.derived ? el("p", { class: "basis" }, `Its model is made by ${one.derived} from the checkpoints below.`) : null,
     el("ul", { class: "path" }, path.map((place) => el("li", {}, steps[place].kind === "attack" ? "ledger " : `${steps[place].kind} `, hash(short(steps[place].files[0][2]))))), one.ledgers.map((place) => drawStep(place, first)));
 }
@@ -200,43 +205,40 @@ function drawStep(place, unfolded) {
   const step = steps[place], broken = step.files.filter((file) => !file[3]);
   const node = el("details", { class: "node", "data-step": `${step.kind}:${step.id}` }, el("summary", {}, el("span", { class: "kind" }, KINDS[step.kind] || step.kind),
     el("span", { class: "short" }, hash(short(step.files[0][2]))), broken.length ? el("span", { class: "broken" }, "✗ changed") : el("span", { class: "ok", title: "hashed again when this page was made" }, "✓")));
-  const fill = () => { if (node.open && node.children.length === 1) node.append(inside(step)); };
+  const fill = () => { if (node.open && node.children.length === 1) node.append(details(step)); };
   node.addEventListener("toggle", fill);
   if (unfolded) { node.open = true; fill(); }
   return node;
 }
 
-function inside(step) {
-  const environment = environments[step.environment], { git, image, lock, packages, python } = environment, source = sources[step.source];
-  const tree = git.clean === true ? "clean tree" : git.clean === false ? "TREE NOT CLEAN" : "tree unknown to git";
+function details(step) {
+  const environment = environments[step.environment], source = sources[step.source];
   const sums = [...step.files.map(([path, bytes, sha, verified]) => [`${path}, ${bytes.toLocaleString("en")} bytes${verified ? "" : ", NOT WHAT THE RECORD SAYS"}`, sha]), [step.record[0], step.record[1]], ["specification", step.spec]];
   const listOf = (entries) => el("ul", { class: "sums" }, entries.map(([name, sha]) => el("li", {}, name, hash(sha))));
-  return el("div", { class: "inside" }, el("p", { class: "id" }, `${step.kind}:${step.id}`), el("dl", {}, step.facts.flatMap(([label, text]) => [el("dt", {}, label), el("dd", {}, text)]),
-    el("dt", {}, "Code"), el("dd", {}, `commit ${String(git.commit).slice(0, 12)}, ${tree}`), el("dt", {}, "Image"), el("dd", {}, image ? `${image.name} (${image.base || "base unknown"})` : "ran outside every image of this project"),
-    el("dt", {}, "Python"), el("dd", {}, `${python}, torch ${packages.torch || "not installed"}, lock ${short(lock.sha256 || "none")}`)),
+  return el("div", { class: "inside" }, el("p", { class: "id" }, `${step.kind}:${step.id}`), el("dl", {}, factList([...step.facts, ...environment.facts])),
     el("details", {}, el("summary", {}, "SHA-256 of files, record and specification"), listOf(sums)),
     el("details", {}, el("summary", {}, `${source.files.length} source files, together ${short(source.sha256)}`), listOf(source.files.map((file) => files[file]))),
-    el("details", {}, el("summary", {}, "Packages"), el("dl", {}, Object.entries(packages).flatMap(([name, version]) => [el("dt", {}, name), el("dd", {}, version)]))),
-    Object.entries(step.behind).map(([role, place]) => [el("p", { class: "id" }, `read as ${role}`), drawStep(place)]));
+    el("details", {}, el("summary", {}, "Packages"), el("dl", {}, factList(Object.entries(environment.packages)))),
+    Object.entries(step.inputs).map(([role, place]) => [el("p", { class: "id" }, `read as ${role}`), drawStep(place)]));
 }
 
 // -- finding one's way --------------------------------------------------------------------------------------------------
 
 function filter() {
-  const words = document.getElementById("search").value.toLowerCase().split(/\s+/).filter(Boolean), flagged = document.getElementById("flagged").checked;
+  const words = document.getElementById("search").value.toLowerCase().split(/\s+/).filter(Boolean), failed = document.getElementById("failed-checks").checked;
   let shown = 0;
   for (const article of main.querySelectorAll("article")) {
     const about = `${article.closest("section").id} ${article.querySelector("h3").textContent} ${article.querySelector("thead").textContent}`.toLowerCase();
     let some = 0;
     for (const row of article.querySelectorAll("tbody tr")) {
-      const text = `${about} ${row.textContent.toLowerCase()}`, fits = words.every((word) => text.includes(word)) && (!flagged || row.querySelector(".dagger"));
+      const text = `${about} ${row.textContent.toLowerCase()}`, fits = words.every((word) => text.includes(word)) && (!failed || row.querySelector(".dagger"));
       row.classList.toggle("hidden", !fits);
       some += fits ? 1 : 0;
     }
     article.classList.toggle("hidden", !some);
     shown += some;
   }
-  document.getElementById("found").textContent = words.length || flagged ? `${shown} rows shown` : "";
+  document.getElementById("found").textContent = words.length || failed ? `${shown} rows shown` : "";
 }
 
 function walk(event) {
