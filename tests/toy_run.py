@@ -1,7 +1,7 @@
 """Runs for the tests of provenance and exports: a whole small one in one process, and one of made-up records.
 
-The small one has what a run can have: two seeds, a transfer evaluation, a run that continues another one, a derived model, values
-of training in a table, and claims of each kind.
+The small one has what a run can have: two seeds, a transfer evaluation, a run that continues another one, a derived
+model, values of training in a table, and claims of each kind.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -38,6 +39,8 @@ class Step:
     """For each input role, the record that vouches for it."""
     settings: dict[str, Any] = field(default_factory=dict)
     """What may differ without changing the outputs: how often to save the resume state."""
+    origins: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Where the values of `spec` come from (provenance/origins.py): kept in the record, no part of the identity."""
 
     @property
     def key(self) -> str:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from robustft.plan.step import Step
-from robustft.provenance.lineage import FileFact, Lineage, Origins, came_from
+from robustft.provenance.lineage import FileFact, Lineage, came_from
+from robustft.provenance.origins import Origins
 from robustft.report.claims import MISSING
 from robustft.report.verdict_tables import interval_text
 
@@ -36,6 +37,7 @@ class Fact:
     basis: str = ""
     """`published`, `released` or `ours`; empty for what was observed, and where no origin is on record."""
     source: str = ""
+    """The place in the paper or the code, or why the value is ours; else the file of the configuration."""
     settings: tuple[Fact, ...] = ()
 
     @property
@@ -83,14 +85,13 @@ def settings(values: Mapping[str, Any], origins: Origins, path: str, *, without:
 def _setting(label: str, value: Any, origins: Origins, path: str) -> Fact:
     if isinstance(value, dict) and value:
         return Fact(label, settings=settings(value, origins, path))
-    _, basis, source = origins.get(path, ("", "", ""))
-    return Fact(label, "none" if value == {} else str(value), basis=basis, source=source)
+    file, basis, source = origins.get(path, ("", "", ""))
+    return Fact(label, "none" if value == {} else str(value), basis=basis, source=source or file)
 
 
 def threat_fact(label: str, threat: Mapping[str, Any], origins: Origins, path: str) -> Fact:
-    """Return a threat model, which reads as `linf, eps 8/255`."""
-    norm = _setting("", threat["norm"], origins, f"{path}.norm")
-    return Fact(label, settings=(norm, _setting("eps", threat["eps"], origins, f"{path}.eps")))
+    """Return a threat model: the norm and its radius eps, exact as configured."""
+    return Fact(label, settings=settings({key: threat[key] for key in ("norm", "eps")}, origins, path))
 
 
 # -- steps -------------------------------------------------------------------------------------------------------------

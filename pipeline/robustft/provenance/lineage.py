@@ -5,22 +5,20 @@ Each file is hashed again, once, when it is first asked for. What is said of a s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from robustft.files import sha256_files
 from robustft.plan import Plan
 from robustft.plan.step import Evaluation, Run, Step
+from robustft.provenance.origins import Origins, recorded_origins
 from robustft.provenance.record import Record, read_record
 from robustft.report import tables
 from robustft.report.claim_matching import datasets_of, experiments_of, operands
 from robustft.report.claims import MISSING
 from robustft.report.numbers import CELL
 from robustft.report.verdict_tables import NOT_COMPARABLE, UNREAD
-
-Origins = Mapping[str, Sequence[str]]
-"""Where values of a specification are from, by their path: layer, basis and source."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +103,12 @@ class Lineage:
         }
 
     def origins(self, step: Step) -> Origins:
-        """Return where the values of a step's specification are from, as its record has it."""
-        origins: Origins = self.record(step).values["step"].get("origins", {})
-        return origins
+        """Return where the values of a step's specification come from.
+
+        They are those of its record; for a record without them, those of the configuration.
+        """
+        origins: Origins | None = self.record(step).values["step"].get("origins")
+        return recorded_origins(self.plan, step) if origins is None else origins
 
     def raw_files(self, step: Step) -> list[RawFile]:
         """Return the files that a step of kind `data` or `weights` was made from."""

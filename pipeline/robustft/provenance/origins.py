@@ -1,0 +1,28 @@
+"""Where the values of a step's specification come from, in the form that records keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from robustft.plan import Plan
+from robustft.plan.origins import origins_of
+from robustft.plan.step import Step
+
+KINDS = ("train", "attack")
+"""The steps whose specification has values with a basis in a paper or its code."""
+
+Origins = Mapping[str, Sequence[str]]
+"""For each value, by its path in the specification: the file of the configuration, the basis and the source."""
+
+
+def recorded_origins(plan: Plan, step: Step) -> Origins:
+    """Return the origins that the record of a step keeps; a value without a tag is ours.
+
+    Lines are left out: they move with every edit of the file.
+    """
+    if step.kind not in KINDS:
+        return {}
+    return {
+        path: [origin.file, origin.basis or "ours", origin.source or ""]
+        for path, origin in origins_of(plan, step).items()
+    }
