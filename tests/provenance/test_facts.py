@@ -22,7 +22,7 @@ def test_settings_are_listed_and_their_values_grouped_by_basis_and_source():
     fact = Fact("Recipe", settings=settings(recipe, ORIGINS, "recipe"))
     assert fact.text == "epochs 60, lr 0.1, decay (rate 0.5), compile False"
     assert fact.origin == (
-        "epochs: the paper, Table 3; lr, decay.rate: the released code, train.sh; compile: our choice"
+        "epochs: the paper, Table 3; lr, decay.rate: the released code, train.sh; compile: our choice, papers/p"
     )
 
 

@@ -23,6 +23,7 @@ from robustft.plan.sources import source_hashes
 from robustft.plan.step import Step
 from robustft.provenance.container import unlike
 from robustft.provenance.environment import LOCK
+from robustft.provenance.origins import recorded_origins
 from robustft.provenance.readme import readme_findings
 from robustft.provenance.record import Record, read_record
 from robustft.report import numbers, tables, verdicts
@@ -118,6 +119,7 @@ class _Auditor:
                 self._outputs(step)
                 self._inputs(step)
         self._grouped()
+        self._origins()
         self._sources_of_data()
         self._downloads()
         for step in self.plan.of_kind("numbers"):
@@ -142,11 +144,10 @@ class _Auditor:
             self.add("invalid-record", step.record, " ".join(str(error).split()))
             return
         self.hashes[step.record] = record.sha256
-        told = record.values["step"]
-        if (told["kind"], told["id"]) != (step.kind, step.id):
-            self.add(
-                "invalid-record", step.record, f"it is the record of {told['kind']}:{told['id']}, not of {step.key}"
-            )
+        recorded = record.values["step"]
+        if (recorded["kind"], recorded["id"]) != (step.kind, step.id):
+            other = f"{recorded['kind']}:{recorded['id']}"
+            self.add("invalid-record", step.record, f"it is the record of {other}, not of {step.key}")
             return
         self.records[step.key] = record
 
@@ -184,16 +185,16 @@ class _Auditor:
         kind = Path(path).suffix[1:]
         try:
             grid = self._grid(step)
-            wanted = tables.parse_rows(tables.FORMATS[kind](grid), kind)
-            found = tables.parse_rows(Path(path).read_text(encoding="utf-8"), kind)
+            expected = tables.parse_rows(tables.FORMATS[kind](grid), kind)
+            observed = tables.parse_rows(Path(path).read_text(encoding="utf-8"), kind)
         except (RobustftError, OSError, ValueError, KeyError):
             return "its ledgers cannot be counted"
-        if len(wanted) != len(found) or any(len(a) != len(b) for a, b in zip(wanted, found, strict=True)):
+        if [len(row) for row in expected] != [len(row) for row in observed]:
             return "rows or columns were added or removed"
         offset = len(grid.header) - len(grid.column_names)
         edited = [
             f"cell {step.id}:{grid.row_names[r]}/{grid.column_names[c - offset]} reads '{b}', its ledgers give '{a}'"
-            for r, (ours, theirs) in enumerate(zip(wanted, found, strict=True))
+            for r, (ours, theirs) in enumerate(zip(expected, observed, strict=True))
             for c, (a, b) in enumerate(zip(ours, theirs, strict=True))
             if a != b and c >= offset
         ]
@@ -249,17 +250,32 @@ class _Auditor:
         for name, keys in source.items():
             self.add("edited-source", name, f"it is not the file that {_several(keys)} ran")
 
+    def _origins(self) -> None:
+        """Note where a record names another basis or source for a value than the configuration does now.
+
+        It is no finding: a better citation of the same value must not make old results void. An edit of the record
+        itself is one, as for any part of it.
+        """
+        changed: dict[str, list[str]] = defaultdict(list)
+        for key, record in self.records.items():
+            recorded = record.values["step"].get("origins")
+            if recorded is not None:
+                now = recorded_origins(self.plan, self.plan.steps[key])
+                for text in differences(dict(recorded), dict(now)):
+                    changed[text].append(key)
+        self.report.notes += [f"origin of {text} (in {_several(keys)})" for text, keys in changed.items()]
+
     def _sources_of_data(self) -> None:
         for step in [*self.plan.of_kind("data"), *self.plan.of_kind("weights")]:
             source = step.spec["source" if step.kind == "data" else "weights"]
             if "package_file" not in source:  # made from another step's output, which has a record
                 continue
             package, _, rest = source["package_file"].partition("/")
-            found = importlib.util.find_spec(package)
-            if found is None or found.origin is None:
+            module = importlib.util.find_spec(package)
+            if module is None or module.origin is None:
                 self.report.notes.append(f"the source file of {step.id} is not on this machine, so it was not hashed")
                 continue
-            observed = self.hash(str(Path(found.origin).parent / rest))
+            observed = self.hash(str(Path(module.origin).parent / rest))
             if observed != source["sha256"]:
                 self.add(
                     "changed-source-data", source["package_file"], f"expected {source['sha256']}, found {observed}"
@@ -316,12 +332,12 @@ class _Auditor:
         if self.hash(path) is None or path in self.broken:
             return
         try:
-            found = read(path)
+            content = read(path)
         except (RobustftError, UnicodeDecodeError) as error:
             self.add("changed-file", path, " ".join(str(error).split()))
             return
-        if found != computed:
-            detail = "; ".join(differences(found, computed)[:3])
+        if content != computed:
+            detail = "; ".join(differences(content, computed)[:3])
             self.add("wrong-number", path, f"counting its ledgers again gives something else: {detail}")
 
     # -- the rest ------------------------------------------------------------------------------------------------------
@@ -333,7 +349,7 @@ class _Auditor:
         lock = sha256_file(ROOT / LOCK)
         dirty = sum(environment["git"]["clean"] is not True for environment in environments)
         other_lock = sum(environment["lock"]["sha256"] != lock for environment in environments)
-        astray = sorted({name for environment in environments for name in environment["lock"]["not_as_locked"]})
+        unlocked = sorted({name for environment in environments for name in environment["lock"]["not_as_locked"]})
         commits = sorted({str(environment["git"]["commit"])[:12] for environment in environments})
         total = len(environments)
         self.report.notes.append(f"commits: {', '.join(commits)}")
@@ -347,8 +363,8 @@ class _Auditor:
             self.report.notes.append(f"{wheels} of {total} steps ran from a wheel: git was asked when it was built")
         if IS_WHEEL:
             self.report.notes.append("this wheel holds no README and no docs/: their numbers were not checked")
-        if astray:
-            self.report.notes.append(f"packages not as locked: {', '.join(astray)}")
+        if unlocked:
+            self.report.notes.append(f"packages not as locked: {', '.join(unlocked)}")
 
     def _images(self) -> None:
         """Tell which steps ran in no image of this checkout, in notes, or in findings if images are required."""

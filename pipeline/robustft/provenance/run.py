@@ -168,7 +168,10 @@ def _run(step: Step, launcher: Launcher, *, log: Callable[[str], None]) -> Path:
 
     record = {
         "schema": SCHEMA,
-        "step": {"kind": step.kind, "id": step.id, "spec": step.spec, "spec_sha256": digest_of(step.spec)},
+        "step": {
+            **{"kind": step.kind, "id": step.id, "spec": step.spec, "spec_sha256": digest_of(step.spec)},
+            **({"origins": step.origins} if step.origins else {}),
+        },
         "inputs": inputs,
         "outputs": {role: file_entry(path) for role, path in step.outputs.items()},
         "source": {"files": source, "sha256": digest_of(source)},
