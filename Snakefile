@@ -40,21 +40,18 @@ PLAN = Plan(Config(scale=config["scale"], papers=config["papers"]))
 
 
 include: "pipeline/rules/common.smk"
-include: "pipeline/rules/nodes.smk"
-include: "pipeline/rules/download.smk"
+include: "pipeline/rules/step.smk"
 include: "pipeline/rules/data.smk"
-include: "pipeline/rules/weights.smk"
 include: "pipeline/rules/pretrain.smk"
 
 
-if PLAN.config.scale["bundle"]:
+if BUNDLES:
 
     include: "pipeline/rules/bundle.smk"
 
 else:
 
-    include: "pipeline/rules/finetune.smk"
-    include: "pipeline/rules/evaluate.smk"
+    include: "pipeline/rules/runs.smk"
 
 
 include: "pipeline/rules/report.smk"

@@ -1,29 +1,56 @@
-# Data: each source is checked and decoded to one file with fixed splits, once for all scales.
+# Files from elsewhere, decoded data and published weights, each once for all scales.
 
 
-rule data:
+# A local rule: the machine that Snakemake runs on has the network, cluster nodes need not. No `code` among its parameters:
+# the published hash decides the bytes, and an edit of an error text must not fetch 138 GB again.
+use rule step as download with:
+    output:
+        file="results/downloads/{file}.download",
+        record="results/downloads/{file}.record.json",
+    pathvars:
+        log="downloads/{file}",
+    priority: 1000
+    # The step itself asks again; this is for a process that dies. What was received stays.
+    retries: 1
+    localrule: True
+    resources:
+        downloads=1,
+    params:
+        digest=identity("download", "{file}")["digest"],
+    message:
+        "fetching {wildcards.file}"
+
+
+use rule step as data with:
     input:
         inputs_of("data", "{source}"),
     output:
         data="results/data/{source}.safetensors",
         record="results/data/{source}.record.json",
-    log:
-        "logs/data/{source}.log",
-    benchmark:
-        "logs/data/{source}.benchmark.tsv"
+    pathvars:
+        log="data/{source}",
     priority: 1000
-    retries: RETRIES
-    container:
-        IMAGE
     threads: PLAN.config.scale["resources"]["data"].get("threads", 1)
     resources:
-        mem_mb=need("data", "mem_mb"),
-        runtime=need("data", "runtime_min"),
+        **needs("data"),
     params:
-        scale=SCALE,
-        digest=digest_of_step("data", "{source}"),
-        code=code_of_step("data", "{source}"),
+        **identity("data", "{source}"),
     message:
         "decoding {wildcards.source}"
-    shell:
-        "python -m robustft data {wildcards.source} --scale {params.scale} --expect {params.digest} --log {log}"
+
+
+use rule step as weights with:
+    input:
+        inputs_of("weights", "{weights}"),
+    output:
+        checkpoint="results/weights/{weights}.safetensors",
+        record="results/weights/{weights}.record.json",
+    pathvars:
+        log="weights/{weights}",
+    priority: 1000
+    resources:
+        **needs("data"),
+    params:
+        **identity("weights", "{weights}"),
+    message:
+        "converting the weights {wildcards.weights}"

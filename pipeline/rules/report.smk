@@ -6,36 +6,30 @@ localrules:
     verdicts,
     table,
     figure,
-    seal,
+    manifest,
 
 
-rule numbers:
+use rule step as numbers with:
     input:
         inputs_of("numbers", "{paper}"),
     output:
         numbers=f"{RESULTS}/{{paper}}/numbers.json",
         metrics=f"{RESULTS}/{{paper}}/metrics.json",
         record=f"{RESULTS}/{{paper}}/numbers.record.json",
-    log:
-        f"{LOGS}/{{paper}}/numbers.log",
-    benchmark:
-        f"{LOGS}/{{paper}}/numbers.benchmark.tsv"
+    pathvars:
+        log=f"{SCALE}/{{paper}}/numbers",
+    retries: 0
     container:
         REPORT_IMAGE
     resources:
-        mem_mb=need("report", "mem_mb"),
-        runtime=need("report", "runtime_min"),
+        **needs("report"),
     params:
-        scale=SCALE,
-        digest=digest_of_step("numbers", "{paper}"),
-        code=code_of_step("numbers", "{paper}"),
+        **identity("numbers", "{paper}"),
     message:
         "counting the ledgers of {wildcards.paper}"
-    shell:
-        "python -m robustft numbers {wildcards.paper} --scale {params.scale} --expect {params.digest} --log {log}"
 
 
-rule verdicts:
+use rule numbers as verdicts with:
     input:
         inputs_of("verdicts", "{paper}"),
     output:
@@ -49,26 +43,15 @@ rule verdicts:
             labels={"verdicts": "all claims"},
         ),
         record=f"{RESULTS}/{{paper}}/verdicts.record.json",
-    log:
-        f"{LOGS}/{{paper}}/verdicts.log",
-    benchmark:
-        f"{LOGS}/{{paper}}/verdicts.benchmark.tsv"
-    container:
-        REPORT_IMAGE
-    resources:
-        mem_mb=need("report", "mem_mb"),
-        runtime=need("report", "runtime_min"),
+    pathvars:
+        log=f"{SCALE}/{{paper}}/verdicts",
     params:
-        scale=SCALE,
-        digest=digest_of_step("verdicts", "{paper}"),
-        code=code_of_step("verdicts", "{paper}"),
+        **identity("verdicts", "{paper}"),
     message:
         "judging the claims of {wildcards.paper}"
-    shell:
-        "python -m robustft verdicts {wildcards.paper} --scale {params.scale} --expect {params.digest} --log {log}"
 
 
-rule table:
+use rule numbers as table with:
     input:
         inputs_of("table", "{paper}/{name}"),
     output:
@@ -83,29 +66,18 @@ rule table:
             labels={"table": "{name}"},
         ),
         record=f"{RESULTS}/{{paper}}/tables/{{name}}.record.json",
-    log:
-        f"{LOGS}/{{paper}}/tables/{{name}}.log",
-    benchmark:
-        f"{LOGS}/{{paper}}/tables/{{name}}.benchmark.tsv"
-    container:
-        REPORT_IMAGE
-    resources:
-        mem_mb=need("report", "mem_mb"),
-        runtime=need("report", "runtime_min"),
+    pathvars:
+        log=f"{SCALE}/{{paper}}/tables/{{name}}",
     params:
-        scale=SCALE,
-        digest=digest_of_step("table", "{paper}/{name}"),
-        code=code_of_step("table", "{paper}/{name}"),
-        about=lambda wildcards: PLAN.step(
-            "table", f"{wildcards.paper}/{wildcards.name}"
-        ).spec["table"],
+        **identity("table", "{paper}/{name}"),
+        about=lambda wildcards: step_of("table", "{paper}/{name}")(wildcards).spec[
+            "table"
+        ],
     message:
         "writing the table {wildcards.paper}/{wildcards.name}"
-    shell:
-        "python -m robustft table {wildcards.paper}/{wildcards.name} --scale {params.scale} --expect {params.digest} --log {log}"
 
 
-rule figure:
+use rule numbers as figure with:
     input:
         inputs_of("figure", "{paper}/{name}"),
     output:
@@ -119,49 +91,26 @@ rule figure:
         pdf=f"{RESULTS}/{{paper}}/figures/{{name}}.pdf",
         caption=f"{RESULTS}/{{paper}}/figures/{{name}}.caption.md",
         record=f"{RESULTS}/{{paper}}/figures/{{name}}.record.json",
-    log:
-        f"{LOGS}/{{paper}}/figures/{{name}}.log",
-    benchmark:
-        f"{LOGS}/{{paper}}/figures/{{name}}.benchmark.tsv"
-    container:
-        REPORT_IMAGE
-    resources:
-        mem_mb=need("report", "mem_mb"),
-        runtime=need("report", "runtime_min"),
+    pathvars:
+        log=f"{SCALE}/{{paper}}/figures/{{name}}",
     params:
-        scale=SCALE,
-        digest=digest_of_step("figure", "{paper}/{name}"),
-        code=code_of_step("figure", "{paper}/{name}"),
-        about=lambda wildcards: PLAN.step(
-            "figure", f"{wildcards.paper}/{wildcards.name}"
-        ).spec["figure"],
+        **identity("figure", "{paper}/{name}"),
+        about=lambda wildcards: step_of("figure", "{paper}/{name}")(wildcards).spec[
+            "figure"
+        ],
     message:
         "drawing the figure {wildcards.paper}/{wildcards.name}"
-    shell:
-        "python -m robustft figure {wildcards.paper}/{wildcards.name} --scale {params.scale} --expect {params.digest} --log {log}"
 
 
-rule seal:
+use rule numbers as manifest with:
     input:
-        inputs_of("seal", SCALE),
+        inputs_of("manifest", SCALE),
     output:
-        seal=f"{RESULTS}/seal.json",
-        record=f"{RESULTS}/seal.record.json",
-    log:
-        f"{LOGS}/seal.log",
-    benchmark:
-        f"{LOGS}/seal.benchmark.tsv"
-    container:
-        REPORT_IMAGE
-    resources:
-        mem_mb=need("report", "mem_mb"),
-        runtime=need("report", "runtime_min"),
+        manifest=f"{RESULTS}/manifest.json",
+        record=f"{RESULTS}/manifest.record.json",
+    pathvars:
+        log=f"{SCALE}/manifest",
     params:
-        scale=SCALE,
-        papers=",".join(PLAN.config.papers),
-        digest=digest_of_step("seal", SCALE),
-        code=code_of_step("seal", SCALE),
+        **identity("manifest", SCALE),
     message:
-        "sealing the records of scale {params.scale}"
-    shell:
-        "python -m robustft seal {params.scale} --scale {params.scale} --papers {params.papers} --expect {params.digest} --log {log}"
+        f"writing the manifest of scale {SCALE}"

@@ -86,7 +86,7 @@ def test_the_longest_chain_is_data_pretraining_run_attack_and_report(model):
     kinds = [step.kind for step, _ in found.chain]
     assert kinds[:4] == ["data", "train", "train", "attack"]
     assert [step.id for step, _ in found.chain][1] == "pretraining/low_standard"
-    assert kinds[4:] in (["numbers", "table", "seal"], ["numbers", "verdicts", "seal"])
+    assert kinds[4:] in (["numbers", "table", "manifest"], ["numbers", "verdicts", "manifest"])
     worked = [model.seconds(model.plan.step(step.kind, step.id)) for step, _ in found.chain[:4]]
     assert found.chain_s == pytest.approx(sum(worked) + 3 * REPORT_S)
 
@@ -189,7 +189,7 @@ def test_shared_pieces_are_counted_once(tmp_path):
     parts = [found.shared, *found.papers.values()]
     keys = [step.key for part in parts for step in part.steps]
     assert len(keys) == len(set(keys))
-    assert set(model.plan.steps) - set(keys) == {"seal:small"}
+    assert set(model.plan.steps) - set(keys) == {"manifest:small"}
     assert found.alone["toy"].chain_s == pytest.approx(found.alone["second"].chain_s)
 
 

@@ -122,7 +122,7 @@ def test_the_contract_of_snakemake_and_dvc(tools, tmp_path):
     before = (there.folder / FIGURE).read_bytes()
     (there.folder / FIGURE).unlink()
     said = there.dvc("repro")
-    assert started(said) == {"figure", "seal"}
+    assert started(said) == {"figure", "manifest"}
     assert (there.folder / FIGURE).read_bytes() == before
     assert "up to date" in there.dvc("status")
     assert "Nothing to be done" in there.planned()

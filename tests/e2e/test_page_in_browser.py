@@ -130,7 +130,7 @@ def test_the_panel_holds_claims_and_the_chain_down_to_the_data_by_hash(browser, 
         assert sha256_file(path) in text, path
     assert "digits.csv.gz" in text
     assert "pipeline/robustft/methods/twins.py" in text
-    assert find(browser, "#root").text == read_json(results / "smoke" / "seal.json")["root"]
+    assert find(browser, "#root").text == read_json(results / "smoke" / "manifest.json")["root"]
 
 
 def test_keys_alone_open_move_and_close(browser):

@@ -103,7 +103,7 @@ def test_an_edited_record_is_named_by_the_records_that_quote_it(copy_of_finished
     assert found.startswith(f"[changed-record] {record}:")
 
 
-def test_an_edited_last_record_is_named_by_the_seal(copy_of_finished, tools):
+def test_an_edited_last_record_is_named_by_the_manifest(copy_of_finished, tools):
     record = "results/smoke/twins/tables/main.record.json"
     edit(copy_of_finished / record, '"attempt": 1', '"attempt": 2')
     (found,) = findings(copy_of_finished, tools)

@@ -44,7 +44,7 @@ def test_an_unaudited_export_says_so(form, tampered, tmp_path):
 
 @pytest.mark.parametrize("form", EXPORTS)
 def test_every_export_names_the_root(form, finished, tmp_path):
-    root = read_json(finished.step("seal", "small").outputs["seal"])["root"]
+    root = read_json(finished.step("manifest", "small").outputs["manifest"])["root"]
     made = EXPORTS[form](finished, tmp_path / "out", log=quiet)
     texts = [made] if made.is_file() else [path for path in made.rglob("*") if path.suffix in (".json", ".md")]
     assert any(root in path.read_text(encoding="utf-8") for path in texts if "results" not in path.parts)

@@ -197,7 +197,7 @@ def test_each_step_refuses_each_kind_of_input_that_is_damaged(whole, plan, fault
             examples.setdefault((step.kind, maker.kind, role), (step, path))
     assert {maker for _, maker, _ in examples} >= {"data", "train", "attack", "numbers", "verdicts", "table", "figure"}
     for step, path in examples.values():
-        if step.kind == "seal":
+        if step.kind == "manifest":
             continue  # it reads records and no other file
         with faults.tried(), damaged(Path(path), damage):
             assert main([step.kind, step.id, "--scale", "smoke", "--papers", "twins"]) == 2, (step.key, path)

@@ -22,7 +22,8 @@ JOB_KILLS = 6
 
 def leftovers(folder):
     """Return what no workflow that has ended well may leave: parts of files, resume state, locks."""
-    return [*folder.glob("results/**/.*.part"), *folder.glob("scratch/*")]
+    state = [path for path in folder.glob("scratch/*") if path.name != "jobs"]
+    return [*folder.glob("results/**/.*.part"), *state]
 
 
 def ends_undisturbed(made, undisturbed):

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BASE = os.environ.get("ROBUSTFT_TEST_BASE", "localhost/testbed-base")
 KEPT = Path(os.environ.get("ROBUSTFT_TEST_IMAGES", Path.home() / ".cache" / "robustft" / "test-images"))
 AUDIT = ("python", "-m", "robustft", "audit", "--scale", "smoke")
-REPORT_KINDS = {"numbers", "verdicts", "table", "figure", "seal"}
+REPORT_KINDS = {"numbers", "verdicts", "table", "figure", "manifest"}
 RECORDS = "*.record.json"
 
 pytestmark = pytest.mark.hpc
@@ -91,7 +91,7 @@ def test_every_measurement_table_and_figure_equals_the_run_outside(runs):
         for folder in runs
     ]
     assert names[0] == names[1]
-    compared = sorted(name for name in names[0] if Path(name).name != "seal.json")  # it is the hash of the records
+    compared = sorted(name for name in names[0] if Path(name).name != "manifest.json")  # it is the hash of the records
     other = [name for name in compared if (outside / name).read_bytes() != (within / name).read_bytes()]
     kinds = sorted({"".join(Path(name).suffixes[-2:]) for name in compared})
     print(f"compared {len(compared)} files ({', '.join(kinds)}), {len(other)} differ")  # noqa: T201

@@ -23,7 +23,7 @@ from tests.hpc import slurm
 ROOT = Path(__file__).resolve().parents[2]
 PRETRAINED = "results/smoke/pretraining/digits_at/checkpoint.safetensors"
 RECORD = PRETRAINED.replace(".safetensors", ".record.json")
-VOLATILE = (".record.json", "seal.json")
+VOLATILE = (".record.json", "manifest.json")
 
 pytestmark = [
     pytest.mark.hpc,
@@ -32,7 +32,7 @@ pytestmark = [
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
-    """Return the bytes of every result except records (time, host) and the seal over them."""
+    """Return the bytes of every result except records (time, host) and the manifest over them."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted((folder / "results").rglob("*"))
@@ -94,7 +94,7 @@ def test_tiny_steps_do_not_each_queue(frozen_run):
     print(f"{len(rules)} submissions for {len(records)} steps: {rules}")
     assert len(rules) == 10, "data, pre-training, and one for each method"
     assert len(records) == 37
-    assert not re.findall(r"rule_(?:numbers|verdicts|table|figure|seal|all)", " ".join(rules))
+    assert not re.findall(r"rule_(?:numbers|verdicts|table|figure|manifest|all)", " ".join(rules))
 
 
 def test_resources_reach_slurm(frozen_run):

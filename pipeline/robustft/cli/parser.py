@@ -1,4 +1,4 @@
-"""The `robustft` command: one thin subcommand for each kind of step, and plan, audit, explain."""
+"""The `robustft` command: reads the arguments, in groups as people meet the commands, and runs one command."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import argparse
 import atexit
 import gc
 import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from robustft.cli import commands
+from robustft.cli import planning, results, sharing, steps
 from robustft.cli.run import add_run
-from robustft.errors import RobustftError
+from robustft.errors import RobustftError, nearest
 
 STEPS = {
     "download": "fetch one file of config/datasets.yaml or config/weights.yaml, such as `cifar10_python`",
@@ -24,19 +26,72 @@ STEPS = {
     "verdicts": "compare a paper's claims with its numbers",
     "table": "write a table, such as `twins/main`",
     "figure": "draw a figure, such as `twins/diagnostics`",
-    "seal": "hash every record of a scale into one root, such as `demo`",
+    "manifest": "hash every record of a scale into one root, such as `demo`",
 }
 
+Run = Callable[[argparse.Namespace], int]
 
-def parser() -> argparse.ArgumentParser:
-    """Return the command line's parser."""
-    top = argparse.ArgumentParser(prog="robustft", description=__doc__.splitlines()[0])
-    subcommands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(  # type: ignore[no-untyped-def]
-        name: str, text: str, run: Callable[[argparse.Namespace], int], *, to=subcommands
-    ) -> argparse.ArgumentParser:
-        command: argparse.ArgumentParser = to.add_parser(name, help=text, description=text)
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are RobustftErrors."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise RobustftError with the usage, in the place of an exit from here."""
+        raise RobustftError(message, expected=" ".join(self.format_usage().split()))
+
+
+class CommandLine:
+    """The commands in groups, and the parser of each."""
+
+    def __init__(self) -> None:
+        self.parser = Parser(
+            prog="robustft",
+            usage="robustft COMMAND ...",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            epilog="robustft COMMAND --help tells a command's options.",
+        )
+        self.parser.description = "Five papers on adversarially robust fine-tuning, re-run and checked."
+        self.commands: dict[str, argparse.ArgumentParser] = {}
+        self._subparsers = self.parser.add_subparsers(
+            dest="command", required=True, prog="robustft", help=argparse.SUPPRESS
+        )
+        for add in (_add_planning, _add_results, _add_sharing, _add_steps):
+            add(self)
+
+    def group(self, title: str) -> None:
+        """Begin a group of commands in the help."""
+        self.parser.description += f"\n\n{title}:"
+
+    def add(self, name: str, text: str, run: Run | None, *, plans: bool = True) -> argparse.ArgumentParser:
+        """Add a command, with the options of one that plans, and return its parser."""
+        command = self.commands[name] = self._subparsers.add_parser(name, description=text)
+        self.parser.description += f"\n  {name:<10}{text}"
+        return _set_up(command, run, plans=plans)
+
+    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
+        """Parse the arguments. Raises RobustftError with the nearest name for an unknown command, form or option."""
+        names = [argument for argument in argv if not argument.startswith("-")]
+        _check(names[:1], self.commands, kind="command")
+        if names[:1] == ["export"]:
+            _check(names[1:2], sharing.EXPORTS, kind="form of export")
+        arguments, unknown = self.parser.parse_known_args(argv)
+        if unknown:
+            command = " ".join(filter(None, (arguments.command, getattr(arguments, "form", None))))
+            options = set(re.findall(r"--[a-z-]+", self.commands[command].format_help()))
+            raise RobustftError(
+                f"'robustft {command}' has no argument '{unknown[0]}'", next_step=nearest(unknown[0], options)
+            )
+        return arguments
+
+
+def _check(names: Sequence[str], valid: Collection[str], *, kind: str) -> None:
+    for name in names:
+        if name not in valid:
+            raise RobustftError(f"there is no {kind} '{name}'", next_step=nearest(name, valid))
+
+
+def _set_up(command: argparse.ArgumentParser, run: Run | None, *, plans: bool = True) -> argparse.ArgumentParser:
+    if plans:
         command.add_argument("--scale", help="a file of config/scales/ (default: as config/config.yaml says)")
         command.add_argument(
             "--papers",
@@ -44,10 +99,13 @@ def parser() -> argparse.ArgumentParser:
             action="append",
             help="papers to plan for, separated by commas or given one by one (default: all)",
         )
-        command.set_defaults(run=run)
-        return command
+    command.set_defaults(run=run)
+    return command
 
-    plan = add("plan", "print what would run and what it would cost", commands.plan_command)
+
+def _add_planning(line: CommandLine) -> None:
+    line.group("Before a run")
+    plan = line.add("plan", "print what would run and what it would cost", planning.plan_command)
     plan.add_argument("--details", action="store_true", help="list every step")
     plan.add_argument(
         "--table",
@@ -60,76 +118,56 @@ def parser() -> argparse.ArgumentParser:
         help="estimate for this machine of benchmarks/ (default: a measured one of the scale's device)",
     )
     plan.add_argument("--json", metavar="FILE", help="also write the estimate to FILE")
-    add_run(add)
-    show = add(
-        "show",
-        "print what is resolved for a run, a step or an experiment, each value with the layer that it comes from",
-        commands.show_command,
-    )
+    add_run(line.add)
+    text = "print what is resolved for a run, a step or an experiment, each value with the layer that it comes from"
+    show = line.add("show", text, planning.show_command)
     show.add_argument(
         "id", metavar="NAME", help="such as twins/main, twins/main/digits_5to9/twins_at/seed0 or pretraining/digits_at"
     )
     show.add_argument("--json", action="store_true", help="print the same as JSON")
-    add(
+    line.add(
         "files",
         "list the files from elsewhere that are missing, and how to get them; touches no network",
-        commands.files_command,
+        planning.files_command,
     )
-    audit = add(
-        "audit",
-        "check every number back to the data and the source; needs no network, GPU or torch",
-        commands.audit_command,
-    )
+
+
+def _add_results(line: CommandLine) -> None:
+    line.group("After a run")
+    line.add("summary", "count what was measured for each paper, and its verdicts", results.summary_command)
+    explain = line.add("explain", "tell in words where one number comes from", results.explain_command)
+    explain.add_argument("cell", help="PAPER/TABLE:ROW/COLUMN, such as twins/main:twins_at/autoattack")
+    text = "check every number back to the data and the source; needs no network, GPU or torch"
+    audit = line.add("audit", text, results.audit_command)
     audit.add_argument(
         "--require-images", action="store_true", help="a step that ran in no image of this checkout is a broken link"
     )
-    add("adopt", "verify results that came from elsewhere, and make those known to Snakemake", commands.adopt_command)
-    add("publish", "audit a scale, send its results to the DVC remote, write its crate", commands.publish_command)
-    _add_images(
-        add(
-            "images",
-            "build the container images of config/images.yaml with what this machine has",
-            commands.images_command,
-        )
-    )
-    explain = add("explain", "tell in words where one number comes from", commands.explain_command)
-    explain.add_argument("cell", help="PAPER/TABLE:ROW/COLUMN, such as twins/main:twins_at/autoattack")
-    add("summary", "count what was measured for each paper, and the verdicts on its claims", commands.summary_command)
-    add("readme", "write the current scale's tables into README.md and docs/", commands.readme_command)
-    _add_exports(subcommands, add)
-    frozen = subcommands.add_parser("freeze", help="clone this commit, read-only, for runs that no edit may reach")
-    frozen.add_argument("folder", nargs="?", default="frozen", help="where the clone goes, under its commit's name")
-    frozen.set_defaults(run=commands.freeze_command)
-    bundle = add(
-        "bundle",
-        "run the training and attack steps of some methods, all seeds, in one process",
-        commands.bundle_command,
-    )
-    bundle.add_argument("name", help="the bundle's name, such as twins_main_digits_5to9_at")
-    bundle.add_argument("--expect", metavar="SHA256", help="refuse to run unless the bundle's digest is this one")
-    bundle.add_argument("--log", metavar="FILE", help="also append what is said to FILE")
-    for name, text in STEPS.items():
-        command = add(name, text, commands.step_command)
-        command.add_argument("id", help="the step's name, as `robustft plan --details` prints it")
-        command.add_argument("--expect", metavar="SHA256", help="refuse to run unless the step's digest is this one")
-        command.add_argument("--log", metavar="FILE", help="also append what is said to FILE")
-    return top
+    line.add("adopt", "verify results of another machine, and make them known to Snakemake", results.adopt_command)
+    line.add("readme", "write the current scale's tables into README.md and docs/", results.readme_command)
 
 
-def _add_exports(subcommands, add) -> None:  # type: ignore[no-untyped-def]
-    """Add `export` with a command for each form."""
-    group = subcommands.add_parser("export", help="write a finished scale in a form that others read; audits it first")
-    forms = group.add_subparsers(dest="form", required=True, metavar="FORM")
-    for form, (text, name) in commands.EXPORTS.items():
-        export = add(form, text, commands.export_command, to=forms)
-        export.add_argument("--to", metavar="PATH", help=f"where to write it (default: exports/SCALE/{name})")
-        export.add_argument("--unaudited", action="store_true", help="export even if the audit fails; it will say so")
-        if form == "crate":
-            export.add_argument("--zip", action="store_true", help="one archive instead of a folder")
-            export.add_argument("--all", action="store_true", help="with data and checkpoints, not only their hashes")
+def _add_sharing(line: CommandLine) -> None:
+    line.group("For other people and machines")
+    text = "write a finished scale in a form that other tools read; audits it first"
+    export = line.add("export", text, None, plans=False)
+    forms = export.add_subparsers(dest="form", required=True, metavar="FORM")
+    for name, (text, target) in sharing.EXPORTS.items():
+        form = _set_up(forms.add_parser(name, help=text, description=text), sharing.export_command)
+        line.commands[f"export {name}"] = form
+        form.add_argument("--to", metavar="PATH", help=f"where to write it (default: exports/SCALE/{target})")
+        form.add_argument("--unaudited", action="store_true", help="export even if the audit fails; it will say so")
+        if name == "crate":
+            form.add_argument("--zip", action="store_true", help="one archive instead of a folder")
+            form.add_argument("--all", action="store_true", help="with data and checkpoints, not only their hashes")
+    line.add("publish", "audit a scale, send its results to the DVC remote, write its crate", sharing.publish_command)
+    text = "clone this commit, read-only, for runs that no edit may reach"
+    freeze = line.add("freeze", text, sharing.freeze_command, plans=False)
+    freeze.add_argument("folder", nargs="?", default="frozen", help="where the clone goes, under its commit's name")
+    text = "build the container images of config/images.yaml with what this machine has"
+    _add_image_options(line.add("images", text, sharing.images_command))
 
 
-def _add_images(images: argparse.ArgumentParser) -> None:
+def _add_image_options(images: argparse.ArgumentParser) -> None:
     images.add_argument("roles", nargs="*", metavar="ROLE", help="which images (default: all of config/images.yaml)")
     images.add_argument(
         "--builder", help="docker, podman, buildah or apptainer (default: the first of them that works)"
@@ -145,15 +183,30 @@ def _add_images(images: argparse.ArgumentParser) -> None:
         "--folder", metavar="DIR", type=Path, help="put the SIFs here, not where the rules look for them"
     )
     images.add_argument("--compression", choices=("gzip", "lz4", "zstd"), default="gzip", help="of the SIF")
-    images.add_argument("--force", action="store_true", help="build again what is as wanted already")
+    images.add_argument("--force", action="store_true", help="build images again that are up to date")
+
+
+def _add_steps(line: CommandLine) -> None:
+    line.group("One step by hand, whose inputs are there")
+    for name, text in STEPS.items():
+        command = line.add(name, text, steps.step_command)
+        command.add_argument("id", help="the step's name, as `robustft plan --details` prints it")
+    text = "run the training and attack steps of some methods, all seeds, in one process"
+    bundle = line.add("bundle", text, steps.bundle_command)
+    bundle.add_argument("name", help="the bundle's name, such as twins_main_digits_5to9_at")
+    text = "run the step or bundle of a job file, as the rules do; nothing is planned"
+    job = line.add("job", text, steps.job_command, plans=False)
+    job.add_argument("file", type=Path, help="the job file, scratch/jobs/SCALE/DIGEST.json")
+    for name in (*STEPS, "bundle", "job"):
+        line.commands[name].add_argument("--log", metavar="FILE", help="also append what is printed to FILE")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0 well, 1 failed or findings, 2 something the user can mend."""
+    """Run one command and return its exit status: 0 well, 1 failed or findings, 2 an error that the user can mend."""
     # The collector would go through every module once more when the process ends: half a second after torch.
     atexit.register(gc.freeze)
-    arguments = parser().parse_args(argv)
     try:
+        arguments = CommandLine().parse(sys.argv[1:] if argv is None else argv)
         result: int = arguments.run(arguments)
         sys.stdout.flush()
         return result

@@ -24,7 +24,7 @@ class Standing:
     @property
     def root(self) -> str:
         """The hash over all records, or what stands for it where there is none."""
-        return self.report.root or "none: no seal"
+        return self.report.root or "none: no manifest"
 
     @property
     def verdict(self) -> str:

@@ -137,7 +137,7 @@ class _Builder:
         self.places["Snakefile"] = "Snakefile"
 
     def _about(self, folder: Path) -> None:
-        chosen = list(self.plan.config.papers)  # in the run's order, which its seal keeps
+        chosen = list(self.plan.config.papers)  # in the run's order, which its manifest keeps
         every = sorted(path.stem for path in (ROOT / "config" / "papers").glob("*.yaml"))
         text = ABOUT.format(
             metadata=METADATA,

@@ -209,7 +209,7 @@ class RunGraph:
 
     def _run(self) -> Entity:
         started, ended = self.times()
-        ends = [step for step in self.steps if step.kind in ("numbers", "verdicts", "table", "figure", "seal")]
+        ends = [step for step in self.steps if step.kind in ("numbers", "verdicts", "table", "figure", "manifest")]
         results = [path for step in ends for path in step.outputs.values()]
         return {
             "@id": RUN,

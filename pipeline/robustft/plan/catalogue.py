@@ -13,9 +13,6 @@ from robustft.plan.graph import RESULTS, Graph
 from robustft.plan.layers import Layered, Parts, given
 from robustft.plan.step import Step, implementations
 
-CATALOGUED = ("download", "weights", "data")
-"""The kinds of these steps."""
-
 IDENTITY = ("name", "bytes", "md5", "sha256", "sha256_prefix")
 """What of a file's entry says which bytes it holds. Where they come from changes nothing of them."""
 
@@ -28,10 +25,6 @@ class Catalogue:
 
     def __init__(self, graph: Graph, entries: Entries) -> None:
         self.graph, self.entries, self.config = graph, entries, entries.config
-
-    def step(self, kind: str, id: str) -> Step:
-        """Return a step of a kind in `CATALOGUED`. It is the same whatever papers are planned."""
-        return {"download": self.download, "weights": self.weights, "data": self.source}[kind](id)
 
     def data(self, dataset: str) -> Step:
         """Return the step that decodes the source of a data set."""

@@ -18,7 +18,7 @@ from robustft.plan.evaluation import Evaluations
 from robustft.plan.graph import Graph
 from robustft.plan.reporting import Report, add_manifest
 from robustft.plan.resolve import Resolver
-from robustft.plan.step import Bundle, Evaluation, Run, Step
+from robustft.plan.step import Bundle, Evaluation, Run
 from robustft.plan.training import Trainings
 
 
@@ -42,10 +42,6 @@ class Plan(Graph):
                 self.evaluations += evaluations.of_run(run, resolved)
             Report(self, self.resolver, paper, self.runs[runs:], self.evaluations[measured:]).add()
         add_manifest(self)
-
-    def catalogued(self, kind: str, id: str) -> Step:
-        """Return a step that follows from the lists of data and weights alone; it may be planned by no paper."""
-        return self.catalogue.step(kind, id)
 
     def paper_evaluations(self, paper: str, experiment: str | None = None) -> Iterator[Evaluation]:
         """Yield the evaluations of one paper (of one of its experiments)."""

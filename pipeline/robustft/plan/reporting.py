@@ -197,9 +197,9 @@ def add_manifest(graph: Graph) -> None:
     """Add the step that hashes every record of the scale into one root."""
     ends = [step for kind in ("verdicts", "table", "figure") for step in graph.of_kind(kind)]
     graph.add(
-        "seal",
+        "manifest",
         graph.name,
         Parts(scale=graph.name, records=[step.record for step in graph.steps.values()]),
         inputs={step.key: next(iter(step.outputs.values())) for step in ends},
-        outputs={"seal": f"{RESULTS}/{graph.name}/seal.json"},
+        outputs={"manifest": f"{RESULTS}/{graph.name}/manifest.json"},
     )

@@ -20,7 +20,7 @@ ENTRIES = {
     "verdicts": "robustft.report.verdicts:verdicts",
     "table": "robustft.report.tables:table",
     "figure": "robustft.report.figures.step:figure",
-    "seal": "robustft.provenance.manifest:seal",
+    "manifest": "robustft.provenance.manifest:manifest",
 }
 """The function that does the work of each kind of step."""
 

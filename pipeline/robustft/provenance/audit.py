@@ -126,7 +126,7 @@ class _Auditor:
             self._paper(step)
         self._notes()
         self._images()
-        self._seal()
+        self._manifest()
         for code, subject, text in readme_findings(self.report.counts):
             self.add(code, subject, text)
         return self.report
@@ -380,19 +380,21 @@ class _Auditor:
             else:
                 self.report.notes.append(f"{len(keys)} of {len(self.records)} steps {reason}: {_several(keys)}")
 
-    def _seal(self) -> None:
-        step = self.plan.step("seal", self.plan.scale)
-        path = step.outputs["seal"]
+    def _manifest(self) -> None:
+        step = self.plan.step("manifest", self.plan.scale)
+        path = step.outputs["manifest"]
         if not self._holds([path]):
             return
-        seal = read_json(path)
-        for record, sha256 in seal["records"].items():
+        manifest = read_json(path)
+        for record, sha256 in manifest["records"].items():
             if record not in self.broken and self.hash(record) != sha256:
                 self.add(
-                    "changed-record", record, f"the seal has {sha256[:16]}..., found {str(self.hash(record))[:16]}..."
+                    "changed-record",
+                    record,
+                    f"the manifest has {sha256[:16]}..., found {str(self.hash(record))[:16]}...",
                 )
-        if digest_of(seal["records"]) == seal["root"]:
-            self.report.root = seal["root"]
+        if digest_of(manifest["records"]) == manifest["root"]:
+            self.report.root = manifest["root"]
         else:
             self.add("wrong-number", path, "the root is not the hash of the records")
 

@@ -13,18 +13,15 @@ from robustft.plan.sources import source_hashes
 from robustft.plan.step import Bundle, Step
 from robustft.provenance.lock import SCRATCH, held
 from robustft.provenance.record import Record, read_record
-from robustft.provenance.run import check_planned, run_step, scratch_folder, vouched_input, write_failure
+from robustft.provenance.run import run_step, scratch_folder, vouched_input
 
 
-def run_bundle(bundle: Bundle, *, expect: str | None = None, log: Callable[[str], None] = print) -> None:
+def run_bundle(bundle: Bundle, *, log: Callable[[str], None] = print) -> None:
     """Run each step of the bundle in turn.
-
-    `expect` is the digest that Snakemake planned; for a different one nothing is run.
 
     Snakemake deletes what a failed job has written, finished steps among it. So each finished step is also kept (as
     hard links) in the scratch folder until the whole bundle is done, and taken from there if it is run again.
     """
-    check_planned(bundle, f"the bundle {bundle.name}", expect)
     with held(bundle.steps[0].record + " and its bundle", what=f"the bundle {bundle.name}"):
         _run_in_turn(bundle, log=log)
 
@@ -37,11 +34,7 @@ def _run_in_turn(bundle: Bundle, *, log: Callable[[str], None]) -> None:
         if _restored(step, kept):
             log(f"{step.key} was finished before this job was stopped; taken from {kept}")
             continue
-        try:
-            run_step(step, log=log)
-        except Exception as error:
-            write_failure(step, error)
-            raise
+        run_step(step, log=log)
         _keep(step, kept)
     shutil.rmtree(folder, ignore_errors=True)
 

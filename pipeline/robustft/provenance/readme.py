@@ -31,9 +31,11 @@ def snapshot_folder(scale: str) -> Path:
 def update_readme(plan: Plan) -> str:
     """Copy the plan's tables, figures, verdicts and numbers to docs/<scale>/ and fill the README's blocks."""
     require_checkout("readme")
-    seal = plan.step("seal", plan.scale).outputs["seal"]
-    if not Path(seal).is_file():
-        raise RobustftError(f"scale {plan.scale} has not been run to its end", where=seal, next_step="run snakemake")
+    manifest = plan.step("manifest", plan.scale).outputs["manifest"]
+    if not Path(manifest).is_file():
+        raise RobustftError(
+            f"scale {plan.scale} has not been run to its end", where=manifest, next_step="run snakemake"
+        )
     folder = snapshot_folder(plan.scale)
     shutil.rmtree(folder, ignore_errors=True)
     results = f"results/{plan.scale}"
@@ -50,11 +52,11 @@ def update_readme(plan: Plan) -> str:
         write_json(folder / Path(path).relative_to(results), _without_passed_checks(read_json(path)))
     papers = [step.id for step in plan.of_kind("numbers")]
     write_text(folder / "summary.md", tables.to_markdown(summary(folder, papers, scale=plan.scale)))
-    write_json(folder / "root.json", {"scale": plan.scale, "root": read_json(seal)["root"]})
+    write_json(folder / "root.json", {"scale": plan.scale, "root": read_json(manifest)["root"]})
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
     write_text(readme, BLOCK.sub(lambda m: m[1] + (ROOT / m[2]).read_text(encoding="utf-8") + m[4], text))
-    return f"docs/{plan.scale} and README.md hold the numbers of root {read_json(seal)['root']}"
+    return f"docs/{plan.scale} and README.md hold the numbers of root {read_json(manifest)['root']}"
 
 
 def _without_passed_checks(numbers: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import gc
 import importlib
@@ -17,7 +18,7 @@ from robustft.errors import IntegrityError, RobustftError
 from robustft.files import digest_of, read_json, remove_parts, write_json
 from robustft.parallel.launcher import Launcher
 from robustft.plan.sources import module_of, source_hashes
-from robustft.plan.step import Bundle, Step
+from robustft.plan.step import Step
 from robustft.provenance.environment import circumstances, environment, forget_peak
 from robustft.provenance.lock import SCRATCH, held
 from robustft.provenance.record import SCHEMA, file_entry, read_record
@@ -113,30 +114,21 @@ def launcher_of(step: Step) -> Launcher:
     return Launcher() if nodes is None else Launcher.of(nodes)
 
 
-def check_planned(work: Step | Bundle, name: str, expect: str | None) -> None:
-    """Raise RobustftError if a digest is expected and that of the step or bundle is another one."""
-    if expect is not None and expect != work.digest:
-        raise RobustftError(
-            f"the configuration of {name} changed after it was planned",
-            expected=expect,
-            observed=work.digest,
-            next_step="start snakemake again, so that it plans with the configuration as it is now",
-        )
-
-
-def run_step(step: Step, *, expect: str | None = None, log: Callable[[str], None] = print) -> Path:
+def run_step(step: Step, *, log: Callable[[str], None] = print) -> Path:
     """Run one step and return the path of its record. Of several starts the first one counts and records.
 
-    `expect` is the digest that Snakemake planned; a different one means that the configuration was edited while the
-    workflow ran, and nothing is run. A step that fails or is killed keeps its scratch folder, so running it again
-    resumes; one that ends well removes it. A step that another process is running is not run.
+    A step that fails or is killed keeps its scratch folder, so running it again resumes; one that ends well removes it.
+    Raises BusyError for a step that another process is running, and leaves that process's folder alone.
     """
-    check_planned(step, step.key, expect)
     launcher = launcher_of(step)
-    if launcher.rank:  # the first start holds the lock
-        return _run(step, launcher, log=log)
-    with held(step.record, what=step.key):
-        return _run(step, launcher, log=log)
+    lock = contextlib.nullcontext() if launcher.rank else held(step.record, what=step.key)  # the first start holds it
+    with lock:
+        try:
+            return _run(step, launcher, log=log)
+        except Exception as error:
+            if note := _write_failure(step, error):
+                error.add_note(f"The step {step.key} failed; what is known about it is in {note}.")
+            raise
 
 
 def _run(step: Step, launcher: Launcher, *, log: Callable[[str], None]) -> Path:
@@ -202,11 +194,10 @@ def _make_room(step: Step, scratch: Path) -> None:
         part.unlink()
 
 
-def write_failure(step: Step, error: BaseException) -> Path | None:
+def _write_failure(step: Step, error: BaseException) -> Path | None:
     """Keep what is known about a failed attempt beside its resume state, and return the file's path.
 
-    None if it cannot be written: the failure itself, a full disk perhaps, is what the user must see. None too if the
-    step was refused before it began: that is no attempt.
+    Return None if it cannot be written, on a full disk perhaps: the failure itself is what the user must see.
     """
     path = scratch_folder(step) / f"failed-{os.getpid()}.json"
     if not path.parent.exists():

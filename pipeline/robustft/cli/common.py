@@ -1,0 +1,57 @@
+"""What several commands share: the plan that is asked for, and where they write lines to."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from robustft.config.load import Config
+    from robustft.plan import Plan
+
+
+def configuration(arguments: argparse.Namespace) -> Config:
+    """Return the configuration of the scale and papers that are asked for.
+
+    Without `--papers` it is that of the paper that the step's or table's name begins with, which is all that has to be
+    planned for it; else that of every paper.
+    """
+    from robustft.config.load import Config
+    from robustft.files import ROOT
+
+    papers = [name for names in arguments.papers or [] for name in names.split(",")]
+    if not papers:
+        paper = (getattr(arguments, "table", None) or getattr(arguments, "id", None) or "").split("/")[0]
+        papers = [paper] if (ROOT / "config" / "papers" / f"{paper}.yaml").is_file() else []
+    return Config(scale=arguments.scale, papers=papers or None)
+
+
+def planned(arguments: argparse.Namespace) -> Plan:
+    """Return the plan of the scale and papers that are asked for."""
+    from robustft.plan import Plan
+
+    return Plan(configuration(arguments))
+
+
+def logger(key: str, log_file: str | None = None) -> Callable[[str], None]:
+    """Return a function that writes lines to standard error and, with the time, at the end of a file."""
+    streams = []
+    if log_file:
+        Path(log_file).parent.mkdir(parents=True, exist_ok=True)
+        streams.append(open(log_file, "a", encoding="utf-8", buffering=1))  # noqa: SIM115 (lives as long as the process)
+
+    def log(text: str) -> None:
+        for line in text.splitlines():
+            print(f"[{key}] {line}", file=sys.stderr, flush=True)
+            for stream in tuple(streams):
+                try:
+                    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}", file=stream)
+                except OSError as error:  # a full disk: the work itself will fail if it needs the room
+                    streams.remove(stream)
+                    print(f"[{key}] the log {log_file} is written no further: {error}", file=sys.stderr, flush=True)
+
+    return log

@@ -1,0 +1,64 @@
+"""Commands that say what would run, what it costs and which files it needs; none of them imports torch."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from robustft.cli.common import planned
+
+
+def plan_command(arguments: argparse.Namespace) -> int:
+    """Print what would run and what it would cost."""
+    from robustft.cost import as_json, describe
+    from robustft.cost.machines import machine_for
+    from robustft.files import write_json
+    from robustft.report.claims import counts, describe_counts
+
+    plan = planned(arguments)
+    machine = machine_for(plan.config.scale["device"], name=arguments.machine)
+    print(describe(plan, details=arguments.details, table=arguments.table, machine=machine))
+    if not arguments.table:
+        papers, tables = plan.config.papers, plan.config.claims
+        print("\nClaims on record:")
+        for line in describe_counts(counts({name: (papers[name].values["claims"], tables[name]) for name in papers})):
+            print(f"  {line}")
+    if arguments.json:
+        write_json(arguments.json, as_json(plan, table=arguments.table, machine=machine))
+    return 0
+
+
+def files_command(arguments: argparse.Namespace) -> int:
+    """Print which files from elsewhere are missing; 1 if any."""
+    from robustft.data.fetch.step import missing
+
+    plan = planned(arguments)
+    steps = {step.id: step for step in plan.of_kind("download")}
+    lines = missing(
+        {key: plan.config.files[key] for key in steps},
+        lambda key: all(Path(path).is_file() for path in (*steps[key].outputs.values(), steps[key].record)),
+    )
+    print("\n".join([*lines, f"{len(lines)} of the {len(steps)} files that are needed are missing"]))
+    return 1 if lines else 0
+
+
+def show_command(arguments: argparse.Namespace) -> int:
+    """Print the resolved specification of a step, or the page of an experiment, with the origin of each value."""
+    import json
+
+    from robustft.cost import CostModel, in_short
+    from robustft.cost.machines import machine_for
+    from robustft.provenance.experiment_page import ExperimentPage
+    from robustft.provenance.show import describe_step, find_step, step_as_json
+
+    plan = planned(arguments)
+    paper, _, experiment = arguments.id.partition("/")
+    if paper in plan.config.papers and experiment in plan.config.papers[paper].values["experiments"]:
+        page = ExperimentPage(plan, paper, experiment)
+        cost = in_short(CostModel(plan, machine_for(plan.config.scale["device"])), page.steps)
+        values, text = page.as_json(cost), page.text(cost)
+    else:
+        step = find_step(plan, arguments.id)
+        values, text = step_as_json(plan, step), describe_step(plan, step)
+    print(json.dumps(values, indent=2, ensure_ascii=False) if arguments.json else text)
+    return 0

@@ -1,0 +1,53 @@
+"""Commands that read finished results: check, explain, count and show them; none of them imports torch."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from robustft.cli.common import logger, planned
+
+
+def audit_command(arguments: argparse.Namespace) -> int:
+    """Print the audit; 1 if it has findings."""
+    from robustft.provenance.audit import audit
+
+    report = audit(planned(arguments), require_images=arguments.require_images)
+    print(report.text())
+    return 0 if report.ok else 1
+
+
+def explain_command(arguments: argparse.Namespace) -> int:
+    """Print where one number comes from."""
+    from robustft.provenance.explain import explain
+
+    print(explain(planned(arguments), arguments.cell))
+    return 0
+
+
+def summary_command(arguments: argparse.Namespace) -> int:
+    """Print the counts of measurements and verdicts."""
+    from robustft.plan import RESULTS
+    from robustft.report.summary import summary
+    from robustft.report.tables import to_markdown
+
+    plan = planned(arguments)
+    papers = [step.id for step in plan.of_kind("numbers")]
+    print(to_markdown(summary(Path(RESULTS) / plan.scale, papers, scale=plan.scale)), end="")
+    return 0
+
+
+def readme_command(arguments: argparse.Namespace) -> int:
+    """Write the tables into README.md and docs/."""
+    from robustft.provenance.readme import update_readme
+
+    print(update_readme(planned(arguments)))
+    return 0
+
+
+def adopt_command(arguments: argparse.Namespace) -> int:
+    """Make verified results known to Snakemake."""
+    from robustft.provenance.adopt import adopt
+
+    adopt(planned(arguments), log=logger("adopt"))
+    return 0

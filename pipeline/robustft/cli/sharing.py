@@ -1,0 +1,77 @@
+"""Commands that bring results and code to other people and machines."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from pathlib import Path
+
+from robustft.cli.common import configuration, logger, planned
+
+EXPORTS = {
+    "crate": ("an RO-Crate: records, results, source and configuration, as other people's tools read them", "crate"),
+    "robustbench": (
+        "a JSON for each evaluated model, in the shape of RobustBench's leaderboard entries",
+        "robustbench",
+    ),
+    "cards": ("a model card for each checkpoint", "cards"),
+    "page": ("one HTML file with every table; a click on a cell shows what stands behind it", "page.html"),
+}
+"""What a finished scale can be exported as, and what the file or folder is called."""
+
+
+def export_command(arguments: argparse.Namespace) -> int:
+    """Write a finished scale in another form, and print where."""
+    from robustft.export.audit_gate import default_target
+
+    plan, form = planned(arguments), arguments.form
+    target = Path(arguments.to) if arguments.to else default_target(plan, EXPORTS[form][1])
+    options = {"unaudited": arguments.unaudited, "log": logger("export")}
+    if form == "crate":
+        target = target.with_suffix(".zip") if arguments.zip else target
+        options["include_large"] = arguments.all
+    export = getattr(importlib.import_module(f"robustft.export.{form}"), f"export_{form}")
+    print(export(plan, target, **options))
+    return 0
+
+
+def publish_command(arguments: argparse.Namespace) -> int:
+    """Send audited results to the DVC remote."""
+    from robustft.export.publish import publish
+
+    publish(planned(arguments), log=logger("publish"))
+    return 0
+
+
+def freeze_command(arguments: argparse.Namespace) -> int:
+    """Clone this commit and print how to run it."""
+    from robustft.provenance.freeze import freeze, how_to_run
+
+    print(how_to_run(freeze(Path(arguments.folder))))
+    return 0
+
+
+def images_command(arguments: argparse.Namespace) -> int:
+    """Build container images."""
+    from robustft.errors import lookup
+    from robustft.images.build import Settings, build_image
+    from robustft.images.builders import choose
+
+    def log(text: str) -> None:
+        print(f"[images] {text}", flush=True)
+
+    roles = configuration(arguments).images
+    names = arguments.roles or roles
+    images = {name: lookup(roles, name, kind="image role", where="config/images.yaml") for name in names}
+    settings = Settings(
+        program=choose(arguments.builder, log),
+        base=arguments.base,
+        pip_conf=arguments.pip_conf,
+        mounts=tuple(arguments.mount),
+        folder=arguments.folder,
+        compression=arguments.compression,
+        force=arguments.force,
+    )
+    for role, image in images.items():
+        build_image(role, image, settings, log)
+    return 0

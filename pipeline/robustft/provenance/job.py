@@ -1,0 +1,111 @@
+"""The job file: what a job must know, written by the process that plans and read by the process that works.
+
+There is one JSON file for each step, or for each bundle of steps, named by its digest. A job that reads it needs
+neither the configuration nor the planner, and an edit of the configuration does not reach a job that is planned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from robustft.errors import IntegrityError
+from robustft.files import atomic_path, canonical_json, digest_of
+from robustft.plan.step import Bundle, Step
+from robustft.provenance.lock import SCRATCH
+
+SCHEMA = "robustft-job-1"
+FIELDS = [field.name for field in fields(Step)]
+
+
+def job_path(work: Step | Bundle, scale: str) -> Path:
+    """Return where the job file of a step or bundle lies.
+
+    Two scales may plan one digest with other inputs and outputs, so each scale has a folder.
+    """
+    return Path(SCRATCH) / "jobs" / scale / f"{work.digest}.json"
+
+
+def write_jobs(works: Iterable[Step | Bundle], scale: str) -> None:
+    """Write the job file of each step or bundle, unless it is there already with the same content."""
+    for work in works:
+        path, text = job_path(work, scale), _text(work)
+        try:
+            same = path.read_bytes() == text
+        except FileNotFoundError:
+            same = False
+        if not same:
+            # The reader compares the hashes, so nothing is lost if the disk is not waited for.
+            with atomic_path(path, sync=False) as part:
+                part.write_bytes(text)
+
+
+def write_missing_jobs(works: Iterable[Step | Bundle], scale: str) -> None:
+    """Write the job files that this machine does not see, by one look into their folder."""
+    folder = Path(SCRATCH) / "jobs" / scale
+    present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    write_jobs((work for work in works if job_path(work, scale).name not in present), scale)
+
+
+def read_job(path: str | Path) -> Step | Bundle:
+    """Return the step or bundle of a job file.
+
+    Raises IntegrityError if the file is missing, is not what `write_jobs` wrote, or holds another job than its name
+    says.
+    """
+    path = Path(path)
+    work = _work(_checked(path), path)
+    if work.digest != path.stem:
+        raise _refused("the job file holds another job", path, expected=path.stem, observed=work.digest)
+    return work
+
+
+def _text(work: Step | Bundle) -> bytes:
+    bundle = isinstance(work, Bundle)
+    job = canonical_json(
+        {
+            "schema": SCHEMA,
+            "bundle": {"name": work.name, "paper": work.paper} if bundle else None,
+            "steps": [{name: getattr(step, name) for name in FIELDS} for step in (work.steps if bundle else [work])],
+        }
+    )
+    return f'{{"job":{job},"sha256":"{hashlib.sha256(job.encode()).hexdigest()}"}}\n'.encode()
+
+
+def _checked(path: Path) -> dict[str, Any]:
+    """Return the job of a file whose content has the hash that is written in it."""
+    try:
+        content = json.loads(path.read_bytes())
+        job, sha256 = content["job"], content["sha256"]
+        observed = digest_of(job)
+    except FileNotFoundError as error:
+        raise _refused("the job file is missing", path, observed="no such file") from error
+    except (ValueError, KeyError, TypeError) as error:  # no JSON, cut off, or JSON of another kind
+        raise _refused("the job file is damaged", path, observed=error) from error
+    if observed != sha256:
+        raise _refused("the job file was edited", path, expected=f"content of hash {sha256}", observed=observed)
+    return job  # type: ignore[no-any-return]
+
+
+def _work(job: dict[str, Any], path: Path) -> Step | Bundle:
+    try:
+        if job["schema"] != SCHEMA:
+            raise _refused("the job file is of another version", path, expected=SCHEMA, observed=job["schema"])
+        steps = [Step(**{**step, "implementations": tuple(step["implementations"])}) for step in job["steps"]]
+        return Bundle(**job["bundle"], steps=tuple(steps)) if job["bundle"] else steps[0]
+    except (KeyError, TypeError, IndexError) as error:
+        raise _refused("the job file is no job file", path, observed=error) from error
+
+
+def _refused(what: str, path: Path, *, observed: object, expected: object = None) -> IntegrityError:
+    return IntegrityError(
+        what,
+        where=path,
+        expected=expected or "the file that the planner wrote before it started this job",
+        observed=observed,
+        next_step="start snakemake again, which writes it anew; by hand: robustft KIND ID --scale SCALE",
+    )

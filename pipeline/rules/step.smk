@@ -1,0 +1,26 @@
+# The one step rule: `use rule step as ...` adds what a step reads and writes, its log, its needs and its identity.
+
+# A job on a machine without the disk of the one that planned it finds no job file, so it writes what is missing.
+if workflow.remote_exec:
+    write_missing_jobs(JOBS, SCALE)
+
+
+onstart:
+    write_jobs(JOBS, SCALE)
+
+
+rule step:
+    log:
+        "logs/<log>.log",
+    benchmark:
+        "logs/<log>.benchmark.tsv"
+    pathvars:
+        log="step",
+    retries: RETRIES
+    container:
+        IMAGE
+    params:
+        job=job_file,
+        launcher=launcher,
+    shell:
+        "{params.launcher}python -m robustft job {params.job} --log {log}"
