@@ -12,6 +12,7 @@ be (`MOST`).
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import os
 import sys
@@ -29,6 +30,7 @@ from robustft.errors import RobustftError
 from robustft.files import ROOT, canonical_json, read_json, sha256_file, sha256_files, write_json
 from robustft.plan import Plan
 from robustft.plan.step import Step
+from robustft.provenance.job import job_path, write_jobs
 from robustft.provenance.run import run_step
 
 BAR = 0.5
@@ -43,33 +45,31 @@ MOST = {
 START = """
 import atexit, gc, sys
 atexit.register(gc.freeze)
-from robustft.cli.parser import parser
-from robustft.cli.commands import asked
+import robustft.cli.parser
+from robustft.cli import steps
+from robustft.provenance.job import read_job
 from robustft.provenance.run import work_of
-kind, scale, name, digest = sys.argv[1:]
-step = asked(parser().parse_args([kind, name, "--scale", scale, "--expect", digest]))
-assert step.digest == digest
+step = read_job(sys.argv[1])
 work_of(step)
-if kind == "train":
+if step.kind == "train":
     import torch
     from robustft.train.optim import build_optimizer
     build_optimizer(torch.nn.Linear(1, 1), step.spec["recipe"], fused=False)
 """
-"""What `python -m robustft KIND NAME --expect DIGEST`, as the rules call it, imports and plans before it opens inputs.
+"""What `python -m robustft job FILE`, as the rules call it, does before it opens inputs.
 
-It plans the paper that the name begins with (no paper for `data`, all where it begins with none), imports everything
-that the step names, builds an optimiser for a training, for which torch imports more, and ends. It checks no input,
-makes no scratch folder and writes no record.
+It reads the job file, imports everything that the step names, builds an optimiser for a training, for which torch
+imports more, and ends. It checks no input, makes no scratch folder and writes no record.
 """
 
 IMPORTS = {
     "train": "import torch",
     "attack": "import torch, pyarrow.parquet",
-    "data": "import numpy, safetensors, yaml",
-    "numbers": "import numpy, pyarrow.parquet, yaml",
-    "verdicts": "import numpy, pyarrow.parquet, yaml",
-    "table": "import numpy, pyarrow.parquet, yaml",
-    "figure": "import pandas, pyarrow.parquet, matplotlib.pyplot, yaml",
+    "data": "import numpy, safetensors",
+    "numbers": "import numpy, pyarrow.parquet",
+    "verdicts": "import numpy, pyarrow.parquet",
+    "table": "import numpy, pyarrow.parquet",
+    "figure": "import pandas, pyarrow.parquet, matplotlib.pyplot",
 }
 """What a step of each kind cannot do without."""
 
@@ -145,10 +145,15 @@ def start_up(plan: Plan, *, repeats: int, only: tuple[str, ...] = ()) -> Iterato
         floor = IMPORTS[step.kind]
         commands = {
             "textbook": [sys.executable, "-c", floor],
-            "ours": [sys.executable, "-c", START, step.kind, plan.scale, step.id, step.digest],
+            "ours": [sys.executable, "-c", START, str(job_path(step, plan.scale))],
         }
         note = f"process from start to end, no work done; floor: python -c '{floor}'"
-        result = paired_processes(commands, repeats=repeats, warmup=0 if only else 1)
+        with tempfile.TemporaryDirectory() as where, contextlib.chdir(where):
+            write_jobs([step], plan.scale)
+            environment = {**os.environ, "PYTHONPATH": str(ROOT / "pipeline")}
+            result = paired_processes(
+                commands, repeats=repeats, warmup=0 if only else 1, folder=Path(where), environment=environment
+            )
         yield result.row("start-up of a step", name, bar=BAR, note=note)
 
 
@@ -254,12 +259,13 @@ def hashing(*, megabytes: int, repeats: int) -> Iterator[Row]:
 
 def tiny(scale: str, *, repeats: int) -> Iterator[Row]:
     """Yield rows for a step whose work is next to nothing: as a process, and within one."""
-    digest = Plan(Config(scale=scale)).step("data", "digits").digest
-    with tempfile.TemporaryDirectory() as where:
+    step = Plan(Config(scale=scale)).step("data", "digits")
+    with tempfile.TemporaryDirectory() as where, contextlib.chdir(where):
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "pipeline")}
+        write_jobs([step], scale)
         commands = {
             "textbook": [sys.executable, "-c", IMPORTS["data"]],
-            "ours": [sys.executable, "-m", "robustft", "data", "digits", "--scale", scale, "--expect", digest],
+            "ours": [sys.executable, "-m", "robustft", "job", str(job_path(step, scale))],
         }
         alone = paired_processes(commands, repeats=repeats, folder=Path(where), environment=environment)
         note = f"decodes the digits, with its record, as its rule calls it; floor: python -c '{IMPORTS['data']}'"
@@ -269,15 +275,15 @@ def tiny(scale: str, *, repeats: int) -> Iterator[Row]:
 
 def _within(folder: Path, *, repeats: int) -> Row:
     """Return a row for what `run_step` adds in a process that runs many steps."""
-    outputs = {"seal": str(folder / "seal.json")}
-    step = Step(kind="seal", id="none", spec={"scale": "none", "records": []}, inputs={}, outputs=outputs)
-    told: dict[str, Any] = {}
+    outputs = {"manifest": str(folder / "manifest.json")}
+    step = Step(kind="manifest", id="none", spec={"scale": "none", "records": []}, inputs={}, outputs=outputs)
+    record: dict[str, Any] = {}
 
     def bare() -> None:
         with FileLock("lock", blocking=False):
-            write_json(outputs["seal"], {})
-            told["sha256"] = sha256_file(outputs["seal"])
-            write_json(step.record, told)
+            write_json(outputs["manifest"], {})
+            record["sha256"] = sha256_file(outputs["manifest"])
+            write_json(step.record, record)
 
     def stepped() -> None:
         run_step(step, log=lambda _: None)
@@ -286,11 +292,11 @@ def _within(folder: Path, *, repeats: int) -> Row:
     os.chdir(folder)  # the scratch folder lies in the working directory
     try:
         stepped()
-        told |= read_json(step.record)
+        record |= read_json(step.record)
         result = paired({"textbook": bare, "ours": stepped}, repeats=20 * repeats)
     finally:
         os.chdir(before)
-    note = "run_step of an empty seal; floor: lock, write output and record atomically, hash the output"
+    note = "run_step of an empty manifest; floor: lock, write output and record atomically, hash the output"
     return result.row("time per tiny job", "within a process", bar=BAR, note=note)
 
 

@@ -30,7 +30,7 @@ def plan_command(arguments: argparse.Namespace) -> int:
 
 def files_command(arguments: argparse.Namespace) -> int:
     """Print which files from elsewhere are missing; 1 if any."""
-    from robustft.data.fetch.step import missing
+    from robustft.data.fetch.mirror import missing
 
     plan = planned(arguments)
     steps = {step.id: step for step in plan.of_kind("download")}
