@@ -50,22 +50,23 @@ class CommandLine:
             formatter_class=argparse.RawDescriptionHelpFormatter,
             epilog="robustft COMMAND --help tells a command's options.",
         )
-        self.parser.description = "Five papers on adversarially robust fine-tuning, re-run and checked."
+        self._help = ["Five papers on adversarially robust fine-tuning, re-run and checked."]
         self.commands: dict[str, argparse.ArgumentParser] = {}
         self._subparsers = self.parser.add_subparsers(
             dest="command", required=True, prog="robustft", help=argparse.SUPPRESS
         )
         for add in (_add_planning, _add_results, _add_sharing, _add_steps):
             add(self)
+        self.parser.description = "\n".join(self._help)
 
     def group(self, title: str) -> None:
         """Begin a group of commands in the help."""
-        self.parser.description += f"\n\n{title}:"
+        self._help += ["", f"{title}:"]
 
     def add(self, name: str, text: str, run: Run | None, *, plans: bool = True) -> argparse.ArgumentParser:
         """Add a command, with the options of one that plans, and return its parser."""
         command = self.commands[name] = self._subparsers.add_parser(name, description=text)
-        self.parser.description += f"\n  {name:<10}{text}"
+        self._help.append(f"  {name:<10}{text}")
         return _set_up(command, run, plans=plans)
 
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:

@@ -6,10 +6,10 @@ neither the configuration nor the planner, and an edit of the configuration does
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from robustft.plan.step import Bundle, Step
 from robustft.provenance.lock import SCRATCH
 
 SCHEMA = "robustft-job-1"
-FIELDS = [field.name for field in fields(Step)]
+FIELDS = [field.name for field in dataclasses.fields(Step)]
 
 
 def job_path(work: Step | Bundle, scale: str) -> Path:
@@ -65,14 +65,12 @@ def read_job(path: str | Path) -> Step | Bundle:
 
 
 def _text(work: Step | Bundle) -> bytes:
-    bundle = isinstance(work, Bundle)
-    job = canonical_json(
-        {
-            "schema": SCHEMA,
-            "bundle": {"name": work.name, "paper": work.paper} if bundle else None,
-            "steps": [{name: getattr(step, name) for name in FIELDS} for step in (work.steps if bundle else [work])],
-        }
-    )
+    if isinstance(work, Bundle):
+        bundle, steps = {"name": work.name, "paper": work.paper}, work.steps
+    else:
+        bundle, steps = None, (work,)
+    fields = [{name: getattr(step, name) for name in FIELDS} for step in steps]
+    job = canonical_json({"schema": SCHEMA, "bundle": bundle, "steps": fields})
     return f'{{"job":{job},"sha256":"{hashlib.sha256(job.encode()).hexdigest()}"}}\n'.encode()
 
 
