@@ -34,9 +34,8 @@ if (
 SOURCES = {"ROBUSTFT_MIRROR": str(config["mirror"])} if config.get("mirror") else {}
 if config.get("offline"):
     SOURCES["ROBUSTFT_OFFLINE"] = "1"
-os.environ |= (
-    SOURCES  # for what starts a container, which the profile tells to bind the mirror
-)
+# The process that starts a container reads them too: the profile binds the mirror.
+os.environ |= SOURCES
 shell.prefix(
     f"export PYTHONSAFEPATH=1 PYTHONPATH={shlex.quote(PACKAGES)}; "
     + "".join(

@@ -77,11 +77,7 @@ def load_document(path: Path, kind: str) -> Document:
 
 
 class Config:
-    """All of `config/` for one scale, each file read once and checked.
-
-    With "none" for `papers` nothing is planned for any paper, and what lists data, weights and attacks is read when it
-    is first asked for.
-    """
+    """All of `config/` for one scale, each file read once and checked."""
 
     def __init__(
         self,
@@ -96,10 +92,8 @@ class Config:
         self._scale = load_document(folder / "scales" / f"{self.scale_name}.yaml", "scale")
         self.scale = self._scale.values
         self.optimizations: dict[str, bool] = {**defaults["optimizations"], **self.scale.get("optimizations", {})}
-        names = [] if papers == "none" else self._paper_names(papers or defaults["papers"])
-        if papers != "none":
-            _ = self.files, self.attacks, self.backbones, self.images
-        self.papers = {name: self._paper(name) for name in names}
+        _ = self.files, self.attacks, self.backbones, self.images
+        self.papers = {name: self._paper(name) for name in self._paper_names(papers or defaults["papers"])}
         self.claims = {name: self._claims(name) for name in self.papers}
         self._check_overrides()
 
