@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from robustft.errors import IntegrityError
-from robustft.files import atomic_path, canonical_json, digest_of
+from robustft.files import atomic_path
 from robustft.plan.step import Bundle, Step
 from robustft.provenance.lock import SCRATCH
 
@@ -70,8 +70,17 @@ def _text(work: Step | Bundle) -> bytes:
     else:
         bundle, steps = None, (work,)
     fields = [{name: getattr(step, name) for name in FIELDS} for step in steps]
-    job = canonical_json({"schema": SCHEMA, "bundle": bundle, "steps": fields})
-    return f'{{"job":{job},"sha256":"{hashlib.sha256(job.encode()).hexdigest()}"}}\n'.encode()
+    job = {"schema": SCHEMA, "bundle": bundle, "steps": fields}
+    return f'{{"job":{_json(job)},"sha256":"{_sha256(job)}"}}\n'.encode()
+
+
+def _json(value: Any) -> str:
+    """Return JSON that keeps the order of keys: that of `outputs` and of a table's methods means something."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _sha256(job: dict[str, Any]) -> str:
+    return hashlib.sha256(_json(job).encode()).hexdigest()
 
 
 def _checked(path: Path) -> dict[str, Any]:
@@ -79,7 +88,7 @@ def _checked(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
         job, sha256 = content["job"], content["sha256"]
-        observed = digest_of(job)
+        observed = _sha256(job)
     except FileNotFoundError as error:
         raise _refused("the job file is missing", path, observed="no such file") from error
     except (ValueError, KeyError, TypeError) as error:  # no JSON, cut off, or JSON of another kind
