@@ -7,7 +7,6 @@ import pytest
 from robustft.config.load import load_document
 from robustft.errors import ConfigError
 from robustft.files import ROOT
-from robustft.report.claim_matching import judged_parts, matching_members, operands, resolved, unmeasured
 from robustft.report.claims import cells, counts, describe_counts, expanded, outside
 
 DOCUMENT = {
@@ -185,100 +184,6 @@ def test_a_table_has_values_or_is_unread_but_not_both(tmp_path):
         path.write_text(f"{head}{body}\n")
         with pytest.raises(ConfigError):
             load_document(path, "claims")
-
-
-# -- at a scale --------------------------------------------------------------------------------------------------------
-
-DATASETS = {"one": {"source": "s"}, "two": {"source": "s"}, "one_view": {"source": "s"}, "digits": {"source": "d"}}
-
-
-def here(claims: list[dict], stand_ins: dict[str, str], sources: dict | None = None) -> list[dict]:
-    return resolved(claims, stand_ins=stand_ins, datasets=DATASETS, sources=sources or {})
-
-
-def test_data_sets_are_those_of_the_scale(document):
-    one, average = here(expanded(document)[:2], {"one": "one_view"})
-    assert (one["dataset"], one["images"]) == ("one_view", {"one_view": 100})
-    assert average["datasets"] == ["one_view", "two"]
-    assert "stand_in" not in one  # another view of the same source is the published data
-
-
-def test_another_source_or_a_lossy_copy_is_a_stand_in(document):
-    claims = expanded(document)[:2]
-    assert [claim.get("stand_in") for claim in here(claims, {"one": "digits"})] == ["digits", "digits"]
-    assert [claim.get("stand_in") for claim in here(claims, {"two": "digits"})] == [None, "digits"]
-    assert [claim.get("stand_in") for claim in here(claims, {}, {"s": {"lossy": True}})] == ["one", "one"]
-
-
-def test_claims_are_left_as_they_were(document):
-    claims = expanded(document)
-    before = copy.deepcopy(claims)
-    here(claims, {"one": "digits"})
-    assert claims == before
-
-
-def test_the_parts_of_a_verdicts_step(document):
-    own = {"id": "o", "kind": "ordering", "experiment": "main", "left": "a", "right": "b", "metric": "clean"}
-    arguments = {"stand_ins": {"one": "one_view"}, "datasets": DATASETS, "sources": {}}
-    assert judged_parts([own], None, **arguments) == {"claims": [own]}
-    parts = judged_parts([own], document, **arguments)
-    assert [table["id"] for table in parts["tables"]] == ["t1", "t2"]
-    table = parts["tables"][0]
-    assert [claim["id"] for claim in table["claims"]] == [claim["id"] for claim in expanded(document)]
-    assert table["outside"] == {"other_average": 2, "other_method": 2}
-    assert table["claims"][0]["dataset"] == "one_view"
-    assert parts["tables"][1]["unread"] == "nothing is known of it"
-
-
-# -- what measures a claim ---------------------------------------------------------------------------------------------
-
-
-def member(method: str = "at", dataset: str = "one", evaluation: str = "zero_shot", **more: object) -> dict:
-    same = {"experiment": "main", "transfer_eval": True, "attacks": ["pgd"], "ledger": "l", "seed": 0}
-    return {**same, "method": method, "dataset": dataset, "evaluation": evaluation, **more}
-
-
-def test_the_operands_of_a_claim():
-    ordering = {"kind": "ordering", "left": "a", "right": "b", "metric": "m", "right_metric": "n"}
-    assert operands(ordering) == [("a", "m"), ("b", "n")]
-    assert operands({"kind": "value", "method": "a", "metric": "m"}) == [("a", "m")]
-
-
-@pytest.mark.parametrize(
-    ("other", "fits"),
-    [
-        ({}, True),
-        ({"method": "trades"}, False),
-        ({"dataset": "two"}, False),
-        ({"evaluation": "tuned"}, False),
-        ({"experiment": "grid"}, False),
-        ({"attacks": ["clean"]}, False),
-    ],
-)
-def test_a_ledger_fits_a_claim_in_all_that_the_claim_names(other, fits, document):
-    claim = expanded(document)[0]
-    assert bool(matching_members(claim, [member(**other)], ("at", "pgd"))) == fits
-
-
-def test_without_an_evaluation_a_claim_is_about_the_data_set_trained_on(document):
-    claim = {key: part for key, part in expanded(document)[0].items() if key != "evaluation"}
-    assert not matching_members(claim, [member()], ("at", "pgd"))
-    assert matching_members(claim, [member(transfer_eval=False)], ("at", "pgd"))
-    assert matching_members({**claim, "experiment": ["grid", "main"]}, [member(transfer_eval=False)], ("at", "pgd"))
-
-
-def test_a_claim_is_measured_only_if_each_of_its_data_sets_is(document):
-    one, average = expanded(document)[:2]
-    told: dict = {"training_metrics": ["epochs_to_best"]}
-    assert unmeasured([one, average], [member()], [], **told) == [average["id"]]
-    assert unmeasured([one, average], [member(), member(dataset="two")], [], **told) == []
-    needed = {**one, "metric": "epochs_to_best"}
-    assert unmeasured([needed], [member()], [], **told) == [one["id"]]
-    run = {"experiment": "main", "method": "at", "dataset": "one"}
-    assert unmeasured([needed], [], [run], **told) == []
-    assert unmeasured([{**needed, "experiment": ["main", "grid"]}], [], [run], **told) == [one["id"]]
-    gap = {"id": "g", "kind": "ordering", "left": "at", "right": "none", "metric": "pgd", "experiment": "main"}
-    assert unmeasured([{**gap, "evaluation": "zero_shot"}], [member()], [], **told) == ["g"]
 
 
 # -- counts ------------------------------------------------------------------------------------------------------------
