@@ -99,7 +99,9 @@ def test_every_cell_can_be_clicked_and_shows_what_was_counted(browser, finished)
         ]
         assert len(rows) == len(measured) == len(cell["seeds"])
         for row, one in zip(rows, measured, strict=True):
-            assert row.startswith(f"{one['seed']} {one['correct']} of {one['images']} {100 * one['accuracy']:.1f}")
+            assert row.startswith(
+                f"{one['seed']} {one['correct']} of {one['images']} images {100 * one['accuracy']:.1f} %"
+            )
     print(f"{len(buttons)} cells clicked")  # noqa: T201 (what was tried is told)
 
 
@@ -108,7 +110,7 @@ def test_the_panel_holds_claims_and_the_chain_down_to_the_data_by_hash(browser, 
     panel = find(browser, "#panel")
     assert "TWINS-AT is more robust than AT" in panel.text
     assert "inconclusive" in panel.text
-    assert "Source: abstract" in panel.text
+    assert "Source\nabstract" in panel.text
     assert "not on record" in panel.text
     step = "twins/main/digits_5to9/twins_at/seed0"
     # Unfold the chain one link after another; every unfolding draws the next.
