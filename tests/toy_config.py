@@ -116,7 +116,7 @@ def files() -> dict[str, Any]:
             }
         },
         "methods": {"methods": {"standard": method(STANDARD, title="Standard"), "at": method(AT, title="AT")}},
-        "papers/toy": {
+        "papers/toy/paper": {
             "paper": "toy",
             "title": "T",
             "authors": ["A"],
@@ -182,7 +182,7 @@ def files() -> dict[str, Any]:
 def write(folder: Path, **changes: dict[str, Any]) -> Config:
     """Write the configuration with some values replaced (paper=, scale=, datasets=, ...) and read it."""
     content = files()
-    names = {"paper": "papers/toy", "scale": "scales/small"}
+    names = {"paper": "papers/toy/paper", "scale": "scales/small"}
     for key, change in changes.items():
         name = names.get(key, key)
         content[name] = merged(content.get(name, {}), change)

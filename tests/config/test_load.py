@@ -28,14 +28,14 @@ def edit(path: Path, old: str, new: str) -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("papers/toy.yaml", "metric: fgsm", "metrik: fgsm", "unknown key 'metrik'.*did you mean 'metric'"),
-        ("papers/toy.yaml", "tuning:", "tunning:", "unknown key 'tunning'.*did you mean 'tuning'"),
-        ("papers/toy.yaml", "basis: released", "basis: relesed", "unknown basis 'relesed'.*'released'"),
+        ("papers/toy/paper.yaml", "metric: fgsm", "metrik: fgsm", "unknown key 'metrik'.*did you mean 'metric'"),
+        ("papers/toy/paper.yaml", "tuning:", "tunning:", "unknown key 'tunning'.*did you mean 'tuning'"),
+        ("papers/toy/paper.yaml", "basis: released", "basis: relesed", "unknown basis 'relesed'.*'released'"),
         ("config.yaml", "scale: small", "scale: smal", "there is no scale 'smal'.*did you mean 'small'"),
         ("config.yaml", "papers: all", "papers: [toyy]", "unknown paper 'toyy'.*did you mean 'toy'"),
         ("config.yaml", "scale: small", "scale: small\nscale: small", "the key 'scale' is given twice"),
         ("scales/small.yaml", "device: cpu", "device: cpu: 1", "not valid YAML"),
-        ("papers/toy.yaml", "  partial:\n", "  at:\n", "the method 'at' is defined twice"),
+        ("papers/toy/paper.yaml", "  partial:\n", "  at:\n", "the method 'at' is defined twice"),
     ],
 )
 def test_a_wrong_key_or_value_is_named_with_the_nearest_right_one(folder, file, old, new, message):
@@ -48,15 +48,15 @@ def test_a_wrong_key_or_value_is_named_with_the_nearest_right_one(folder, file, 
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("papers/toy.yaml", "- partial\n", "- partiall\n", "unknown method 'partiall'.*'partial'"),
-        ("papers/toy.yaml", "- fgsm\n", "- fsgm\n", "unknown attack 'fsgm'.*'fgsm'"),
-        ("papers/toy.yaml", "attack: fgsm", "attack: fsgm", "unknown attack 'fsgm'.*'fgsm'"),
-        ("papers/toy.yaml", "- robustness\n", "- robust\n", "unknown evaluation 'robust'.*'robustness'"),
-        ("papers/toy.yaml", "pretraining: low_standard", "pretraining: low", "unknown pretraining 'low'"),
-        ("papers/toy.yaml", "backbone: tiny", "backbone: tinny", "unknown backbone 'tinny'.*'tiny'"),
+        ("papers/toy/paper.yaml", "- partial\n", "- partiall\n", "unknown method 'partiall'.*'partial'"),
+        ("papers/toy/paper.yaml", "- fgsm\n", "- fsgm\n", "unknown attack 'fsgm'.*'fgsm'"),
+        ("papers/toy/paper.yaml", "attack: fgsm", "attack: fsgm", "unknown attack 'fsgm'.*'fgsm'"),
+        ("papers/toy/paper.yaml", "- robustness\n", "- robust\n", "unknown evaluation 'robust'.*'robustness'"),
+        ("papers/toy/paper.yaml", "pretraining: low_standard", "pretraining: low", "unknown pretraining 'low'"),
+        ("papers/toy/paper.yaml", "backbone: tiny", "backbone: tinny", "unknown backbone 'tinny'.*'tiny'"),
         ("scales/small.yaml", "dataset: low", "dataset: loww", "unknown data set 'loww'.*'low'"),
-        ("papers/toy.yaml", "left: at", "left: att", "unknown method 'att'.*'at'"),
-        ("papers/toy.yaml", "right: partial", "right: partiall", "unknown method 'partiall'.*'partial'"),
+        ("papers/toy/paper.yaml", "left: at", "left: att", "unknown method 'att'.*'at'"),
+        ("papers/toy/paper.yaml", "right: partial", "right: partiall", "unknown method 'partiall'.*'partial'"),
         ("scales/small.yaml", "backbone: tiny", "backbone: tinny", "unknown backbone 'tinny'.*'tiny'"),
         ("scales/small.yaml", "method: standard", "method: standart", "unknown method 'standart'.*'standard'"),
         ("scales/small.yaml", "attack: fgsm", "attack: fsgm", "unknown attack 'fsgm'.*'fgsm'"),
@@ -76,8 +76,8 @@ def test_a_name_that_nothing_defines_is_named_with_the_nearest(folder, file, old
         ("scale", {"papers": {"toy": {"overrides": {"partiall": {}}}}}, "unknown method 'partiall'.*'partial'"),
         ("scale", {"papers": {"toy": {"methods": ["att"]}}}, "unknown method 'att'.*'at'"),
         ("scale", {"attacks": {"fsgm": {"steps": 2}}}, "unknown attack 'fsgm'.*'fgsm'"),
-        ("paper", {"evaluations": {"robustness": {"methods": ["att"]}}}, "unknown method 'att'.*toy.yaml.*'at'"),
-        ("paper", {"tables": {"main": {"rows": ["att"]}}}, "unknown method 'att'.*toy.yaml.*'at'"),
+        ("paper", {"evaluations": {"robustness": {"methods": ["att"]}}}, "unknown method 'att'.*toy.*'at'"),
+        ("paper", {"tables": {"main": {"rows": ["att"]}}}, "unknown method 'att'.*toy.*'at'"),
     ],
 )
 def test_a_name_that_would_do_nothing_is_an_error(key, change, message, tmp_path):
@@ -110,7 +110,7 @@ def test_the_small_configuration_is_sound(folder):
 
 
 def test_tagged_values_are_plain_for_the_plan_and_keep_their_basis():
-    document = load_document(ROOT / "config" / "papers" / "twins.yaml", "paper")
+    document = Config(scale="smoke", papers=["twins"]).papers["twins"]
     assert document.values["experiments"]["main"]["recipe"]["epochs"] == 60
     assert document.bases["experiments.main.recipe.epochs"]["basis"] == "released"
     assert document.bases["experiments.main.recipe.selection"]["basis"] == "ours"

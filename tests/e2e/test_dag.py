@@ -67,13 +67,11 @@ def test_an_edit_of_one_hyper_parameter_reruns_only_the_methods_that_have_it(cop
 
 def test_a_new_method_in_a_papers_file_reruns_no_training(copy_of_finished, tools):
     """A sixth method is one class and one entry; what exists stays as it is (its tables are written again)."""
-    config = copy_of_finished / "config" / "papers" / "twins.yaml"
+    config = copy_of_finished / "config" / "papers" / "twins" / "methods.yaml"
     config.write_text(
         config.read_text().replace(
-            "methods:\n  at_scaled:",
-            "methods:\n  at_tripled:\n    title: AT, loss x 3\n"
-            "    implementation: robustft.methods.adversarial_training:AdversarialTraining\n"
-            '    parameters: {weight: 3.0}\n    color: "#123456"\n  at_scaled:',
+            "methods:\n",
+            "methods:\n  at_tripled: {extends: at, title: 'AT x 3', parameters: {weight: 3.0}, color: '#123456'}\n",
             1,
         )
     )

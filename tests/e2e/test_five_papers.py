@@ -2,14 +2,12 @@
 
 import json
 
-import yaml
-
 from robustft.config.load import Config
 from robustft.files import ROOT
 from robustft.plan import Plan
 
 PLAN = Plan(Config(scale="smoke"))
-PAPERS = sorted(path.stem for path in (ROOT / "config" / "papers").glob("*.yaml"))
+PAPERS = sorted(path.parent.name for path in (ROOT / "config" / "papers").glob("*/paper.yaml"))
 
 
 def test_all_papers_run_from_data_to_verdicts(tools, tmp_path):
@@ -19,7 +17,7 @@ def test_all_papers_run_from_data_to_verdicts(tools, tmp_path):
     for paper in PAPERS:
         results, config = (
             folder / "results" / "smoke" / paper,
-            yaml.safe_load((folder / f"config/papers/{paper}.yaml").read_text()),
+            PLAN.config.papers[paper].values,
         )
         here = PLAN.of_kind("table") + PLAN.of_kind("figure")
         written = [step for step in here if step.id.split("/")[0] == paper]

@@ -84,7 +84,8 @@ deviations: []
 def folder(tools, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = tools["copy_checkout"](tmp_path_factory.mktemp("sixth") / "checkout", papers="all")
     before = plan(tools, folder)
-    (folder / "config" / "papers" / "alp.yaml").write_text(CONFIG)
+    (folder / "config" / "papers" / "alp").mkdir()
+    (folder / "config" / "papers" / "alp" / "paper.yaml").write_text(CONFIG)
     (folder / "pipeline" / "robustft" / "methods" / "logit_pairing.py").write_text(METHOD)
     (folder / "before.json").write_text(json.dumps(before))
     tools["snakemake"](folder, "papers=[alp]")

@@ -10,22 +10,19 @@ from typing import Any
 
 import pytest
 
-from robustft.config.load import load_document
-from robustft.files import ROOT
+from robustft.config.load import Config
 from robustft.methods.protocol import build_method
 from robustft.runtime.components import locate
 
 from .cases import MethodCase
 
-CONFIG = [ROOT / "config" / "methods.yaml", *sorted((ROOT / "config" / "papers").glob("*.yaml"))]
-
 
 def configured() -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (name, entry) of every method in config/methods.yaml and in the papers' files."""
-    for path in CONFIG:
-        schema = "methods" if path.stem == "methods" else "paper"
-        for name, entry in load_document(path, schema).values.get("methods", {}).items():
-            yield f"{path.stem}/{name}", entry
+    config = Config(scale="smoke")
+    for paper, document in {"methods": None, **config.papers}.items():
+        for name, entry in (document.values["methods"] if document else config.baselines).items():
+            yield f"{paper}/{name}", entry
 
 
 def concrete_cases() -> list[type[MethodCase]]:

@@ -4,14 +4,13 @@ import math
 
 import pytest
 import torch
-import yaml
 from torch import nn
 
 from robustft.attacks.inner_maximization import maximise_cross_entropy
 from robustft.attacks.pgd import evaluating
 from robustft.attacks.pmg_aft import pgd_autocast
+from robustft.config.load import Config
 from robustft.errors import ConfigError
-from robustft.files import ROOT
 from robustft.methods.adversarial_training import AdversarialTraining
 from robustft.methods.pmg_aft import PmgAft
 from robustft.methods.protocol import Tuned, build_method
@@ -174,8 +173,7 @@ def test_a_step_against_prompts_trains_the_image_tower_and_leaves_the_teacher_al
 
 
 def test_the_released_row_is_the_code_and_the_others_are_not():
-    path = ROOT / "config" / "papers" / "pmg_aft.yaml"
-    methods = yaml.safe_load(path.read_text(encoding="utf-8"))["methods"]
+    methods = Config(scale="smoke", papers=["pmg_aft"]).methods("pmg_aft")
 
     def built(name):
         method = build_method({"name": name, "parameters": {}, **methods[name]})

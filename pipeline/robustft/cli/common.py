@@ -26,7 +26,7 @@ def configuration(arguments: argparse.Namespace) -> Config:
     papers = [name for names in arguments.papers or [] for name in names.split(",")]
     if not papers:
         paper = (getattr(arguments, "table", None) or getattr(arguments, "id", None) or "").split("/")[0]
-        papers = [paper] if (ROOT / "config" / "papers" / f"{paper}.yaml").is_file() else []
+        papers = [paper] if (ROOT / "config" / "papers" / paper / "paper.yaml").is_file() else []
     return Config(scale=arguments.scale, papers=papers or None)
 
 

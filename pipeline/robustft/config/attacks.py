@@ -83,6 +83,28 @@ class Attacks(Struct, frozen=True, kw_only=True):
     attacks: dict[Name, Clean | Pgd | AutoAttack | Function]
 
 
+def with_strengths(attacks: dict[str, Any]) -> dict[str, Any]:
+    """Return the attacks with one entry for each of the `strengths` of an attack, `NAME_LABEL`.
+
+    `strengths` maps labels to eps, from weak to strong: each attack is held against the one before it. {} in `title`
+    and `source` stands for the label, with a slash for each underscore.
+    """
+    result: dict[str, Any] = {}
+    for name, attack in attacks.items():
+        if not isinstance(attack, dict) or not isinstance(attack.get("strengths"), dict):
+            result[name] = attack
+            continue
+        common = {key: value for key, value in attack.items() if key != "strengths"}
+        weaker = attack.get("checks", {}).get("not_weaker_than", [])
+        for label, eps in attack["strengths"].items():
+            texts = {key: str(attack[key]).replace("{}", str(label).replace("_", "/")) for key in ("title", "source")}
+            checks = {**attack.get("checks", {}), "not_weaker_than": weaker}
+            threat = {**attack.get("threat", {}), "eps": eps}
+            result[f"{name}_{label}"] = {**common, **texts, "threat": threat, "checks": checks}
+            weaker = [f"{name}_{label}"]
+    return result
+
+
 class AttackOverride(Struct, frozen=True, kw_only=True):
     """What a scale says of an attack."""
 

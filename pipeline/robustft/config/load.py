@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from robustft.config.attacks import Attacks
+from robustft.config.attacks import Attacks, with_strengths
 from robustft.config.backbones import Backbones
 from robustft.config.check import checked
 from robustft.config.claims import Claims
@@ -16,9 +16,10 @@ from robustft.config.images import Images
 from robustft.config.implementations import check_components, check_override, with_full_names
 from robustft.config.machines import Machines
 from robustft.config.methods import Methods
+from robustft.config.paper_folder import read_claims, read_paper
 from robustft.config.papers import Paper
 from robustft.config.scale import Defaults, Scale
-from robustft.config.tree import Keys, Tree, merged, read_tree
+from robustft.config.tree import Keys, Tree, merged, parse, read_tree
 from robustft.config.weights import WeightsCatalogue
 from robustft.errors import ConfigError, lookup
 from robustft.files import ROOT
@@ -70,7 +71,13 @@ def load_document(path: Path, kind: str) -> Document:
     Raises ConfigError for a missing file, broken YAML, a key given twice, an unknown or missing key, a value of the
     wrong kind, and a component or a parameter of one that there is not; each says where and what is valid.
     """
-    tree = with_full_names(read_tree(path, kind))
+    return _document(read_tree(path, kind), kind)
+
+
+def _document(tree: Tree, kind: str) -> Document:
+    if kind == "attacks" and isinstance(tree.values.get("attacks"), dict):
+        tree = replace(tree, values={**tree.values, "attacks": with_strengths(tree.values["attacks"])})
+    tree = with_full_names(tree)
     document = Document(tree, checked(tree, KINDS[kind]))
     check_components(tree)
     return document
@@ -164,31 +171,30 @@ class Config:
                 for method, override in values.items():
                     check_override(tree, (*keys, method), override, methods.get(method, {}))
 
-    def _paper_names(self, wanted: Any) -> list[str]:
-        present = sorted(path.stem for path in (self.folder / "papers").glob("*.yaml"))
-        if wanted == "all":
+    def _paper_names(self, asked: Any) -> list[str]:
+        present = sorted(path.parent.name for path in (self.folder / "papers").glob("*/paper.yaml"))
+        if asked == "all":
             return present
-        names = [wanted] if isinstance(wanted, str) else list(wanted)
+        names = [asked] if isinstance(asked, str) else list(asked)
         for name in names:
             lookup(dict.fromkeys(present, None), name, kind="paper", where=self.folder / "papers")
         return names
 
     def _paper(self, name: str) -> Document:
-        document = load_document(self.folder / "papers" / f"{name}.yaml", "paper")
-        own = document.values.get("methods", {})
-        clash = sorted(set(own) & set(self.baselines))
-        if clash:
+        shared = parse(self.folder / "methods.yaml")["methods"]
+        document = _document(read_paper(self.folder / "papers" / name, shared), "paper")
+        if twice := sorted(set(document.values.get("methods", {})) & set(self.baselines)):
             raise ConfigError(
-                f"the method '{clash[0]}' is defined twice",
-                where=document.path,
+                f"the method '{twice[0]}' is defined twice",
+                where=document.tree.where(("methods", twice[0])),
                 next_step="give the paper's method another name, or use the one in config/methods.yaml",
             )
         return document
 
     def _claims(self, name: str) -> dict[str, Any] | None:
-        """Return a paper's long tables of published values, if it has any."""
-        path = self.folder / "papers" / "claims" / f"{name}.yaml"
-        return load_document(path, "claims").values if path.exists() else None
+        """Return a paper's tables of published values, if it has any."""
+        tree = read_claims(self.folder / "papers" / name)
+        return _document(tree, "claims").values if tree else None
 
     def methods(self, paper: str | None) -> dict[str, Any]:
         """Return the methods a paper may use: the shared baselines and its own."""

@@ -38,9 +38,13 @@ class _StrictLoader(_SafeLoader):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class Tree:
-    """The plain values of one document, read from `paths`: the file itself first, then those that it extends."""
+    """The plain values of one document, and the files that it is read from.
 
-    paths: tuple[Path, ...]
+    `places` are files, each with the path in the tree under which its content stands: the document's own file first,
+    then what it consists of, then what those extend.
+    """
+
+    places: tuple[tuple[Path, Keys], ...]
     values: dict[str, Any]
     bases: dict[str, dict[str, str]] = field(default_factory=dict)
     """Basis and source of each tagged value, by its path such as `experiments.main.recipe.lr`."""
@@ -48,11 +52,13 @@ class Tree:
     @property
     def path(self) -> Path:
         """The file that the document is named after."""
-        return self.paths[0]
+        return self.places[0][0]
 
     def where(self, keys: Keys) -> str:
         """Return `FILE, line N` of a value, from the file that gives it, or that of the nearest value around it."""
-        places = [(*_line(path, keys), path) for path in self.paths]
+        fitting = [(path, prefix) for path, prefix in self.places if keys[: len(prefix)] == prefix]
+        lines = [(_line(path, keys[len(prefix) :]), len(prefix), path) for path, prefix in fitting]
+        places = [(depth + known, line, path) for (depth, line), known, path in lines]
         depth = max(depth for depth, _, _ in places)
         line, path = next((line, path) for known, line, path in places if known == depth)
         return f"{path}, line {line}"
@@ -66,16 +72,19 @@ def read_tree(path: Path, kind: str) -> Tree:
     """
     paths: list[Path] = []
     bases: dict[str, dict[str, str]] = {}
-    values = _unwrapped(_layered(path, kind, paths), "", bases, path)
-    return Tree(tuple(paths), values, bases)
+    values = unwrapped(_layered(path, kind, paths), "", bases, path)
+    return Tree(tuple((path, ()) for path in paths), values, bases)
 
 
-def parse(path: Path) -> Any:
-    """Return what a YAML file holds, tags and all."""
+def parse(path: Path) -> dict[str, Any]:
+    """Return the mapping that a YAML file holds, tags and all."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
     except yaml.YAMLError as error:
         raise ConfigError("the file is not valid YAML", where=path, observed=error) from error
+    if not isinstance(tree, dict):
+        raise ConfigError("the file is no mapping", where=path, expected="`key: value`", observed=tree)
+    return tree
 
 
 def _layered(path: Path, kind: str, paths: list[Path]) -> dict[str, Any]:
@@ -86,14 +95,12 @@ def _layered(path: Path, kind: str, paths: list[Path]) -> dict[str, Any]:
         raise ConfigError(f"there is no {kind} '{path.stem}'", where=path, next_step=near)
     paths.append(path)
     tree = parse(path)
-    if not isinstance(tree, dict):
-        raise ConfigError("the file is no mapping", where=path, expected="`key: value`", observed=tree)
     if "extends" not in tree:
         return tree
     return merged(_layered(path.with_name(f"{tree.pop('extends')}.yaml"), kind, paths), tree)
 
 
-def _unwrapped(tree: Any, path: str, bases: dict[str, dict[str, str]], where: Path) -> Any:
+def unwrapped(tree: Any, path: str, bases: dict[str, dict[str, str]], where: Path) -> Any:
     """Replace each {value, basis, source} by its value, noting basis and source under the value's path."""
     if isinstance(tree, dict):
         if "value" in tree and "basis" in tree:
@@ -102,18 +109,21 @@ def _unwrapped(tree: Any, path: str, bases: dict[str, dict[str, str]], where: Pa
                 raise ConfigError(f"{path}: unknown basis '{tree['basis']}'", where=where, next_step=near)
             bases[path] = {"basis": tree["basis"], "source": str(tree.get("source", ""))}
             return tree["value"]
-        return {key: _unwrapped(value, f"{path}.{key}".lstrip("."), bases, where) for key, value in tree.items()}
+        return {key: unwrapped(value, f"{path}.{key}".lstrip("."), bases, where) for key, value in tree.items()}
     if isinstance(tree, list):
-        return [_unwrapped(value, f"{path}[{index}]", bases, where) for index, value in enumerate(tree)]
+        return [unwrapped(value, f"{path}[{index}]", bases, where) for index, value in enumerate(tree)]
     return tree
 
 
 def merged(base: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
-    """Return `base` with the values of `override` laid over it, mapping by mapping."""
+    """Return `base` with the values of `override` laid over it, mapping by mapping; a null takes its key away."""
     result = dict(base)
     for key, value in override.items():
+        if value is None:
+            result.pop(key, None)
+            continue
         # A value that is tagged with its source is replaced whole: its source is not that of another value.
-        both = isinstance(value, dict) and isinstance(result.get(key), dict) and "basis" not in value
+        both = all(isinstance(one, dict) and "basis" not in one for one in (value, result.get(key)))
         result[key] = merged(result[key], value) if both else value
     return result
 

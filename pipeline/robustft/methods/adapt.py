@@ -11,7 +11,7 @@ of the paper could not be read; the symbols are ours, the objectives those of th
 | ADAPT-CE: + beta CE(f(x + delta; P), y) | `AdaptCE` |
 | ADAPT-KL: + beta KL(p(x; P) || p(x + delta; P)) | `AdaptKL` |
 
-Deviations (texts in config/papers/adapt.yaml): clip_all, attack_eval_mode.
+Deviations (texts in config/papers/adapt/paper.yaml): clip_all, attack_eval_mode.
 """
 
 from __future__ import annotations

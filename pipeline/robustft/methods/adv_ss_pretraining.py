@@ -16,7 +16,7 @@ CVPR 2020, pp. 699-708. arXiv 2003.12862.
 The losses are plain cross-entropies; the released code applies softmax before them. The text of the paper's method
 section could not be read, so symbols follow its Figure 2 and the released code.
 
-Deviations (texts in config/papers/adv_ss_pretraining.yaml): plain_cross_entropy, evaluation_mode_attacks,
+Deviations (texts in config/papers/adv_ss_pretraining/paper.yaml): plain_cross_entropy, evaluation_mode_attacks,
 diversity_sign, selfie_evaluation_split.
 """
 

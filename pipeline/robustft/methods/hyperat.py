@@ -13,7 +13,7 @@ Vision Models. arXiv 2410.05951, 2024.
 | merging the LoRAs of the defences | robustft.models.tunings.merging |
 
 A specialist is this method with one defence, started from the shared hypernetwork. Of the paper only abstract and
-introduction could be read: deviations (config/papers/hyperat.yaml) lists each choice that is ours.
+introduction could be read: deviations (config/papers/hyperat/paper.yaml) lists each choice that is ours.
 """
 
 from __future__ import annotations

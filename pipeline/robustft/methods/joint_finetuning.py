@@ -4,7 +4,7 @@ Liu, Xu, Xu, Qian, Li, Ji, Chan, Jin. Improved Fine-Tuning by Better Leveraging 
 training in equal parts on source classes chosen by unbalanced optimal transport, with weight 0.3.
 
 TWINS names the baseline and released no code of it but leftovers: the weight 0.3, and a second attack, on the source
-head, at half eps and half the step. Deviations (texts in config/papers/twins.yaml): joint_one_pass,
+head, at half eps and half the step. Deviations (texts in config/papers/twins/paper.yaml): joint_one_pass,
 joint_classes, source_head_trained.
 """
 

@@ -10,7 +10,7 @@ Distilling the Knowledge in a Neural Network, 2015.
 | L_new, lambda_o L_old | cross_entropy, distillation |
 
 TWINS names this baseline and released no code of it but the default weight of a distillation term, 0.3. Deviations
-(texts in config/papers/twins.yaml): lwf_adversarial, lwf_temperature, source_head_trained.
+(texts in config/papers/twins/paper.yaml): lwf_adversarial, lwf_temperature, source_head_trained.
 """
 
 from __future__ import annotations

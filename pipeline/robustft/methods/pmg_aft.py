@@ -12,7 +12,7 @@ pp. 24502-24511. arXiv 2401.04350.
 | alpha L_general | term "general" |
 | beta L_clean | term "clean" |
 
-Deviations (texts in config/papers/pmg_aft.yaml): kl_directions, kl_mean, scale_kept, attack_sum.
+Deviations (texts in config/papers/pmg_aft/paper.yaml): kl_directions, kl_mean, scale_kept, attack_sum.
 """
 
 from __future__ import annotations

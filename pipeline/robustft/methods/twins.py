@@ -12,7 +12,7 @@ Generalization. CVPR 2023, pp. 16436-16446. arXiv 2303.11135.
 | weights of the two losses (value 1 and lambda) | `lambda_adaptive`, `lambda_frozen` |
 | attack on the Adaptive Net; Adaptive Net at test | `attack`, `export` |
 
-Deviations (texts in config/papers/twins.yaml): kl_attack, full_beta, equal_weights, odd_batches.
+Deviations (texts in config/papers/twins/paper.yaml): kl_attack, full_beta, equal_weights, odd_batches.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What is on record of a paper: long tables of published values, and which of our measurements each is to be held to.
 
-A table of `config/papers/claims/PAPER.yaml` keeps the names that its source prints. Mappings in the same file say what
+A table of `config/papers/PAPER/claims/` keeps the names that its source prints. Mappings in `claims.yaml` say what
 each name is here; a cell without a counterpart is outside, with a named reason, so nothing is dropped. Never imports
 torch, and reads no files.
 """
@@ -46,7 +46,7 @@ def cells(values: Mapping[str, Any]) -> Iterator[Cell]:
     among `reasons`.
     """
     for name, table in values["tables"].items():
-        where = f"config/papers/claims/{values['paper']}.yaml, tables.{name}"
+        where = f"config/papers/{values['paper']}/claims.yaml, tables.{name}"
         for metric, rows in table.get("rows", {}).items():
             for method, row in rows.items():
                 for column, value in _row(table["columns"], row, where=f"{where}.rows.{metric}.{method}"):
@@ -63,7 +63,7 @@ def expanded(values: Mapping[str, Any]) -> list[Claim]:
     claims = [cell.claim for cell in cells(values) if cell.claim is not None]
     twice = [id for id, count in Counter(claim["id"] for claim in claims).items() if count > 1]
     if twice:
-        raise ConfigError(f"two cells are named {twice[0]}", where=f"config/papers/claims/{values['paper']}.yaml")
+        raise ConfigError(f"two cells are named {twice[0]}", where=f"config/papers/{values['paper']}/claims.yaml")
     return claims
 
 

@@ -21,18 +21,18 @@ from robustft.errors import ConfigError, nearest
 PACKAGE = Path(__file__).resolve().parents[1]
 
 ROOMS = {
-    "method": "methods",
-    "tuning": "models",
-    "derivation": "models",
-    "backbone": "models",
-    "head": "models",
-    "reader": "models",
-    "loader": "data",
-    "attack": "attacks",
-    "target": "",
-    "figure": "report/figures",
+    "method": ("methods",),
+    "tuning": ("models",),
+    "derivation": ("models",),
+    "backbone": ("models",),
+    "head": ("models",),
+    "reader": ("models",),
+    "loader": ("data",),
+    "attack": ("attacks",),
+    "target": ("attacks", "models"),
+    "figure": ("report/figures",),
 }
-"""Where the short name of each kind of component is looked for: this folder of the package and those below it."""
+"""Where the short name of each kind of component is looked for, in this order: folders, and those below them."""
 
 GIVEN: dict[str, tuple[int, frozenset[str]]] = {
     "backbone": (0, frozenset({"channels"})),
@@ -52,7 +52,7 @@ def full_name(name: str, kind: str) -> str:
     module, dot, attribute = name.rpartition(".")
     if ":" in name or not dot:
         return name
-    known = _modules(ROOMS[kind])
+    known = {stem: names for room in reversed(ROOMS[kind]) for stem, names in _modules(room).items()}
     if module not in known:
         raise ConfigError(f"there is no module '{module}' for a {kind}", next_step=nearest(module, known))
     if len(known[module]) > 1:

@@ -24,7 +24,7 @@ TABLE = {
     "seed": 22,
     "sha256": "9c1336bbf85c498f9f4a2752a064518de7cd3d460cfe9080a4a2ead50a094c13",
 }
-"""The table of config/papers/adv_ss_pretraining.yaml."""
+"""The table of config/papers/adv_ss_pretraining/methods.yaml."""
 
 TINY = {
     "name": "tiny",

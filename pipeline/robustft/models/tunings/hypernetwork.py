@@ -1,7 +1,7 @@
 """A hypernetwork that generates the LoRA of every site of a ViT from the embedding of a defence.
 
 Lv et al., arXiv 2410.05951; where the paper could not be read the design is that of HyperFormer++ (Karimi Mahabadi et
-al., ACL 2021), see config/papers/hyperat.yaml.
+al., ACL 2021), see config/papers/hyperat/paper.yaml.
 
 | paper | here |
 | --- | --- |

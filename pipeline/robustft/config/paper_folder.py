@@ -1,0 +1,178 @@
+"""A paper's folder, read as one document.
+
+Each YAML file of `config/papers/PAPER/` holds some keys of the paper. An experiment may be a file of its own under
+`experiments/`, and says there what its table shows. Claims that a measurement can bear out are rows of `claims.csv`;
+each published table is a CSV file under `claims/`, and `claims.yaml` says what its names are here.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from robustft.config.tree import Keys, Tree, merged, parse, read_tree, unwrapped
+from robustft.errors import ConfigError, lookup
+
+LISTS = ("experiment", "dataset")
+"""Columns of claims.csv that may hold several names, with spaces between them."""
+
+NUMBERS = ("value", "decimals", "margin")
+
+
+def read_paper(folder: Path, baselines: Mapping[str, Any]) -> Tree:
+    """Return a paper as one tree; its methods may extend those of `baselines`.
+
+    Raises ConfigError as `read_tree`, and for a key that two files give.
+    """
+    values: dict[str, Any] = {}
+    places: list[tuple[Path, Keys]] = []
+    others = (path for path in sorted(folder.glob("*.yaml")) if path.name not in ("paper.yaml", "claims.yaml"))
+    for path in (folder / "paper.yaml", *others):
+        part = parse(path)
+        if twice := sorted(set(part) & set(values)):
+            raise ConfigError(f"the key '{twice[0]}' is given twice", where=path, observed=[p.name for p, _ in places])
+        values |= part
+        places.append((path, ()))
+    if isinstance(values.get("experiments"), list):
+        values["experiments"] = _experiments(folder / "experiments", values["experiments"], places)
+    for key, kind, known in (
+        ("experiments", "experiment", {}),
+        ("pretraining", "pretraining", {}),
+        ("methods", "method", baselines),
+    ):
+        entries = values.get(key, {})
+        if entries:
+            values[key] = {name: _extended(name, entries, known, kind, folder) for name in entries}
+    _add_evaluations(values, folder)
+    if (folder / "claims.csv").exists():
+        values["claims"] = list(_claims(folder / "claims.csv"))
+    _add_tables(values)
+    bases: dict[str, dict[str, str]] = {}
+    empty: dict[str, Any] = {"tables": {}, "figures": {}, "claims": [], "deviations": []}
+    return Tree(tuple(places), {**empty, **unwrapped(values, "", bases, folder)}, bases)
+
+
+def read_claims(folder: Path) -> Tree | None:
+    """Return the published tables of a paper with their values; None if none are on record."""
+    if not (folder / "claims.yaml").exists():
+        return None
+    tree = read_tree(folder / "claims.yaml", "claims")
+    for name, table in tree.values["tables"].items():
+        path = folder / "claims" / f"{name}.csv"
+        if path.exists():
+            table["columns"], table["rows"] = _published(path)
+    return tree
+
+
+def _experiments(folder: Path, names: list[str], places: list[tuple[Path, Keys]]) -> dict[str, Any]:
+    """Read the experiments, in the order of the paper's list, which names each file once."""
+    known = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    found = {}
+    for name in names:
+        path = lookup(known, name, kind="experiment", where=folder)
+        found[name] = parse(path)
+        places.append((path, ("experiments", name)))
+    for name in names:
+        base = found[name].get("extends")
+        if base in known:
+            places.append((known[base], ("experiments", name)))
+    if unlisted := sorted(set(known) - set(names)):
+        raise ConfigError(
+            f"the experiment '{unlisted[0]}' is not in the paper's list", where=folder.parent / "paper.yaml"
+        )
+    return found
+
+
+def _extended(
+    name: str, entries: Mapping[str, Any], known: Mapping[str, Any], kind: str, where: Path, below: tuple[str, ...] = ()
+) -> Any:
+    """Return an entry laid over the one that it `extends`."""
+    if name in below:
+        raise ConfigError(f"the {kind} '{name}' extends itself", where=where, observed=" -> ".join((*below, name)))
+    entry = entries[name] if name in entries else known[name]
+    if not isinstance(entry, dict) or "extends" not in entry:
+        return entry
+    lookup({**known, **entries}, entry["extends"], kind=f"{kind} (in `extends` of '{name}')", where=where)
+    own = {key: value for key, value in entry.items() if key != "extends"}
+    # What an experiment's table shows is its own.
+    base = _extended(entry["extends"], entries, known, kind, where, (*below, name))
+    kept = {key: value for key, value in base.items() if kind != "experiment" or key not in ("table", "title")}
+    return merged(kept, own)
+
+
+def _add_evaluations(values: dict[str, Any], folder: Path) -> None:
+    """Move the evaluations that experiments describe to those of the paper, and leave their names."""
+    known = values.setdefault("evaluations", {})
+    for name, experiment in values.get("experiments", {}).items():
+        own = experiment.get("evaluations")
+        if not isinstance(own, dict):
+            continue
+        for evaluation, entry in own.items():
+            if known.setdefault(evaluation, entry) != entry:
+                what = f"the evaluation '{evaluation}' of the experiment '{name}' is another one elsewhere"
+                raise ConfigError(what, where=folder, next_step="give it another name")
+        experiment["evaluations"] = list(own)
+
+
+def _add_tables(values: dict[str, Any]) -> None:
+    """Move what experiments say of their tables to `tables`, in the `order` of the paper or else of the experiments.
+
+    An experiment with a `title` has a table: of all that its evaluations measure, unless `table` says otherwise.
+    """
+    caption, order = values.pop("caption", None), values.pop("order", None)
+    tables: dict[str, Any] = {}
+    for name, experiment in values.get("experiments", {}).items():
+        title, own = experiment.pop("title", None), experiment.pop("table", {})
+        if title is None:
+            continue
+        attacks = [
+            a for one in experiment["evaluations"] for a in values["evaluations"].get(one, {}).get("attacks", [])
+        ]
+        tables[name] = {"title": title, "experiment": name, "columns": list(dict.fromkeys(attacks)), **own}
+    tables |= values.get("tables", {})
+    for table in tables.values():
+        if "caption" not in table and caption is not None:
+            table["caption"] = caption
+    if tables:
+        values["tables"] = {name: tables[name] for name in order} if order else tables
+
+
+# -- CSV ---------------------------------------------------------------------------------------------------------------
+
+
+def _rows(path: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows of a CSV file by column; lines that begin with # are comments."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        yield from csv.DictReader(line for line in stream if not line.startswith("#"))
+
+
+def _claims(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield each claim with the columns that its row fills."""
+    for row in _rows(path):
+        claim: dict[str, Any] = {key: text for key, text in row.items() if text}
+        claim |= {key: _number(claim[key]) for key in NUMBERS if key in claim}
+        claim |= {key: claim[key].split() for key in LISTS if " " in claim.get(key, "")}
+        yield claim
+
+
+def _published(path: Path) -> tuple[list[str], dict[str, dict[str, list[Any]]]]:
+    """Return the columns of a published table, and its rows by metric and method; an empty cell is None."""
+    rows: dict[str, dict[str, list[Any]]] = {}
+    columns: list[str] = []
+    for row in _rows(path):
+        metric, method = row.pop("metric"), row.pop("method")
+        columns = list(row)
+        rows.setdefault(metric, {})[method] = [_number(text) if text else None for text in row.values()]
+    return columns, rows
+
+
+def _number(text: str) -> float | str:
+    """Return the number that a text writes, a whole one as such; any other text as it is."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
