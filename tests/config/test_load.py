@@ -152,3 +152,8 @@ def test_a_tagged_value_is_replaced_whole():
     """Laid over key by key, the new value would keep the old one's source."""
     published = {"lr": {"value": 1, "basis": "published", "source": "Table 1"}}
     assert merged(published, {"lr": {"value": 2, "basis": "ours"}}) == {"lr": {"value": 2, "basis": "ours"}}
+
+
+def test_what_extends_another_takes_keys_away_by_a_null(folder):
+    (folder / "scales" / "tiny.yaml").write_text("extends: small\nscale: tiny\npretraining: {low_standard: ~}\n")
+    assert Config(scale="tiny", folder=folder).scale["pretraining"] == {}

@@ -180,9 +180,10 @@ def test_an_unknown_table_is_an_error_that_names_the_nearest(model):
 
 def test_shared_pieces_are_counted_once(tmp_path):
     toy_config.write(tmp_path, scale=ALONE)
-    first = tmp_path / "papers" / "toy.yaml"
+    first = tmp_path / "papers" / "toy" / "paper.yaml"
     text = first.read_text(encoding="utf-8").replace("paper: toy", "paper: second").replace("partial", "partly")
-    first.with_name("second.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "papers" / "second").mkdir()
+    (tmp_path / "papers" / "second" / "paper.yaml").write_text(text, encoding="utf-8")
     model = CostModel(Plan(Config(folder=tmp_path)), MACHINE)
     found = costs(model)
     assert {step.key for step in found.shared.steps} == {"data:digits", "train:pretraining/low_standard"}

@@ -21,10 +21,11 @@ def test_what_one_paper_needs_is_not_planned_for_another(tmp_path):
     import yaml
 
     toy_config.write(tmp_path / "config")
-    toy = yaml.safe_load((tmp_path / "config" / "papers" / "toy.yaml").read_text())
+    toy = yaml.safe_load((tmp_path / "config" / "papers" / "toy" / "paper.yaml").read_text())
     toy["paper"], toy["experiments"]["main"]["pretraining"] = "second", "none"
     toy["experiments"]["main"]["datasets"] = ["spared"]
-    (tmp_path / "config" / "papers" / "second.yaml").write_text(yaml.safe_dump(toy))
+    (tmp_path / "config" / "papers" / "second").mkdir()
+    (tmp_path / "config" / "papers" / "second" / "paper.yaml").write_text(yaml.safe_dump(toy))
     both, one = (Plan(Config(papers=papers, folder=tmp_path / "config")) for papers in (None, "second"))
     assert ids(both, "data") == ["spare", "digits"]
     assert ids(one, "data") == ["spare"]

@@ -6,7 +6,7 @@ from robustft.errors import ConfigError
 from tests import toy_config
 from tests.toy_config import paper
 
-TABLE = toy_config.files()["papers/toy"]["tables"]["main"]
+TABLE = toy_config.files()["papers/toy/paper"]["tables"]["main"]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def test_a_value_of_the_paper_has_its_basis_and_its_source(planned):
     plan = planned(paper=paper(experiment={"recipe": TAGGED}))
     origin = of_run(plan)["recipe.epochs"]
     assert (origin.keys, origin.basis, origin.source) == ("experiments.main.recipe.epochs", "published", "section 4")
-    assert origin.file == "config/papers/toy.yaml"
+    assert origin.file == "config/papers/toy/paper.yaml"
     line = (plan.config.folder.parent / origin.file).read_text().splitlines()[origin.line - 1]
     assert line.strip() == "epochs:"
     assert of_run(plan)["recipe.lr"].basis is None
@@ -28,7 +28,7 @@ def test_a_value_of_the_paper_has_its_basis_and_its_source(planned):
 @pytest.mark.parametrize(
     ("change", "file", "keys"),
     [
-        ({}, "toy.yaml", "experiments.main.recipe.lr"),
+        ({}, "paper.yaml", "experiments.main.recipe.lr"),
         ({"scale": {"papers": {"toy": {"recipe": {"lr": 1}}}}}, "small.yaml", "papers.toy.recipe.lr"),
         (
             {"scale": {"papers": {"toy": {"recipe": {"lr": 1}, "experiments": {"main": {"recipe": {"lr": 2}}}}}}},
@@ -45,7 +45,7 @@ def test_a_value_of_the_paper_has_its_basis_and_its_source(planned):
         ),
         (
             {"paper": paper(experiment={"overrides": {"at": {"recipe": {"lr": 4}}}})},
-            "toy.yaml",
+            "paper.yaml",
             "experiments.main.overrides.at.recipe.lr",
         ),
     ],

@@ -56,7 +56,7 @@ def test_a_value_is_shown_with_its_line_basis_and_source(plan):
     text = describe_step(plan, plan.step("train", RUN))
     (line,) = [line for line in text.splitlines() if line.split()[:1] == ["epochs"]]
     assert "60" in line
-    assert "toy.yaml:" in line
+    assert "paper.yaml:" in line
     assert line.endswith("published: section 4")
     assert all(len(line) <= 120 for line in text.splitlines() if not line.startswith("  snakemake"))
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from robustft.config.tree import Keys, Tree, merged, parse, read_tree, unwrapped
+from robustft.config.tree import Keys, Tree, extended, parse, read_tree, unwrapped
 from robustft.errors import ConfigError, lookup
 
 LISTS = ("experiment", "dataset")
@@ -99,7 +99,7 @@ def _extended(
     # What an experiment's table shows is its own.
     base = _extended(entry["extends"], entries, known, kind, where, (*below, name))
     kept = {key: value for key, value in base.items() if kind != "experiment" or key not in ("table", "title")}
-    return merged(kept, own)
+    return extended(kept, own)
 
 
 def _add_evaluations(values: dict[str, Any], folder: Path) -> None:

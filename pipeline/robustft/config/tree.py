@@ -6,6 +6,7 @@ value alone; basis and source stand beside it under the value's path.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,13 +56,17 @@ class Tree:
         return self.places[0][0]
 
     def where(self, keys: Keys) -> str:
-        """Return `FILE, line N` of a value, from the file that gives it, or that of the nearest value around it."""
+        """Return `FILE, line N` of a value."""
+        path, line = self.place(keys)
+        return f"{path}, line {line}"
+
+    def place(self, keys: Keys) -> tuple[Path, int]:
+        """Return file and line of a value, from the file that gives it, or those of the nearest value around it."""
         fitting = [(path, prefix) for path, prefix in self.places if keys[: len(prefix)] == prefix]
         lines = [(_line(path, keys[len(prefix) :]), len(prefix), path) for path, prefix in fitting]
         places = [(depth + known, line, path) for (depth, line), known, path in lines]
         depth = max(depth for depth, _, _ in places)
-        line, path = next((line, path) for known, line, path in places if known == depth)
-        return f"{path}, line {line}"
+        return next((path, line) for known, line, path in places if known == depth)
 
 
 def read_tree(path: Path, kind: str) -> Tree:
@@ -97,7 +102,7 @@ def _layered(path: Path, kind: str, paths: list[Path]) -> dict[str, Any]:
     tree = parse(path)
     if "extends" not in tree:
         return tree
-    return merged(_layered(path.with_name(f"{tree.pop('extends')}.yaml"), kind, paths), tree)
+    return extended(_layered(path.with_name(f"{tree.pop('extends')}.yaml"), kind, paths), tree)
 
 
 def unwrapped(tree: Any, path: str, bases: dict[str, dict[str, str]], where: Path) -> Any:
@@ -116,16 +121,26 @@ def unwrapped(tree: Any, path: str, bases: dict[str, dict[str, str]], where: Pat
 
 
 def merged(base: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
-    """Return `base` with the values of `override` laid over it, mapping by mapping; a null takes its key away."""
+    """Return `base` with the values of `override` laid over it, mapping by mapping."""
     result = dict(base)
     for key, value in override.items():
-        if value is None:
-            result.pop(key, None)
-            continue
         # A value that is tagged with its source is replaced whole: its source is not that of another value.
         both = all(isinstance(one, dict) and "basis" not in one for one in (value, result.get(key)))
         result[key] = merged(result[key], value) if both else value
     return result
+
+
+def extended(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Return what extends `base`: its own values laid over it, without the keys that it sets to null."""
+    return _without_nulls(merged(base, own))
+
+
+def _without_nulls(tree: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_nulls(value) if isinstance(value, dict) else value
+        for key, value in tree.items()
+        if value is not None
+    }
 
 
 # -- lines, for errors alone: the parser that keeps them takes several times as long -----------------------------------
@@ -133,14 +148,18 @@ def merged(base: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
 
 def _line(path: Path, keys: Keys) -> tuple[int, int]:
     """Return how many of `keys` a file has, and the line of the last of them."""
-    node: Any = yaml.compose(path.read_text(encoding="utf-8"), Loader=_SafeLoader)
-    line = 1
+    node, line = _composed(path, path.stat().st_mtime_ns), 1
     for depth, key in enumerate(keys):
         found = _child(node, key)
         if found is None:
             return depth, line
         node, line = found
     return len(keys), line
+
+
+@functools.lru_cache(maxsize=32)
+def _composed(path: Path, stamp: int) -> Any:  # the stamp only tells states of the file apart
+    return yaml.compose(path.read_text(encoding="utf-8"), Loader=_SafeLoader)
 
 
 def _child(node: yaml.Node, key: str | int) -> tuple[yaml.Node, int] | None:

@@ -138,7 +138,7 @@ class _Builder:
 
     def _about(self, folder: Path) -> None:
         chosen = list(self.plan.config.papers)  # in the run's order, which its manifest keeps
-        every = sorted(path.stem for path in (ROOT / "config" / "papers").glob("*.yaml"))
+        every = sorted(path.parent.name for path in (ROOT / "config" / "papers").glob("*/paper.yaml"))
         text = ABOUT.format(
             metadata=METADATA,
             meaning=self.standing.meaning,

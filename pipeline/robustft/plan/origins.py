@@ -41,6 +41,11 @@ def origins_of(plan: Plan, step: Step) -> dict[str, Origin]:
 
 def _origin(plan: Plan, file: str, keys: str) -> Origin:
     folder = plan.config.folder
+    if file.startswith("papers/"):
+        document = plan.config.papers[file.removeprefix("papers/")]
+        of_paper, line = document.tree.place(tuple(keys.split(".")))
+        tag = document.bases.get(keys, {})
+        return Origin(str(of_paper.relative_to(folder.parent)), keys, line, tag.get("basis"), tag.get("source"))
     path = folder / f"{file}.yaml"
     place = find(path, tuple(keys.split("."))) if path.is_file() else None
     # A scale that extends another one takes values from that one's file.
