@@ -3,11 +3,13 @@
 import os
 import shlex
 import sys
+from functools import partial
 
 from snakemake.settings.types import DeploymentMethod
 
 from robustft.provenance.container import missing_images
 from robustft.provenance.job import job_path, write_jobs, write_missing_jobs
+from robustft.provenance.origins import with_origins
 
 SCALE = PLAN.scale
 RESULTS = f"results/{SCALE}"

@@ -2,11 +2,11 @@
 
 # A job on a machine without the disk of the one that planned it finds no job file, so it writes what is missing.
 if workflow.remote_exec:
-    write_missing_jobs(JOBS, SCALE)
+    write_missing_jobs(JOBS, SCALE, complete=partial(with_origins, PLAN))
 
 
 onstart:
-    write_jobs(JOBS, SCALE)
+    write_jobs(JOBS, SCALE, complete=partial(with_origins, PLAN))
 
 
 rule step:

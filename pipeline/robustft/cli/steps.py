@@ -21,20 +21,22 @@ if TYPE_CHECKING:
 def step_command(arguments: argparse.Namespace) -> int:
     """Plan one step, write its job file and run it."""
     from robustft.provenance.job import job_path, write_jobs
+    from robustft.provenance.origins import with_origins
 
     plan = planned(arguments)
     step = plan.step(arguments.command, arguments.id)
-    write_jobs([step], plan.scale)
+    write_jobs([with_origins(plan, step)], plan.scale)
     return _run(job_path(step, plan.scale), arguments.log)
 
 
 def bundle_command(arguments: argparse.Namespace) -> int:
     """Plan one bundle, write its job file and run it."""
     from robustft.provenance.job import job_path, write_jobs
+    from robustft.provenance.origins import with_origins
 
     plan = planned(arguments)
     bundle = plan.bundle(arguments.name)
-    write_jobs([bundle], plan.scale)
+    write_jobs([with_origins(plan, bundle)], plan.scale)
     return _run(job_path(bundle, plan.scale), arguments.log)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from robustft.config.places import find
@@ -39,6 +40,7 @@ def origins_of(plan: Plan, step: Step) -> dict[str, Origin]:
     return {path: _origin(plan, *place) for path, place in plan.places(step).items()}
 
 
+@functools.lru_cache(maxsize=8192)  # many steps have values of one place
 def _origin(plan: Plan, file: str, keys: str) -> Origin:
     folder = plan.config.folder
     if file.startswith("papers/"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,14 @@ def job_path(work: Step | Bundle, scale: str) -> Path:
     return Path(SCRATCH) / "jobs" / scale / f"{work.digest}.json"
 
 
-def write_jobs(works: Iterable[Step | Bundle], scale: str) -> None:
+Complete = Callable[[Step | Bundle], Step | Bundle]
+"""Adds to a step or bundle what only the planner knows and no digest covers: the origins of values."""
+
+
+def write_jobs(works: Iterable[Step | Bundle], scale: str, *, complete: Complete = lambda work: work) -> None:
     """Write the job file of each step or bundle, unless it is there already with the same content."""
     for work in works:
-        path, text = job_path(work, scale), _text(work)
+        path, text = job_path(work, scale), _text(complete(work))
         try:
             same = path.read_bytes() == text
         except FileNotFoundError:
@@ -44,11 +48,12 @@ def write_jobs(works: Iterable[Step | Bundle], scale: str) -> None:
                 part.write_bytes(text)
 
 
-def write_missing_jobs(works: Iterable[Step | Bundle], scale: str) -> None:
+def write_missing_jobs(works: Iterable[Step | Bundle], scale: str, *, complete: Complete = lambda work: work) -> None:
     """Write the job files that this machine does not see, by one look into their folder."""
     folder = Path(SCRATCH) / "jobs" / scale
     present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    write_jobs((work for work in works if job_path(work, scale).name not in present), scale)
+    missing = (work for work in works if job_path(work, scale).name not in present)
+    write_jobs(missing, scale, complete=complete)
 
 
 def read_job(path: str | Path) -> Step | Bundle:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from robustft.plan import Plan
 from robustft.plan.origins import origins_of
-from robustft.plan.step import Step
+from robustft.plan.step import Bundle, Step
 
 KINDS = ("train", "attack")
 """The steps whose specification has values with a basis in a paper or its code."""
@@ -26,3 +27,10 @@ def recorded_origins(plan: Plan, step: Step) -> Origins:
         path: [origin.file, origin.basis or "ours", origin.source or ""]
         for path, origin in origins_of(plan, step).items()
     }
+
+
+def with_origins(plan: Plan, work: Step | Bundle) -> Step | Bundle:
+    """Return a step, or a bundle of steps, with the origins that its records are to keep."""
+    if isinstance(work, Bundle):
+        return replace(work, steps=tuple(replace(step, origins=recorded_origins(plan, step)) for step in work.steps))
+    return replace(work, origins=recorded_origins(plan, work))
