@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from robustft.plan.catalogue import Catalogue
 from robustft.plan.entries import prompts
 from robustft.plan.graph import RESULTS, Graph
-from robustft.plan.layers import Parts
+from robustft.plan.layers import Layered, Parts
 from robustft.plan.resolve import ResolvedEvaluation, ResolvedRun, Resolver
 from robustft.plan.step import Evaluation, Run, Step, implementations
 
@@ -85,7 +85,7 @@ class Evaluations:
             split=evaluation.split,
             images=[images * part // parts, images * (part + 1) // parts],
             shard_images=evaluation.shard_images,
-            threat=resolved.training.threat,
+            threat=Layered(*resolved.training.threat.layers, *evaluation.threat),
             attacks=evaluation.attacks,
             seed=resolved.training.seed,
             **self.resolver.entries.machine,

@@ -7,7 +7,8 @@ Values come in layers (`plan/layers.py`). Nothing here knows what a step is, and
 | training attack, monitor, diagnostics | experiment, scale's entry for the paper, scale's entry for the experiment |
 | recipe | as these, then the method's own recipe |
 | method | `methods.yaml` or paper, experiment's override, scale's override |
-| threat, evaluation | paper, scale's entry for the paper |
+| threat | paper, experiment, scale's entry for the paper; an evaluation's own is laid over it |
+| evaluation | paper, scale's entry for the paper |
 | pre-training | paper, scale |
 | attack | `attacks.yaml`, scale |
 """
@@ -89,6 +90,8 @@ class ResolvedEvaluation:
     attacks: list[Parts]
     transfer_eval: bool
     """Whether the evaluation lists its data sets, instead of taking the one that the run was trained on."""
+    threat: tuple[Layer, ...] = ()
+    """What is laid over the threat of the run."""
 
 
 class Resolver:
@@ -152,7 +155,9 @@ class Resolver:
             )
             for part in BUDGET
         }
-        threat = layers_at(f"papers/{paper}", document.values, "threat")
+        file = f"papers/{paper}"
+        threat = layers_at(file, document.values, "threat")
+        threat += layers_at(file, document.values, "experiments", name, "threat")
         auxiliary = None
         if experiment.value.get("auxiliary"):
             auxiliary = self.entries.stand_in(paper, "datasets", experiment["auxiliary"])
@@ -281,6 +286,7 @@ class Resolver:
                 shard_images=evaluation["shard_images"],
                 attacks=attacks,
                 transfer_eval=transfer_eval,
+                threat=tuple(evaluation["threat"].layers) if "threat" in values else (),
             )
             for dataset, size in sizes.items()
         ]
