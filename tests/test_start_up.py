@@ -21,7 +21,6 @@ PLANNER = {
     "robustft.config",
     "robustft.plan.plan",
     "robustft.cost",
-    "robustft.report.claims",
 }
 HEAVY = sorted(TORCH | PLANNER | {"pandas", "matplotlib", "seaborn", "scipy", "scipy.stats", "sklearn", "pyarrow"})
 STEP = """
@@ -113,7 +112,7 @@ def test_an_attack_on_a_resnet_imports_torch_and_arrow_alone(plan, started):
         ("data", "digits", set()),
         ("numbers", "twins", {"pyarrow"}),
         ("verdicts", "twins", {"pyarrow"}),
-        ("table", "twins/main", {"pyarrow"}),
+        ("table", "twins/main", set()),
         ("figure", "twins/diagnostics", {"pyarrow", "pandas", "matplotlib"}),
         ("manifest", "demo", set()),
     ],

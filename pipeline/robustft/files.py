@@ -118,13 +118,12 @@ def remove_parts(path: str | Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
+def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path`, on failure it is removed.
 
     The data reach the disk before the name does, so a reader (or a machine that lost power) sees the old
     file or the new one, never a part. A disk that is full or read-only is reported with the folder and what to do,
-    whatever the library that wrote raises. Without `sync` the disk is not waited for: for a file whose reader compares
-    its hash, and that can be written again.
+    whatever the library that wrote raises.
     """
     path, part = Path(path), None
     try:
@@ -133,9 +132,8 @@ def atomic_path(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
         os.close(handle)
         part = Path(name)
         yield part
-        if sync:
-            with open(part, "rb+") as stream:
-                os.fsync(stream.fileno())
+        with open(part, "rb+") as stream:
+            os.fsync(stream.fileno())
         # mkstemp makes private files; results are shared like any other file.
         umask = os.umask(0)
         os.umask(umask)

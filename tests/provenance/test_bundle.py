@@ -164,7 +164,7 @@ def test_a_bundle_writes_the_bytes_of_its_steps_run_alone(bundle, plan, tmp_path
             (folder / path).unlink()
     for keys in (bundle.steps[2:], bundle.steps[:2]):  # and in another order
         command = [sys.executable, "-c", ALONE, *(step.key for step in keys)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "pipeline")}
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'pipeline'}:{ROOT}"}
         subprocess.run(command, cwd=folder, env=environment, check=True)
     assert {path: sha256_file(folder / path) for path in together} == together
     assert len(set(together.values())) == len(together)  # no two outputs are the same

@@ -6,15 +6,17 @@ neither the configuration nor the planner, and an edit of the configuration does
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from robustft.errors import IntegrityError
-from robustft.files import atomic_path
+from robustft.files import storage_error
 from robustft.plan.step import Bundle, Step
 from robustft.provenance.lock import SCRATCH
 
@@ -39,13 +41,31 @@ def write_jobs(works: Iterable[Step | Bundle], scale: str, *, complete: Complete
     for work in works:
         path, text = job_path(work, scale), _text(complete(work))
         try:
-            same = path.read_bytes() == text
+            if path.read_bytes() == text:
+                continue
         except FileNotFoundError:
-            same = False
-        if not same:
-            # The reader compares the hashes, so nothing is lost if the disk is not waited for.
-            with atomic_path(path, sync=False) as part:
-                part.write_bytes(text)
+            pass
+        _replace(path, text)
+
+
+def _replace(path: Path, text: bytes) -> None:
+    """Write a file whole or not at all.
+
+    The disk is not waited for, as `atomic_path` does: a plan has thousands of these files, and the reader compares
+    hashes.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        try:
+            part.write_bytes(text)
+        except FileNotFoundError:  # the first one of its scale
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(text)
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise storage_error(error, doing=" while writing a job file", where=path) or error from error
 
 
 def write_missing_jobs(works: Iterable[Step | Bundle], scale: str, *, complete: Complete = lambda work: work) -> None:
@@ -75,8 +95,8 @@ def _text(work: Step | Bundle) -> bytes:
     else:
         bundle, steps = None, (work,)
     fields = [{name: getattr(step, name) for name in FIELDS} for step in steps]
-    job = {"schema": SCHEMA, "bundle": bundle, "steps": fields}
-    return f'{{"job":{_json(job)},"sha256":"{_sha256(job)}"}}\n'.encode()
+    job = _json({"schema": SCHEMA, "bundle": bundle, "steps": fields})
+    return f'{{"job":{job},"sha256":"{_sha256(job)}"}}\n'.encode()
 
 
 def _json(value: Any) -> str:
@@ -84,8 +104,8 @@ def _json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def _sha256(job: dict[str, Any]) -> str:
-    return hashlib.sha256(_json(job).encode()).hexdigest()
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _checked(path: Path) -> dict[str, Any]:
@@ -93,7 +113,7 @@ def _checked(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
         job, sha256 = content["job"], content["sha256"]
-        observed = _sha256(job)
+        observed = _sha256(_json(job))
     except FileNotFoundError as error:
         raise _refused("the job file is missing", path, observed="no such file") from error
     except (ValueError, KeyError, TypeError) as error:  # no JSON, cut off, or JSON of another kind
