@@ -7,8 +7,10 @@ import pytest
 from robustft.config.load import Config
 from robustft.cost import CostModel, costs, urgency
 from robustft.cost.disk import LEDGER_BYTES, RECORD_BYTES, ROW_BYTES, left_bytes
-from robustft.cost.estimate import IN_BUNDLE_S, PICTURE_S, REPORT_S, START_UP_S
+from robustft.cost.estimate import Estimate, estimate_steps
 from robustft.cost.machines import Machine
+from robustft.cost.pricing import IN_BUNDLE_S, PICTURE_S, REPORT_S, START_UP_S
+from robustft.cost.selection import steps_for_table
 from robustft.errors import RobustftError
 from robustft.plan import Plan
 from tests import toy_config
@@ -30,6 +32,10 @@ def planned(tmp_path):
 @pytest.fixture
 def model(planned):
     return planned(scale=ALONE)
+
+
+def whole(model: CostModel) -> Estimate:
+    return estimate_steps(model, list(model.plan.steps.values()))
 
 
 def seconds(model: CostModel, kind: str, id: str) -> float:
@@ -56,17 +62,20 @@ def test_a_run_of_several_processes_holds_as_many_devices(planned):
     assert two.device_seconds(step) == pytest.approx(2 * two.seconds(step))
 
 
-def derived(implementation):
-    methods = {"both": {**method(), "from": ["at", "partial"], "derivation": part(implementation)}}
+def derived(implementation, **parameters):
+    methods = {"both": {**method(), "from": ["at", "partial"], "derivation": part(implementation, **parameters)}}
     return paper(methods=methods, experiment={"methods": ["at", "partial", "both"]})
 
 
 @pytest.mark.parametrize(
-    ("implementation", "networks"),
-    [("robustft.models.ensemble:mean_of_softmax", 2), ("robustft.models.tunings.merging:uniform", 1)],
+    ("derivation", "networks"),
+    [
+        (derived("robustft.models.ensemble:mean_of_softmax"), 2),
+        (derived("robustft.models.tunings.merging:uniform", defences=["at", "partial"]), 1),
+    ],
 )
-def test_an_ensemble_runs_all_its_networks_and_a_merge_one(planned, implementation, networks):
-    model = planned(paper=derived(implementation), scale=ALONE)
+def test_an_ensemble_runs_all_its_networks_and_a_merge_one(planned, derivation, networks):
+    model = planned(paper=derivation, scale=ALONE)
     one = seconds(model, "attack", "toy/main/high/at/seed0/robustness.1of1")
     found = seconds(model, "attack", "toy/main/high/both/seed0/robustness.1of1")
     assert found == pytest.approx(networks * one)
@@ -82,7 +91,7 @@ def test_only_the_first_step_of_a_bundle_starts_a_process(planned):
 
 
 def test_the_longest_chain_is_data_pretraining_run_attack_and_report(model):
-    found = model.estimate(list(model.plan.steps.values()))
+    found = whole(model)
     kinds = [step.kind for step, _ in found.chain]
     assert kinds[:4] == ["data", "train", "train", "attack"]
     assert [step.id for step, _ in found.chain][1] == "pretraining/low_standard"
@@ -92,7 +101,7 @@ def test_the_longest_chain_is_data_pretraining_run_attack_and_report(model):
 
 
 def test_many_devices_are_no_faster_than_the_longest_chain(model):
-    found = model.estimate(list(model.plan.steps.values()))
+    found = whole(model)
     assert found.wall_s(1) == pytest.approx(max(found.busy_s, found.chain_s))
     assert found.wall_s(10**6) == pytest.approx(found.chain_s)
 
@@ -106,7 +115,7 @@ def test_what_is_counted(model):
 
 
 def test_disk_by_hand(model):
-    found = model.estimate(list(model.plan.steps.values())).disk
+    found = whole(model).disk
     # Both views of the source deal 54 images of 8 x 8 bytes; five checkpoints of 1000 numbers; ledgers of 20 x 2 rows.
     assert found["data"] == 54 * 64
     assert found["checkpoints"] == 5 * 1000 * 4
@@ -130,7 +139,7 @@ def downloading(geometry=None, shape=(3, 4, 4), **files):
 
 def test_downloads_with_and_without_a_published_size(planned):
     model = planned(datasets=downloading(plain=FILES["plain"], secret=MANUAL), scale=ALONE)
-    found = model.estimate(list(model.plan.steps.values()))
+    found = whole(model)
     assert found.disk["downloads"] == 5000
     assert found.unsized == ["secret"]
     assert found.by_hand == {"secret.tar": "ask for it"}
@@ -165,8 +174,8 @@ def test_a_table_needs_its_rows_columns_and_what_they_start_from(planned):
     runs = [f"train:toy/main/high/at/seed{seed}" for seed in (0, 1)]
     small = [f"attack:toy/main/high/at/seed{seed}/robustness.1of1" for seed in (0, 1)]
     hard = [f"attack:toy/main/high/at/seed{seed}/more.{n}of2" for seed in (0, 1) for n in (1, 2)]
-    assert {step.key for step in model.for_table("toy/small")} == {*data, *runs, *small}
-    assert {step.key for step in model.for_table("toy/hard")} == {*data, *runs, *hard}
+    assert {step.key for step in steps_for_table(model.plan, "toy/small")} == {*data, *runs, *small}
+    assert {step.key for step in steps_for_table(model.plan, "toy/hard")} == {*data, *runs, *hard}
     found = costs(model, table="toy/small")
     assert found.whole.runs == 2
     assert found.alone["toy"].steps == found.whole.steps
@@ -174,7 +183,7 @@ def test_a_table_needs_its_rows_columns_and_what_they_start_from(planned):
 
 def test_an_unknown_table_is_an_error_that_names_the_nearest(model):
     with pytest.raises(RobustftError, match="toy/mian") as error:
-        model.for_table("toy/mian")
+        steps_for_table(model.plan, "toy/mian")
     assert "toy/main" in str(error.value)
 
 

@@ -1,10 +1,12 @@
 """What a plan would cost, from a stated model. Estimates only: they order machines, they enter no result.
 
-`passes` counts how often images go through a network, `machines` says what a pass takes, `estimate` adds up time, disk
-and downloads, `text` prints it. The README beside benchmarks/ says how well predictions have met what was observed.
+`passes` counts how often images go through a network, `machines` gives the time of a pass, `pricing` the time of a step
+and `disk` its bytes. `selection` chooses the steps of a paper or a table, `estimate` adds them up, and `render` prints
+the sums. benchmarks/README.md compares predictions with observed times.
 """
 
-from robustft.cost.estimate import CostModel, Costs, Estimate, costs, urgency
-from robustft.cost.text import as_json, describe, in_short
+from robustft.cost.estimate import Costs, Estimate, costs, urgency
+from robustft.cost.pricing import CostModel
+from robustft.cost.render import as_json, describe, in_short
 
 __all__ = ["CostModel", "Costs", "Estimate", "as_json", "costs", "describe", "in_short", "urgency"]

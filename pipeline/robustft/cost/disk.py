@@ -8,20 +8,20 @@ from typing import Any
 from robustft.plan.step import Step
 
 ASPECT = 4 / 3
-"""Of pictures stored with their longer side as it comes; a guess."""
+"""The assumed ratio of the sides of pictures whose shorter side alone is resized."""
 
 SEVERITIES = 5
-"""Of each common corruption."""
+"""Severities of each common corruption."""
 
 LEDGER_BYTES, ROW_BYTES = 4_000, 12
-"""Of a ledger: its fixed part, and at most so much for each image and attack (the demo's: 3,100 and 4)."""
+"""Upper bounds for a ledger: a fixed part, and one for each image and attack (in the demo 3,100 and 4)."""
 
 RECORD_BYTES = 17_000
-"""A step's record, history and log, by the demo's."""
+"""The record, history and log of a step, as in the demo."""
 
 
 def images(step: Step) -> int:
-    """Return how many images the source of a `data` step has: as stated, else as its views use them."""
+    """Return the number of images in the source of a `data` step; if not stated, the number that its views use."""
     source = step.spec["source"]
     if "images" in source:
         return int(source["images"])
@@ -31,7 +31,7 @@ def images(step: Step) -> int:
 
 
 def image_bytes(source: dict[str, Any]) -> float:
-    """Return the bytes of one decoded image; of pictures that keep their longer side an estimate."""
+    """Return the bytes of one decoded image; an estimate where only the shorter side is resized."""
     geometry = source.get("geometry", {})
     side = geometry.get("resize")
     if isinstance(side, int) and "crop" not in geometry:
@@ -40,15 +40,15 @@ def image_bytes(source: dict[str, Any]) -> float:
 
 
 def left_bytes(step: Step, backbones: dict[str, Any]) -> dict[str, float]:
-    """Return the bytes that a step leaves: of downloads (if their size is published), data, checkpoints, reports."""
-    found: dict[str, float] = {"reports": RECORD_BYTES}
+    """Return the bytes that a step leaves, by kind. A download without a published size counts as 0."""
+    sizes: dict[str, float] = {"reports": RECORD_BYTES}
     if step.kind == "download":
-        found["downloads"] = step.spec["file"].get("bytes", 0)
+        sizes["downloads"] = step.spec["file"].get("bytes", 0)
     elif step.kind == "data":
-        found["data"] = images(step) * image_bytes(step.spec["source"])
+        sizes["data"] = images(step) * image_bytes(step.spec["source"])
     elif step.kind in ("train", "weights"):
-        found["checkpoints"] = 4 * backbones[step.spec["backbone"]["name"]]["weights"]
+        sizes["checkpoints"] = 4 * backbones[step.spec["backbone"]["name"]]["weights"]
     elif step.kind == "attack":
         first, last = step.spec["images"]
-        found["reports"] += LEDGER_BYTES + ROW_BYTES * (last - first) * len(step.spec["attacks"])
-    return found
+        sizes["reports"] += LEDGER_BYTES + ROW_BYTES * (last - first) * len(step.spec["attacks"])
+    return sizes

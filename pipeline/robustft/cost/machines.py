@@ -1,4 +1,4 @@
-"""What a pass takes on a machine: measured where there is a measurement, else from the work and a throughput."""
+"""The time of a pass on a machine: measured, or computed from its work and the throughput of the machine."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from robustft.files import ROOT, read_json
 BENCHMARKS = ROOT / "benchmarks"
 
 LARGE_GFLOP = 0.1
-"""Backbones from this size on are limited by arithmetic; what calls cost would spoil the fit to smaller ones."""
+"""Arithmetic limits backbones of at least this size. The overhead of calls limits smaller ones; no fit uses them."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """One device: a CPU with so many threads, or a GPU.
+    """One device: a CPU with a number of threads, or a GPU.
 
-    gflops: by precision, the throughput that backbones without a measurement are estimated with, in GFLOP/s.
-    backbones: by name, what benchmarks/passes.py measured: {gflop, passes: {precision: {kind: {call_us, image_us}}}}.
+    gflops: throughput in GFLOP/s by precision, for backbones without a measurement.
+    backbones: measurements of benchmarks/passes.py by name: {gflop, passes: {precision: {kind: {call_us, image_us}}}}.
     """
 
     name: str
@@ -39,9 +39,9 @@ class Machine:
         return backbone in self.backbones
 
     def seconds(self, work: Work, name: str, backbone: dict[str, Any], *, precision: str, shape: list[int]) -> float:
-        """Return what some work takes: passes of a backbone over images (C, H, W) of `shape`.
+        """Return the seconds of some work: passes of a backbone over images of `shape` (C, H, W).
 
-        The work of a convolutional network grows with the area of its images; one that resizes them has one cost.
+        The work of a convolutional network grows with the area of its images. A network that resizes them has one cost.
         """
         resized = {"image_size", "upsample"} & set(backbone["parameters"])
         area = 1.0 if resized else _pixels(shape) / _pixels(backbone["shape"])
@@ -52,7 +52,7 @@ class Machine:
         return work.images * total / 1e6
 
     def training_s(self, spec: dict[str, Any], backbones: dict[str, Any]) -> float:
-        """Return the device-seconds of a training run of this specification, without starting up."""
+        """Return the device-seconds of a training run of this specification, without the start of its process."""
         name, precision = spec["backbone"]["name"], spec["recipe"]["precision"]
         shape, backbone = spec["dataset"]["shape"], backbones[name]
         work = training_work(spec)
@@ -67,7 +67,7 @@ class Machine:
         classes: int,
         shape: list[int],
     ) -> float:
-        """Return the device-seconds of an attack job, each image passing the networks of all these trainings."""
+        """Return the device-seconds of an attack job whose images pass the networks of all these trainings."""
         total = 0.0
         for training in trainings:
             name, size = training["backbone"]["name"], token_factor(training)
@@ -90,9 +90,9 @@ def _pixels(shape: list[int]) -> int:
 
 
 def measured_machine(benchmark: dict[str, Any]) -> Machine:
-    """Return the machine of a stored benchmark, with a throughput fitted to its large backbones (all, if none is).
+    """Return the machine of a stored benchmark. Its throughput is fitted to the large backbones, or to all without any.
 
-    Training passes take no part in the fit: the update of the weights costs the same whatever the batch.
+    The fit leaves out training passes: an update of the weights costs the same for every batch size.
     """
     backbones = benchmark["backbones"]
     large = {name: b for name, b in backbones.items() if b["gflop"] >= LARGE_GFLOP} or backbones
@@ -144,13 +144,13 @@ def machines(folder: Path = BENCHMARKS) -> dict[str, Machine]:
 
 
 def _stated(folder: Path) -> dict[str, Any]:
-    """Return benchmarks/machines.yaml; nothing from a checkout without it, which can still be planned and run."""
+    """Return benchmarks/machines.yaml, or an empty table where it is absent: a plan needs no benchmarks."""
     path = folder / "machines.yaml"
     return load_document(path, "machines").values if path.exists() else {"default": None, "machines": {}}
 
 
 def machine_for(device: str, *, name: str | None = None, folder: Path = BENCHMARKS) -> Machine:
-    """Return the named machine; else the measured one of a device with the most backbones; else the one assumed for it.
+    """Return the named machine, else the machine of this device with most measured backbones, else an assumed one.
 
     Raises RobustftError for an unknown name.
     """
@@ -166,6 +166,6 @@ def machine_for(device: str, *, name: str | None = None, folder: Path = BENCHMAR
 
 
 def observed(machine: str, folder: Path = BENCHMARKS) -> list[dict[str, Any]]:
-    """Return the stored comparisons of predictions for a machine with what finished steps took."""
-    stored = map(read_json, sorted((folder / "observed").glob("*.json")))
-    return [found for found in stored if found["machine"] == machine]
+    """Return the stored comparisons of predicted and observed times on a machine."""
+    comparisons = map(read_json, sorted((folder / "observed").glob("*.json")))
+    return [comparison for comparison in comparisons if comparison["machine"] == machine]

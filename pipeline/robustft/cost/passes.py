@@ -3,10 +3,10 @@
 | pass | what goes through the backbone | work, of one forward pass |
 | --- | --- | --- |
 | forward | an image, no gradient | 1 |
-| attack | an image, and the gradient with respect to it | 2 |
+| attack | an image, and the gradient with respect to the image | 2 |
 | learn | an image, and the gradient with respect to the weights | 3 |
 
-Not counted, since small beside k steps of an attack: heads and text towers, the optimiser's step, the diagnostics'
+Small beside k steps of an attack and not counted: heads and text towers, the optimiser's step, the diagnostics'
 gradients, making the LoRA of a hypernetwork (once a batch).
 """
 
@@ -18,30 +18,30 @@ from math import ceil
 from typing import Any
 
 FLOPS = {"forward": 1, "attack": 2, "learn": 3}
-"""Work of each kind of pass in forward passes: a layer's gradients by input and by weight each cost what it costs."""
+"""Work of each kind of pass in forward passes: each gradient of a layer, by input or by weight, costs one more."""
 
 CLEAN_SHARE, ROBUST_SHARE = 0.8, 0.5
-"""Shares of images that reach AutoAttack's first attack and its others; a guess made before anything has run."""
+"""Shares of images that reach AutoAttack's first attack and its others; an assumption."""
 
 APGD_STEPS, FAB_STEPS, SQUARE_QUERIES = 100, 100, 5000
-"""Of standard AutoAttack."""
+"""Settings of standard AutoAttack."""
 
 CHECKED = 64
-"""Images on which each evaluation checks the model first (robustft/evaluate/checks.py)."""
+"""Images on which each evaluation first checks the model (robustft/evaluate/checks.py)."""
 
 FROZEN = (
     "robustft.models.tunings.prompts:PromptTuning",
     "robustft.models.tunings.lora:Lora",
     "robustft.models.tunings.lora:FullLora",
 )
-"""Tunings under which no gradient by the backbone's own weights is taken: a learn pass costs what an attack's does."""
+"""Tunings that freeze the weights of the backbone: a learn pass costs as much as an attack pass."""
 
 ONE_MODEL = (
     "robustft.models.tunings.merging:uniform",
     "robustft.models.tunings.merging:learnable",
     "robustft.models.tunings.hypernetwork:folded",
 )
-"""Derivations that make one network of several checkpoints; any other is taken to run all of them."""
+"""Derivations that make one network of several checkpoints. Any other derivation counts as running all of them."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Passes:
 
 @dataclass(frozen=True)
 class Work:
-    """`images` images, each with these passes, in batches of `batch`; of `size` times the backbone's own input."""
+    """Passes of `images` images in batches of `batch`. An input is `size` times as long as the backbone's own."""
 
     passes: Passes
     images: float
@@ -75,7 +75,7 @@ class Work:
 
 
 Rule = Callable[[dict[str, Any], int], Passes]
-"""A method's parameters and the steps of its training attack -> passes for one training image."""
+"""From a method's parameters and the steps of its training attack to the passes of one training image."""
 
 
 def _pretext(parameters: dict[str, Any], steps: int) -> Passes:
@@ -84,20 +84,20 @@ def _pretext(parameters: dict[str, Any], steps: int) -> Passes:
 
 
 def _ensemble(parameters: dict[str, Any], steps: int) -> Passes:
-    """Three tasks; the diversity of their gradients is differentiated again, by work as counted on a ResNet-18v2."""
-    attacked, learnt = (2.5 if parameters["attack_diversity"] else 1), (2 if parameters["diversity"] else 1)
-    return Passes(attack=3 * steps * attacked, learn=3 * (1 + learnt))
+    """Three tasks. Their gradients' diversity needs second derivatives; the factors are counts on a ResNet-18v2."""
+    attack_factor, learn_factor = (2.5 if parameters["attack_diversity"] else 1), (2 if parameters["diversity"] else 1)
+    return Passes(attack=3 * steps * attack_factor, learn=3 * (1 + learn_factor))
 
 
 def _hyperat(parameters: dict[str, Any], steps: int) -> Passes:
-    """The mean over the defences, of which each step draws one."""
+    """The mean over the defences: each step draws one of them."""
     defences = list(parameters["defences"].values())
     each = [method_passes(d["implementation"], d.get("parameters", {}), steps) for d in defences]
     return sum(each, Passes()) * (1 / len(each))
 
 
 def _kl_start(parameters: dict[str, Any]) -> int:
-    """A KL attack looks at the clean image once."""
+    """A KL attack needs one forward pass of the clean image."""
     return int(parameters["attack_loss"] == "kl")
 
 
@@ -109,7 +109,7 @@ RULES: dict[str, Rule] = {
     "mart:Mart": lambda p, k: Passes(attack=k, learn=2),
     "n_fgsm:NFgsm": lambda p, k: Passes(attack=1, learn=1),
     "lwf:LwF": lambda p, k: Passes(forward=1, attack=k, learn=1),
-    # As many images of the auxiliary data set beside each batch.
+    # Each batch comes with as many images of the auxiliary data set.
     "joint_finetuning:JointFinetuning": lambda p, k: Passes(attack=2 * k, learn=2),
     "twins:TwinsAT": lambda p, k: Passes(attack=k, learn=1),
     "twins:TwinsTrades": lambda p, k: Passes(forward=_kl_start(p), attack=k, learn=2),
@@ -131,7 +131,7 @@ RULES: dict[str, Rule] = {
 
 
 def method_passes(implementation: str, parameters: dict[str, Any], steps: int) -> Passes:
-    """Return what one image costs in one step of training; without a rule, what it does in adversarial training."""
+    """Return the passes of one image in a training step; a method without a rule counts as adversarial training."""
     rule = RULES.get(
         implementation.removeprefix("robustft.methods."), RULES["adversarial_training:AdversarialTraining"]
     )
@@ -139,32 +139,32 @@ def method_passes(implementation: str, parameters: dict[str, Any], steps: int) -
 
 
 def has_rule(implementation: str) -> bool:
-    """Tell whether a method's cost is stated here."""
+    """Return whether RULES holds the method."""
     return implementation.removeprefix("robustft.methods.") in RULES
 
 
 def training_work(spec: dict[str, Any]) -> Iterator[Work]:
-    """Yield the work of one training run: its steps, what it watches, and what it looks at before."""
+    """Yield the work of a training run: its steps, its monitor, and a pass over the data if classes are selected."""
     method, recipe, splits = spec["method"], spec["recipe"], spec["dataset"]["splits"]
     images = splits.get(spec["split"], 0)
-    once = method_passes(method["implementation"], method["parameters"], spec["training_attack"]["steps"])
+    step = method_passes(method["implementation"], method["parameters"], spec["training_attack"]["steps"])
     tuning = method["tuning"] or {}
     if tuning.get("implementation") in FROZEN:
-        once = Passes(once.forward, once.attack + once.learn, 0)
+        step = Passes(step.forward, step.attack + step.learn, 0)
     size = token_factor(spec)
-    yield Work(once, images * recipe["epochs"], recipe["batch_size"] / spec["processes"], size)
+    yield Work(step, images * recipe["epochs"], recipe["batch_size"] / spec["processes"], size)
     monitor = spec["monitor"]
-    watched = sum(min(monitor["images"], splits.get(split, 0)) for split in ("train", "validation", "test"))
+    monitored = sum(min(monitor["images"], splits.get(split, 0)) for split in ("train", "validation", "test"))
     inputs = 3 if method["implementation"].endswith(":EnsemblePretraining") else 1
     checks = ceil(recipe["epochs"] / monitor["every_epochs"])
     passes = Passes(forward=2, attack=monitor["attack"].get("steps", 0)) * inputs
-    yield Work(passes, watched * checks, min(watched, 512), size)
-    if method["parameters"].get("selection") == "transport":  # features of all images, to choose source classes by
+    yield Work(passes, monitored * checks, min(monitored, 512), size)
+    if method["parameters"].get("selection") == "transport":  # features of all images choose the source classes
         yield Work(Passes(forward=1), images + spec["auxiliary"]["splits"]["train"], recipe["batch_size"])
 
 
 def token_factor(spec: dict[str, Any]) -> float:
-    """Return by how much prompts lengthen what the vision transformer of a training works on; 1 without prompts."""
+    """Return the tokens of a vision transformer with its prompts over those without; 1 without prompts."""
     tuning = spec["method"]["tuning"] or {}
     length, sizes = tuning.get("parameters", {}).get("length"), spec["backbone"]["parameters"]
     if not tuning.get("implementation", "").endswith(":PromptTuning") or "patch_size" not in sizes:
@@ -175,12 +175,12 @@ def token_factor(spec: dict[str, Any]) -> float:
 
 
 def class_count(classes: int | list[int]) -> int:
-    """Return how many classes a data set has: it states their number or their labels."""
+    """Return the number of classes of a data set, which states that number or the labels."""
     return classes if isinstance(classes, int) else len(classes)
 
 
 def attack_work(spec: dict[str, Any], classes: int) -> Iterator[Work]:
-    """Yield the work of one attack job on a model of so many classes: its checks, and each attack."""
+    """Yield the work of one attack job on a model of `classes` classes: its checks, then each attack."""
     images = spec["images"][1] - spec["images"][0]
     shard = min(spec["shard_images"], images)
     yield Work(Passes(forward=4, attack=4), min(CHECKED, images), min(CHECKED, images))
@@ -189,15 +189,15 @@ def attack_work(spec: dict[str, Any], classes: int) -> Iterator[Work]:
             yield from _autoattack_work(attack, images, shard, classes)
         else:
             steps = attack.get("steps", attack.get("parameters", {}).get("steps", 0))
-            # Its images are scored, and scored again as a check.
+            # The adversarial images are scored twice: for the result and for the check.
             yield Work(Passes(forward=2, attack=steps), images, shard)
 
 
 def _autoattack_work(attack: dict[str, Any], images: int, shard: int, classes: int) -> Iterator[Work]:
-    """Yield the work of the standard ensemble, as its four attacks' calls of a network were counted.
+    """Yield the work of the standard ensemble, from the counted calls of its four attacks.
 
-    APGD-CE takes what the model classifies, the others what is still robust, for up to nine target classes each; the
-    targeted APGD compares four logits. Square is black-box.
+    APGD-CE attacks the images that the model classifies correctly, the others those that are still robust. Targeted
+    APGD and FAB try up to nine target classes; targeted APGD needs four classes. Square is black-box.
     """
     targets = min(9, classes - 1)
     targeted = Passes(forward=1.5, attack=APGD_STEPS) if classes >= 4 else Passes()

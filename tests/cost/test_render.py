@@ -11,7 +11,7 @@ import pytest
 from robustft.config.load import Config
 from robustft.cost import as_json, describe
 from robustft.cost.machines import Machine
-from robustft.cost.text import aligned, duration, hours, size
+from robustft.cost.render import aligned, duration, hours, size
 from robustft.files import ROOT
 from robustft.plan import Plan
 from tests import toy_config

@@ -1,22 +1,23 @@
-"""A plan's cost for people, as aligned tables, and for programs, as JSON."""
+"""The cost of a plan as text, in aligned tables, and as JSON."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from robustft.cost.estimate import CostModel, Costs, Estimate, costs
+from robustft.cost.estimate import Costs, Estimate, costs, estimate_steps
 from robustft.cost.machines import Machine, observed
+from robustft.cost.pricing import CostModel
 from robustft.plan import Plan
 from robustft.plan.step import Step
 
 STEP_KINDS = ("download", "weights", "data", "train", "attack", "report")
 DEVICES = (1, 4, 8, 16, 64)
-CHAIN_SHOWN = 8
-"""Steps of a longest chain that are named; the shortest are left out first."""
+CHAIN_STEPS = 8
+"""How many steps of the longest chain are printed: the longest ones."""
 
 
 def duration(seconds: float) -> str:
-    """Return seconds in a unit that people read."""
+    """Return a duration as text, in seconds, minutes, hours or days."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 7200:
@@ -25,13 +26,13 @@ def duration(seconds: float) -> str:
 
 
 def hours(seconds: float) -> str:
-    """Return device-hours: one decimal below ten, thousands apart."""
+    """Return seconds as hours: one decimal below ten, a comma between thousands."""
     value = seconds / 3600
     return f"{value:,.0f}" if value >= 10 else f"{value:.1f}" if value >= 0.1 else f"{value:.2f}"
 
 
 def size(bytes: float) -> str:
-    """Return bytes in decimal units."""
+    """Return bytes as text in decimal units."""
     for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if bytes >= factor:
             value = bytes / factor
@@ -40,7 +41,7 @@ def size(bytes: float) -> str:
 
 
 def aligned(rows: list[list[str]], *, texts: int = 1) -> list[str]:
-    """Return rows as lines with columns of equal width: the first `texts` to the left, the others to the right."""
+    """Return rows as lines with aligned columns: the first `texts` columns to the left, the others to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         "  ".join(
@@ -52,45 +53,50 @@ def aligned(rows: list[list[str]], *, texts: int = 1) -> list[str]:
 
 
 def in_short(model: CostModel, steps: list[Step]) -> str:
-    """Return in one sentence what some steps of a plan cost, without what they need before."""
-    estimate, device = model.estimate(steps), "GPU" if model.machine.device == "cuda" else "core"
-    training, attacks = duration(estimate.seconds["train"]), duration(estimate.seconds["attack"])
+    """Return in one sentence what some steps of a plan cost, without the steps that they depend on."""
+    total = estimate_steps(model, steps)
+    training, attacks = duration(total.seconds["train"]), duration(total.seconds["attack"])
     return (
-        f"about {training} of training and {attacks} of attacks on one {device} ({model.machine.title}; an estimate), "
-        f"for {_number(estimate.runs, 'run')} and {_number(estimate.measurements, 'measurement')}"
+        f"about {training} of training and {attacks} of attacks "
+        f"on one {_device(model)} ({model.machine.title}; an estimate), "
+        f"for {_number(total.runs, 'run')} and {_number(total.measurements, 'measurement')}"
     )
 
 
+def _device(model: CostModel) -> str:
+    return "GPU" if model.machine.device == "cuda" else "core"
+
+
 def _kinds(estimate: Estimate) -> dict[str, int]:
-    """Return how many steps of each kind there are; all of the report's together."""
+    """Return the number of steps of each kind; all kinds of the report count as one."""
     known = {kind: estimate.kinds[kind] for kind in STEP_KINDS[:-1]}
     return {**known, "report": len(estimate.steps) - sum(known.values())}
 
 
-def _parts(found: Costs) -> dict[str, Estimate]:
+def _parts(sums: Costs) -> dict[str, Estimate]:
     """Return the rows of the tables."""
-    shared = {"shared": found.shared} if found.shared.steps else {}
-    several = len(found.papers) + len(shared) > 1
-    return {**found.papers, **shared, **({"all": found.whole} if several else {})}
+    shared = {"shared": sums.shared} if sums.shared.steps else {}
+    several = len(sums.papers) + len(shared) > 1
+    return {**sums.papers, **shared, **({"all": sums.whole} if several else {})}
 
 
 def _number(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
-def _counts(found: Costs) -> list[str]:
+def _counts(sums: Costs) -> list[str]:
     rows = [["", "runs", "measurements", *STEP_KINDS, "steps"]]
-    for name, part in _parts(found).items():
+    for name, part in _parts(sums).items():
         kinds = [f"{number:,}" for number in _kinds(part).values()]
         rows.append([name, f"{part.runs:,}", f"{part.measurements:,}", *kinds, f"{len(part.steps):,}"])
     return aligned(rows)
 
 
-def _resources(found: Costs, device: str) -> list[str]:
+def _resources(sums: Costs, device: str) -> list[str]:
     unit = f"{device}-hours"
     rows = [["", f"training {unit}", f"attack {unit}", "longest chain", "downloads", "data", "checkpoints", "reports"]]
-    for name, part in _parts(found).items():
-        chain = found.alone.get(name, part).chain_s
+    for name, part in _parts(sums).items():
+        chain = sums.alone.get(name, part).chain_s
         sizes = [size(part.disk[kind]) for kind in ("downloads", "data", "checkpoints", "reports")]
         sizes[0] += f" + {_number(len(part.unsized), 'file')}" if part.unsized else ""
         rows.append([name, hours(part.seconds["train"]), hours(part.seconds["attack"]), duration(chain), *sizes])
@@ -98,17 +104,17 @@ def _resources(found: Costs, device: str) -> list[str]:
 
 
 def _chain(estimate: Estimate) -> list[str]:
-    """Return the steps of the longest chain, the longest of them where there are many."""
-    shown = sorted(estimate.chain, key=lambda pair: -pair[1])[:CHAIN_SHOWN]
+    """Return the lines of the longest chain: its CHAIN_STEPS longest steps, in order."""
+    longest = sorted(estimate.chain, key=lambda pair: -pair[1])[:CHAIN_STEPS]
     rows = [
-        [f"  {step.kind}", step.id, duration(seconds)] for step, seconds in estimate.chain if (step, seconds) in shown
+        [f"  {step.kind}", step.id, duration(seconds)] for step, seconds in estimate.chain if (step, seconds) in longest
     ]
     left = len(estimate.chain) - len(rows)
     return aligned(rows, texts=2) + ([f"  and {_number(left, 'shorter step')}"] if left else [])
 
 
 def _overruns(model: CostModel, estimate: Estimate) -> list[str]:
-    """Return a line for each kind of step that has jobs longer than the scale asks a cluster for."""
+    """Return a line for each kind of step with jobs longer than the time that the scale requests from a cluster."""
     lines = []
     for kind in ("data", "train", "attack"):
         limit = 60 * model.config.scale["resources"][kind]["runtime_min"]
@@ -138,11 +144,14 @@ def _files(estimate: Estimate) -> list[str]:
 
 
 def _basis(model: CostModel, estimate: Estimate) -> list[str]:
-    """Return what the estimate rests on."""
+    """Return what the estimate is based on."""
     machine = model.machine
     unknown = model.assumptions(estimate.steps)
     lines = ["", f"Estimated for {machine.title}; {machine.about}."]
-    lines += [f"Finished steps of scale {found['scale']} took {_ratio(found)}." for found in observed(machine.name)]
+    lines += [
+        f"Finished steps of scale {comparison['scale']} took {_ratio(comparison)}."
+        for comparison in observed(machine.name)
+    ]
     if machine.measured and unknown["backbones"]:
         lines.append(f"Not measured on it: {', '.join(unknown['backbones'])}.")
     if unknown["methods"]:
@@ -151,24 +160,24 @@ def _basis(model: CostModel, estimate: Estimate) -> list[str]:
     return lines
 
 
-def _ratio(found: dict[str, Any]) -> str:
-    """Return how often what was predicted finished steps took, half of them within the quartiles."""
-    low, middle, high = found["groups"]["all"]["ratio_quartiles"]
+def _ratio(comparison: dict[str, Any]) -> str:
+    """Return observed over predicted time of finished steps: the median and the quartiles."""
+    low, middle, high = comparison["groups"]["all"]["ratio_quartiles"]
     return f"{middle} times what is estimated for them on it (half of them {low} to {high} times)"
 
 
 def missing(plan: Plan) -> list[str]:
-    """Return a line for each paper that names data sets for which this scale has nothing."""
+    """Return a line for each paper with data sets for which this scale has no stand-in."""
     lines, scale = [], plan.config.scale
     for paper, document in plan.config.papers.items():
-        wanted = {d for e in document.values["experiments"].values() for d in e["datasets"]}
+        datasets = {d for e in document.values["experiments"].values() for d in e["datasets"]}
         own = scale["papers"].get(paper, {}).get("stand_ins", {})
         known = {
             *own.get("datasets", scale["stand_ins"]["datasets"]),
             *(plan.config.datasets if scale["reproduces"] else ()),
         }
-        if wanted - known:
-            lines.append(f"{paper}: no stand-in at this scale for {', '.join(sorted(wanted - known))}")
+        if datasets - known:
+            lines.append(f"{paper}: no stand-in at this scale for {', '.join(sorted(datasets - known))}")
     return lines
 
 
@@ -178,14 +187,14 @@ def describe(plan: Plan, *, details: bool = False, table: str | None = None, mac
     table: `PAPER/TABLE`, to count only what that table needs. details: list every step with its estimated time.
     """
     model = CostModel(plan, machine)
-    found = costs(model, table=table)
-    whole, device = found.whole, "GPU" if model.machine.device == "cuda" else "core"
+    sums = costs(model, table=table)
+    whole, device = sums.whole, _device(model)
     what = f"the table {table} at scale {plan.scale}" if table else f"scale {plan.scale}"
     lines = [f"{what}: {' '.join(plan.config.scale['about'].split())}", ""]
     if details:
         rows = [[f"  {duration(model.seconds(step))}", step.kind, step.id] for step in whole.steps]
         lines += [*aligned(rows, texts=3), ""]
-    lines += [*_counts(found), "", *_resources(found, device)]
+    lines += [*_counts(sums), "", *_resources(sums, device)]
     lines += ["", f"The longest chain, {duration(whole.chain_s)}:", *_chain(whole)]
     walls = ", ".join(f"{duration(whole.wall_s(number))} on {number}" for number in DEVICES)
     lines += ["", f"At least, whatever the order: {walls} {device}s."]
@@ -194,19 +203,19 @@ def describe(plan: Plan, *, details: bool = False, table: str | None = None, mac
 
 
 def as_json(plan: Plan, *, table: str | None = None, machine: Machine | None = None) -> dict[str, Any]:
-    """Return the same as plain values: seconds, bytes and counts."""
+    """Return the sums of `describe` as plain values: seconds, bytes and counts."""
     model = CostModel(plan, machine)
-    found = costs(model, table=table)
+    sums = costs(model, table=table)
     return {
         "scale": plan.scale,
         "table": table,
         "machine": {"name": model.machine.name, "title": model.machine.title, "about": model.machine.about},
         "measured": model.machine.measured,
-        "assumptions": model.assumptions(found.whole.steps),
-        "whole": _plain(found.whole),
-        "shared": _plain(found.shared),
+        "assumptions": model.assumptions(sums.whole.steps),
+        "whole": _plain(sums.whole),
+        "shared": _plain(sums.shared),
         "papers": {
-            name: {"own": _plain(part), "alone": _plain(found.alone[name])} for name, part in found.papers.items()
+            name: {"own": _plain(part), "alone": _plain(sums.alone[name])} for name, part in sums.papers.items()
         },
     }
 

@@ -1,0 +1,57 @@
+"""Which steps of a plan a paper or a table needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from robustft.errors import RobustftError, nearest
+from robustft.plan import Plan
+from robustft.plan.step import Step
+
+
+def needed_steps(plan: Plan, ends: Iterable[Step]) -> list[Step]:
+    """Return `ends` and every step that they need, in plan order."""
+    seen: set[str] = set()
+    queue = list(ends)
+    while queue:
+        step = queue.pop()
+        if step.key not in seen:
+            seen.add(step.key)
+            queue += [p for path in step.inputs.values() if (p := plan.producer(path)) is not None]
+    return [step for key, step in plan.steps.items() if key in seen]
+
+
+def steps_for_paper(plan: Plan, paper: str) -> list[Step]:
+    """Return the steps that a paper's runs, tables, figures and verdicts need."""
+    own = [s for s in plan.steps.values() if s.id == paper or s.id.startswith(f"{paper}/")]
+    return needed_steps(plan, own)
+
+
+def steps_for_table(plan: Plan, name: str) -> list[Step]:
+    """Return the steps that the cells of one table, `paper/table`, need.
+
+    One step computes all numbers of a paper from all its ledgers. Here a ledger counts only if it holds both a row and
+    a column of the table, or the table's control. Raises RobustftError for an unknown table.
+    """
+    tables = {step.id: step for step in plan.of_kind("table")}
+    if name not in tables:
+        raise RobustftError(f"scale '{plan.scale}' has no table '{name}'", next_step=nearest(name, tables))
+    spec, paper = tables[name].spec, name.split("/")[0]
+    table = spec["table"]
+    attacks = {table["metric"]} if table.get("across") == "datasets" else set(table["columns"])
+    ledgers = [
+        e.step
+        for e in plan.paper_evaluations(paper)
+        if attacks & set(e.attacks)
+        and e.transfer_eval == (table.get("across") == "datasets")
+        and (
+            (e.run.experiment == table["experiment"] and e.run.method in spec["rows"])
+            or e.run.experiment == spec["control"]
+        )
+    ]
+    trainings = [
+        run.step
+        for run in plan.runs
+        if run.paper == paper and run.experiment == table["experiment"] and run.method in spec["rows"] and run.trained
+    ]
+    return needed_steps(plan, [*ledgers, *trainings])
