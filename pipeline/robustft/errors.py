@@ -1,4 +1,4 @@
-"""The one family of errors that a user is meant to read."""
+"""The errors that a user reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class RobustftError(Exception):
-    """Something a user can act on: what failed, where, expected against observed, and what to do next.
+    """An error that a user can act on: what failed, where, what was expected and observed, and what to do next.
 
     The command line prints it without a traceback and exits with status 2.
 
@@ -43,11 +43,11 @@ class ConfigError(RobustftError):
 
 
 class IntegrityError(RobustftError):
-    """A file is not what the record of the step that made it says it is."""
+    """A file is damaged, or its content contradicts its record."""
 
 
 class BusyError(RobustftError):
-    """Another process is at the same work; nothing of it was touched."""
+    """Another process holds the lock for this work. No file was changed."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

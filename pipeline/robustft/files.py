@@ -1,4 +1,7 @@
-"""Files that are either whole or absent, and the hashes that name them."""
+"""Files that are either whole or absent, their hashes, and the paths of the project.
+
+No maintained library does this: atomicwrites is abandoned, and none adds a hash to a file or explains a full disk.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ PACKAGE = Path(__file__).resolve().parent
 """The folder of this package."""
 
 IS_WHEEL = (PACKAGE / "project").is_dir()
-"""Whether this package came as a wheel, which carries the project in a folder of its own (see setup.py)."""
+"""Whether this package is installed from a wheel, which carries the project in a folder of its own (see setup.py)."""
 
 ROOT = PACKAGE / "project" if IS_WHEEL else PACKAGE.parents[1]
 """The project: where `Snakefile`, `config/` and the lock files lie. Results go to the working directory."""
@@ -30,7 +33,7 @@ _PACKAGE_NAME = "pipeline/robustft"
 
 
 def project_path(name: str) -> Path:
-    """Return where a file of the project lies. Its name is its path in a checkout, also in a wheel."""
+    """Return the path of a file of the project. `name` is its path in a checkout, also in a wheel."""
     inside = name.removeprefix(f"{_PACKAGE_NAME}/")
     return ROOT / name if inside == name else PACKAGE / inside
 
@@ -61,19 +64,19 @@ def sha256_file(path: str | Path) -> str:
 def sha256_files(paths: Iterable[str]) -> dict[str, str | None]:
     """Return the SHA-256 of each file by its path, None for one that is missing.
 
-    As many files at a time as there are cores: hashing holds no lock of Python's.
+    One thread for each core: hashing releases Python's global lock.
     """
     names = list(dict.fromkeys(paths))
 
-    def hashed(name: str) -> str | None:
+    def hash_or_none(name: str) -> str | None:
         return sha256_file(name) if Path(name).is_file() else None
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        return dict(zip(names, pool.map(hashed, names), strict=True))
+        return dict(zip(names, pool.map(hash_or_none, names), strict=True))
 
 
 def canonical_json(value: Any) -> str:
-    """Return the one JSON text that stands for `value`: sorted keys, no spaces, no NaN."""
+    """Return the canonical JSON text of `value`: sorted keys, no spaces, no NaN. Equal values give equal texts."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -94,15 +97,18 @@ _STORAGE = {
     errno.EPERM: ("the file or its folder may not be changed", "give this user the right to the file and its folder"),
 }
 _NUMBER = re.compile(r"(?:os error|errno)[ =:]*(\d+)", re.IGNORECASE)
-"""How libraries that do not raise OSError (safetensors, Arrow, HDF5) quote the number of the system's error."""
+"""Libraries that do not raise OSError (safetensors, Arrow, HDF5) quote the system's error number in this form."""
 
 
 def storage_error(error: BaseException, *, doing: str = "", where: object = None) -> RobustftError | None:
-    """Return the message for a disk that is full or read-only or a folder that is closed, None for another error."""
+    """Return the error for a full or read-only disk or a folder without permission, or None for any other error.
+
+    `doing` continues the sentence, as in " while writing x". `where` replaces the file that `error` names.
+    """
     if isinstance(error, RobustftError):
         return None
-    quoted = _NUMBER.search(str(error))
-    number = error.errno if isinstance(error, OSError) else int(quoted[1]) if quoted else None
+    quote = _NUMBER.search(str(error))
+    number = error.errno if isinstance(error, OSError) else int(quote[1]) if quote else None
     if number not in _STORAGE:
         return None
     what, next_step = _STORAGE[number]
@@ -111,7 +117,7 @@ def storage_error(error: BaseException, *, doing: str = "", where: object = None
 
 
 def remove_parts(path: str | Path) -> None:
-    """Remove what killed writers of `path` left. Only for one who knows that nobody else writes it now."""
+    """Remove the temporary files that killed writers of `path` left. No other process may write `path` at this time."""
     path = Path(path)
     for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         part.unlink(missing_ok=True)
@@ -121,9 +127,9 @@ def remove_parts(path: str | Path) -> None:
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path`, on failure it is removed.
 
-    The data reach the disk before the name does, so a reader (or a machine that lost power) sees the old
-    file or the new one, never a part. A disk that is full or read-only is reported with the folder and what to do,
-    whatever the library that wrote raises.
+    The data reach the disk before the name does. So a reader sees the old file or the new one, never a part, even after
+    a loss of power. Raises RobustftError with the folder and what to do if the disk is full or read-only, whatever
+    error the writing library raises.
     """
     path, part = Path(path), None
     try:
@@ -134,7 +140,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield part
         with open(part, "rb+") as stream:
             os.fsync(stream.fileno())
-        # mkstemp makes private files; results are shared like any other file.
+        # mkstemp makes private files; results get the usual permissions.
         umask = os.umask(0)
         os.umask(umask)
         part.chmod(0o666 & ~umask)
@@ -159,12 +165,12 @@ _SCRATCH_MAGIC = b"robustft-scratch-1\n"
 
 
 def write_checked(path: str | Path, data: bytes) -> None:
-    """Write `data` atomically with its SHA-256 in front, for files that only this project reads back."""
+    """Write `data` atomically after its SHA-256, for files that only `read_checked` reads."""
     write_bytes(path, _SCRATCH_MAGIC + hashlib.sha256(data).digest() + data)
 
 
 def read_checked(path: str | Path) -> bytes | None:
-    """Return the data of a file of `write_checked`, or None if it is missing or not what was written."""
+    """Return the data of a file of `write_checked`, or None if the file is missing or damaged."""
     try:
         content = Path(path).read_bytes()
     except FileNotFoundError:
@@ -184,12 +190,12 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file; a missing or half-written one is an error that names it."""
+    """Return the value of a JSON file. Raises RobustftError with its path if it is missing or damaged."""
     return read_hashed_json(path)[0]
 
 
 def read_hashed_json(path: str | Path) -> tuple[Any, str]:
-    """Return the value of a JSON file and the SHA-256 of the bytes that it was read from; errors as `read_json`."""
+    """Return the value of a JSON file and the SHA-256 of the bytes that were read. Raises the errors of `read_json`."""
     try:
         data = Path(path).read_bytes()
         return json.loads(data.decode("utf-8")), hashlib.sha256(data).hexdigest()

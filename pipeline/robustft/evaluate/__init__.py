@@ -1,1 +1,1 @@
-"""Attacking finished models; what happened to each image goes into a ledger."""
+"""Attacks on finished models. A ledger holds the outcome of each image."""

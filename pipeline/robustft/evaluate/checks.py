@@ -1,6 +1,6 @@
 """Checks made on the model while it is attacked; the report turns them into alarms.
 
-Each has been the cause of a wrong robust accuracy in public code (Athalye et al., ICML 2018; Carlini et al., 2019).
+Each failure has caused a wrong robust accuracy in public code (Athalye et al., ICML 2018; Carlini et al., 2019).
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def model_checks(model: nn.Module, x: Tensor, y: Tensor, *, threat: ThreatModel)
     with torch.enable_grad():
         leaf = x.clone().requires_grad_()
         (gradient,) = torch.autograd.grad(cross_entropy(model(leaf), y).sum(), leaf)
-    nothing = Budget(ThreatModel(threat.norm, Fraction(0)), 3, Fraction(1, 4))
-    unmoved = pgd(model, x, budget=nothing, objective=lambda z: cross_entropy(z, y), start="none")
+    no_budget = Budget(ThreatModel(threat.norm, Fraction(0)), 3, Fraction(1, 4))
+    unmoved = pgd(model, x, budget=no_budget, objective=lambda z: cross_entropy(z, y), start="none")
     with torch.no_grad():
         changed = int((model(unmoved).argmax(1) != logits.argmax(1)).sum())
     return {
@@ -55,16 +55,16 @@ def model_checks(model: nn.Module, x: Tensor, y: Tensor, *, threat: ThreatModel)
 
 
 def _largest(values: Tensor) -> float:
-    """Return the largest value above 0 that is a number; what is no number has a check of its own."""
+    """Return the largest value, at least 0. It ignores NaN, which has a check of its own."""
     return float(values.nan_to_num(nan=0.0, posinf=1e30).clamp_min(0).max())
 
 
 def perturbation_checks(
     model: Callable[[Tensor], Tensor], x_adv: Tensor, x: Tensor, prediction: Tensor, *, threat: ThreatModel
 ) -> dict[str, float]:
-    """Measure what must hold for adversarial images: they lie in the ball and in [0, 1], and score as stated.
+    """Measure whether adversarial images (n, C, H, W) lie in the ball and in [0, 1], and `prediction` (n,) repeats.
 
-    `over_eps` is relative to a radius above 1, such as those of L1: a norm of thousands of pixels is that exact only.
+    `over_eps` is relative for a radius above 1, such as those of L1, as the rounding of a norm grows with its value.
     """
     eps = float(threat.eps)
     distance = threat.distance(x_adv, x)
@@ -79,5 +79,5 @@ def perturbation_checks(
 
 
 def worst(first: dict[str, float], second: dict[str, float]) -> dict[str, float]:
-    """Return the larger value of each check: every check is a number that should be small."""
+    """Return the larger value of each check: a small value is good for every check."""
     return {name: max(first.get(name, 0.0), second.get(name, 0.0)) for name in {**first, **second}}

@@ -1,4 +1,4 @@
-"""The ledger: for each attack and each image, what became of it. Accuracies are computed from ledgers only.
+"""The ledger: the outcome of each attack on each image. Accuracies are computed from ledgers only.
 
 One Parquet file, one row for each (attack, image), attacks in the order they were run, images in split order.
 
@@ -9,11 +9,12 @@ One Parquet file, one row for each (attack, image), attacks in the order they we
 | label | int16 | true class |
 | prediction | int16 | predicted class after the attack |
 | correct | bool | prediction == label |
-| distance | float32 | norm of the perturbation that was found, in pixel units |
+| distance | float32 | norm of the perturbation, in pixel units |
 | broken_by | dictionary of string | for an ensemble: the attack that broke the image; else empty |
 
 The file's metadata holds, under `robustft`, the JSON of the checks made on the model while attacking it.
-This module never imports torch: the report and the audit read ledgers too.
+This module never imports torch: the report and the audit read ledgers too. No library does this: AutoAttack and
+RobustBench report accuracies and keep no record of each image under each attack.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one attack did to some images; all arrays have one entry for each image."""
+    """The outcome of one attack on n images; all arrays have shape (n,)."""
 
     attack: str
     image: np.ndarray
@@ -85,17 +86,17 @@ def _encode(tables: list[pa.Table], checks: dict[str, Any]) -> bytes:
 
 
 def write_ledger(path: Path, tables: list[pa.Table], *, checks: dict[str, Any]) -> None:
-    """Write rows and checks atomically; equal rows give equal bytes."""
+    """Write rows and checks atomically. Equal rows and checks give equal bytes."""
     write_bytes(path, _encode(tables, checks))
 
 
 def write_piece(path: Path, table: pa.Table, *, checks: dict[str, float]) -> None:
-    """Store a part of a ledger in scratch, with its hash: a flipped bit in Parquet can be another, valid, outcome."""
+    """Store a part of a ledger in scratch with its hash: a flipped bit can turn one valid outcome into another."""
     write_checked(path, _encode([table], checks))
 
 
 def read_piece(path: Path) -> tuple[pa.Table, dict[str, float]] | None:
-    """Return the rows and checks of a stored part, or None if it is missing or not what was written."""
+    """Return the rows and checks of a stored part, or None if the file is missing or damaged."""
     data = read_checked(path)
     if data is None:
         return None
@@ -105,7 +106,7 @@ def read_piece(path: Path) -> tuple[pa.Table, dict[str, float]] | None:
 
 @contextlib.contextmanager
 def _damage_named(path: Path) -> Iterator[None]:
-    """Turn what a damaged file can cause (Arrow has many kinds) into the one error that callers know."""
+    """Turn the many errors that a damaged file can cause into an IntegrityError."""
     try:
         yield
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
@@ -118,24 +119,24 @@ def _damage_named(path: Path) -> Iterator[None]:
 
 
 def read_table(path: Path) -> pa.Table:
-    """Return the rows as they are. Raises IntegrityError for a damaged or foreign file."""
+    """Return the rows. Raises IntegrityError for a damaged file or one that is no ledger."""
     with _damage_named(path):
         table = _rows(path)
-    _be_ledger(table.schema, path)
+    _require_ledger(table.schema, path)
     return table
 
 
 def _rows(source: Path | pa.BufferReader) -> pa.Table:
-    """Return the rows of one file, by one thread: ledgers are small.
+    """Return the rows of one file, read by one thread: ledgers are small.
 
-    `pq.read_table`, which reads folders of files too, imports pandas and takes three times as long.
+    `pq.read_table` also reads folders, imports pandas and takes three times as long.
     """
     with pq.ParquetFile(source, memory_map=False) as file:
         return file.read(use_threads=False)
 
 
-def _be_ledger(schema: pa.Schema, path: Path) -> None:
-    """Raise IntegrityError for columns that are not a ledger's."""
+def _require_ledger(schema: pa.Schema, path: Path) -> None:
+    """Raise IntegrityError unless the columns are those of a ledger."""
     if not schema.remove_metadata().equals(SCHEMA):
         raise IntegrityError("the file is not a ledger", where=path, expected=SCHEMA.names, observed=schema.names)
 
@@ -153,7 +154,7 @@ def _array(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _texts(column: pa.ChunkedArray) -> np.ndarray:
-    """Return a column of few different texts as (n,) object, each text one object; a missing one is ''."""
+    """Return a column of texts as (n,) object. Equal texts share one object; a missing one is ''."""
     part = column.combine_chunks()
     index, names = part.indices, np.array([*part.dictionary.to_pylist(), ""], dtype=object)
     missing, values = index.buffers()
@@ -165,7 +166,7 @@ def _texts(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def read_ledger(path: Path) -> dict[str, Outcome]:
-    """Return the outcomes by attack.
+    """Return the outcomes by attack, in the order of the file.
 
     Raises IntegrityError for a damaged file, an image listed twice, or a `correct` that contradicts its prediction.
     """
@@ -193,6 +194,6 @@ def read_checks(path: Path) -> dict[str, Any]:
     """Return the checks stored with a ledger."""
     with _damage_named(path):
         schema = pq.read_schema(path, memory_map=False)
-    _be_ledger(schema, path)
+    _require_ledger(schema, path)
     with _damage_named(path):
         return dict(json.loads((schema.metadata or {})[b"robustft"]))

@@ -1,7 +1,7 @@
 """The `attack` step: one run's checkpoint, some attacks, some images, one ledger.
 
-Work is cut into (attack, shard) pieces, and AutoAttack's shards again into its four attacks. Each finished piece is
-a file in the step's scratch folder, so a killed job loses at most the piece it was working on.
+The work is cut into pieces: one for each attack and shard, and for AutoAttack one for each of its four attacks. Each
+finished piece is a file in the step's scratch folder. A killed job loses at most the piece that it was working on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robustft.attacks.autoattack import (
     SQUARE_QUERIES,
@@ -34,8 +34,8 @@ from robustft.data.batches import Images
 from robustft.data.imagefile import class_texts, load_split
 from robustft.evaluate.checks import model_checks, perturbation_checks, worst
 from robustft.evaluate.ledger import Outcome, read_piece, write_ledger, write_piece
-from robustft.models.checkpoint import load_classifier
-from robustft.models.classifier import Classifier, derived
+from robustft.evaluate.target import attack_target, evaluated_model
+from robustft.models.classifier import Classifier
 from robustft.runtime.components import locate
 from robustft.runtime.context import Context, Progress
 from robustft.runtime.device import describe, device_for, peak
@@ -44,33 +44,7 @@ from robustft.runtime.randomness import counter_seed, generator
 from robustft.speed.optimizations import Optimizations, apply_optimizations, memory_format
 
 FEW_BYTES = 1 << 20
-"""A shard's images below which the heap is left alone: such tensors leave no gaps in it."""
-
-
-def attack_target(attack: dict[str, Any], model: Classifier) -> nn.Module:
-    """Return what an attack's gradient or query sees: the evaluated model, or what `module:function` makes of it."""
-    if attack["target"] == "exported_model":
-        return model
-    seen: nn.Module = locate(attack["target"])(model)
-    return seen
-
-
-def evaluated_model(
-    spec: dict[str, Any], inputs: dict[str, Path], *, prompts: list[str] | None
-) -> tuple[Classifier, int]:
-    """Return the model that the specification describes, and its number of classes.
-
-    It is the checkpoint's, or what a derivation makes of several checkpoints. With `prompts` its classes are these
-    texts, read by the head of the checkpoint `texts`: how a model with a text tower is judged on another data set.
-    """
-    roles = sorted((role for role in inputs if role.startswith("checkpoint")), key=lambda role: (len(role), role))
-    loaded = [load_classifier(inputs[role]) for role in roles]
-    model = derived([model for model, _ in loaded], spec["derivation"])
-    if prompts is None:
-        return model, loaded[0][1]["classes"]
-    reader, _ = load_classifier(inputs["texts"], prompts=prompts)
-    model.head = model.head.retargeted(reader.head)  # type: ignore[operator]
-    return model, len(prompts)
+"""Bytes of a shard's images up to which freed memory is not returned: such small tensors leave no gaps in the heap."""
 
 
 def attack(spec: dict[str, Any], context: Context) -> None:
@@ -106,7 +80,7 @@ class Evaluator:
             yield start, min(start + self.spec["shard_images"], last)
 
     def run(self) -> None:
-        """Run all pieces, those already stored excepted, and assemble the ledger."""
+        """Run all pieces that are not yet stored and assemble the ledger."""
         if any(attack["algorithm"] == "autoattack" for attack in self.spec["attacks"]):
             self.context.facts["autoattack_targets"] = targeted_classes(self.classes)
             self.context.facts["autoattack_attacks"] = list(attacks_for(self.classes))
@@ -116,44 +90,44 @@ class Evaluator:
         tables: list[pa.Table] = []
         checks: dict[str, dict[str, float]] = {"model": self._model_checks()}
         for number, (attack, shard) in enumerate(pieces):
-            table, found = self._piece(attack, shard)
+            table, piece_checks = self._piece(attack, shard)
             tables.append(table)
-            checks[attack["name"]] = worst(checks.get(attack["name"], {}), found)
+            checks[attack["name"]] = worst(checks.get(attack["name"], {}), piece_checks)
             correct = np.asarray(table["correct"]).mean()
             progress.update(number + 1, f"{attack['name']} {100 * correct:.1f} % on this shard")
         write_ledger(self.context.outputs["ledger"], tables, checks=checks)
 
-    def _held(self, shard: tuple[int, int]) -> slice:
-        """Return where positions of the split are among the images that are held."""
+    def _rows_of(self, shard: tuple[int, int]) -> slice:
+        """Return the slice of `self.images` and `self.indices` with these positions of the split."""
         return slice(shard[0] - self.first, shard[1] - self.first)
 
     def _model_checks(self) -> dict[str, float]:
         first, last = self.spec["images"]
-        x, y = self.images.take(self._held((first, min(last, first + 64))))
+        x, y = self.images.take(self._rows_of((first, min(last, first + 64))))
         return model_checks(self.model, x, y, threat=self.threat)
 
     def _piece(self, attack: dict[str, Any], shard: tuple[int, int]) -> tuple[pa.Table, dict[str, float]]:
-        """Return one (attack, shard) as rows and checks, from its stored file if there is a whole one."""
+        """Return the rows and checks of one attack on one shard, from its stored file if that is whole."""
         path = self._piece_path(attack, shard)
         stored = read_piece(path)
         if stored is not None:
             return stored
         if path.exists():
             self.context.log(f"the stored piece {path.name} is damaged; it is made again")
-        x, y = self.images.take(self._held(shard))
+        x, y = self.images.take(self._rows_of(shard))
         x = x.contiguous(memory_format=self.layout)
         if attack["algorithm"] == "autoattack":
-            outcome, found = self._autoattack(attack, shard, x, y)
+            outcome, checks = self._autoattack(attack, shard, x, y)
         else:
-            outcome, found = self._gradient(attack, shard, x, y)
+            outcome, checks = self._gradient(attack, shard, x, y)
         table = outcome.table()
-        write_piece(path, table, checks=found)
+        write_piece(path, table, checks=checks)
         if x.nbytes > FEW_BYTES:
             give_back_freed()
-        return table, found
+        return table, checks
 
     def _piece_path(self, attack: dict[str, Any], shard: tuple[int, int], *, stage: int | None = None) -> Path:
-        """Name the file of a finished piece, or of an ensemble's outcome after some of its attacks."""
+        """Return the path of a finished piece, or of an ensemble's outcome after `stage` of its attacks."""
         after = f".after-{stage}" if stage else ""
         return self.context.scratch / f"{attack['name']}.{shard[0]}-{shard[1]}{after}.piece"
 
@@ -163,7 +137,7 @@ class Evaluator:
     ) -> Outcome:  # fmt: skip
         return Outcome(
             attack=attack["name"],
-            image=self.indices[self._held(shard)].astype(np.int32),
+            image=self.indices[self._rows_of(shard)].astype(np.int32),
             label=y.cpu().numpy().astype(np.int16),
             prediction=prediction.cpu().numpy().astype(np.int16),
             distance=distance.cpu().numpy(),
@@ -173,27 +147,27 @@ class Evaluator:
     def _gradient(
         self, attack: dict[str, Any], shard: tuple[int, int], x: Tensor, y: Tensor
     ) -> tuple[Outcome, dict[str, float]]:
-        inside = self._threat(attack)
+        threat = self._threat(attack)
         if attack["algorithm"] == "function":
-            # Its eps bounds something else than pixels (a flow, DCT coefficients); in pixels only [0, 1] must hold.
-            inside = ThreatModel("linf", Fraction(1))
-        x_adv = x if attack["algorithm"] == "none" else self._crafted(attack, shard, x, y)
+            # The attack's eps bounds something other than pixels (a flow, DCT coefficients); pixels must lie in [0, 1].
+            threat = ThreatModel("linf", Fraction(1))
+        x_adv = x if attack["algorithm"] == "none" else self._adversarial(attack, shard, x, y)
         with torch.no_grad():
             prediction = self.model(x_adv).argmax(1)
-        found = perturbation_checks(self.model, x_adv, x, prediction, threat=inside)
-        return self._outcome(attack, shard, y, prediction, inside.distance(x_adv, x)), found
+        checks = perturbation_checks(self.model, x_adv, x, prediction, threat=threat)
+        return self._outcome(attack, shard, y, prediction, threat.distance(x_adv, x)), checks
 
-    def _crafted(self, attack: dict[str, Any], shard: tuple[int, int], x: Tensor, y: Tensor) -> Tensor:
-        """Return the adversarial images of one attack. It may work on a folded network; the model itself judges."""
-        seen = attack_target(attack, self.model)
+    def _adversarial(self, attack: dict[str, Any], shard: tuple[int, int], x: Tensor, y: Tensor) -> Tensor:
+        """Return adversarial images of the shape of `x`. The attack may use a folded copy of the network."""
+        target = attack_target(attack, self.model)
         draws = generator(self.device, self.spec["seed"], "attack", attack["name"], shard[0])
-        with attack_mode(seen, x):
+        with attack_mode(target, x):
             if attack["algorithm"] == "function":
                 function, parameters = locate(attack["implementation"]), attack.get("parameters", {})
-                found: Tensor = function(seen, x, y, threat=self._threat(attack), generator=draws, **parameters)
-                return found
+                x_adv: Tensor = function(target, x, y, threat=self._threat(attack), generator=draws, **parameters)
+                return x_adv
             return pgd(
-                seen,
+                target,
                 x,
                 budget=Budget.of(attack.get("threat", self.spec["threat"]), attack),
                 objective=partial(OBJECTIVES[attack["objective"]], y=y),
@@ -209,18 +183,18 @@ class Evaluator:
         self, attack: dict[str, Any], shard: tuple[int, int], x: Tensor, y: Tensor
     ) -> tuple[Outcome, dict[str, float]]:
         stored = self._resumed(attack, shard, x)
-        found: dict[str, float] = dict(stored[1]) if stored else {}
+        checks: dict[str, float] = dict(stored[1]) if stored else {}
         threat = self._threat(attack)
 
         def inspect(x_adv: Tensor, clean: Tensor, prediction: Tensor) -> None:
-            found.update(worst(found, perturbation_checks(self.model, x_adv, clean, prediction, threat=threat)))
+            checks.update(worst(checks, perturbation_checks(self.model, x_adv, clean, prediction, threat=threat)))
 
         def rows(state: ShardOutcome) -> Outcome:
             return self._outcome(attack, shard, y, state.prediction, state.distance, state.broken_by)
 
         def store(state: ShardOutcome) -> None:
             path = self._piece_path(attack, shard, stage=state.attacks_done)
-            write_piece(path, rows(state).table(), checks=found)
+            write_piece(path, rows(state).table(), checks=checks)
             left, done = int(state.robust(y).sum()), STANDARD[state.attacks_done - 1]
             self.context.log(f"images {shard[0]}-{shard[1]}: {left}/{len(y)} robust after {done}")
 
@@ -235,12 +209,12 @@ class Evaluator:
             settled_images=self.optimizations.settled_images,
         )
         outcome = ensemble.run(x, y, stored[0] if stored else ensemble.clean(x), after=store)
-        return rows(outcome), found
+        return rows(outcome), checks
 
     def _resumed(
         self, attack: dict[str, Any], shard: tuple[int, int], x: Tensor
     ) -> tuple[ShardOutcome, dict[str, float]] | None:
-        """Return the shard's stored outcome and checks after as many attacks as were done before the job died."""
+        """Return the latest stored outcome and checks of a shard that an earlier job began, or None."""
         for done in range(len(STANDARD), 0, -1):
             stored = read_piece(self._piece_path(attack, shard, stage=done))
             if stored is None:

@@ -1,1 +1,1 @@
-"""Building the container images of config/images.yaml with the program that a machine has."""
+"""Build the container images of config/images.yaml with a program that the machine has."""

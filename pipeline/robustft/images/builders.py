@@ -1,4 +1,4 @@
-"""The programs that build images, as the commands that each takes; the recipes are in docker/."""
+"""The programs that build images, and the commands of each. The recipes are in docker/."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ PROBES = {
     "buildah": ("buildah", "info"),
     "apptainer": ("apptainer", "--version"),
 }
-"""A command of each program that ends well only where it can build, in the order in which they are tried."""
+"""For each program a command that succeeds only where the program can build, in order of preference."""
 
 QUICK = ("--compression-format", "gzip", "--compression-level", "1")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """An image to build: its role, the base and lock to use, where it is built from, and pip's settings meanwhile."""
+    """An image to build: its role, base, lock, the checkout's git revision, and the settings of pip for the build."""
 
     role: str
     base: str
@@ -33,7 +33,7 @@ class Request:
     pip: PipSettings
 
     def arguments(self, built_with: str) -> dict[str, str]:
-        """Return the arguments of the recipe."""
+        """Return the build arguments of the recipe."""
         return {
             "BASE_IMAGE": self.base,
             "ROLE": self.role,
@@ -44,9 +44,9 @@ class Request:
 
 
 def version(program: str) -> str:
-    """Return what a program says of its version, without what stands in brackets."""
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
-    return said.strip().split("\n")[0].split(" (")[0]
+    """Return the version line of a program, without the part in brackets."""
+    output = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    return output.strip().split("\n")[0].split(" (")[0]
 
 
 def works(program: str) -> str | None:
@@ -56,16 +56,16 @@ def works(program: str) -> str | None:
     probe = subprocess.run(PROBES[program], capture_output=True, text=True, check=False)
     if probe.returncode == 0:
         return None
-    words = (probe.stderr or probe.stdout).strip().splitlines()
-    return words[-1].strip() if words else f"`{' '.join(PROBES[program])}` ended with {probe.returncode}"
+    lines = (probe.stderr or probe.stdout).strip().splitlines()
+    return lines[-1].strip() if lines else f"`{' '.join(PROBES[program])}` ended with {probe.returncode}"
 
 
-def choose(wanted: str | None, log: Callable[[str], None]) -> str:
-    """Return the first program that works, or the one that is asked for; tell why others were passed over."""
-    if wanted is not None:
-        lookup(PROBES, wanted, kind="builder", where="--builder")
+def choose(name: str | None, log: Callable[[str], None]) -> str:
+    """Return the named program, or the first that works, and log why others do not. Raises RobustftError for none."""
+    if name is not None:
+        lookup(PROBES, name, kind="builder", where="--builder")
     reasons = {}
-    for program in [wanted] if wanted else list(PROBES):
+    for program in [name] if name else list(PROBES):
         reason = works(program)
         if reason is None:
             log(f"building with {version(program)}")
@@ -74,14 +74,14 @@ def choose(wanted: str | None, log: Callable[[str], None]) -> str:
         log(f"not with {program}: {reason}")
     raise RobustftError(
         "no program here can build an image",
-        expected=f"one of {', '.join(PROBES)}" if wanted is None else wanted,
+        expected=f"one of {', '.join(PROBES)}" if name is None else name,
         observed="; ".join(f"{program}: {reason}" for program, reason in reasons.items()),
         next_step="install one of them (Apptainer also runs the images), or start its service",
     )
 
 
 def build_command(program: str, request: Request, target: str) -> list[str]:
-    """Return the command that builds an image from the top of the checkout: `target` is a tag, Apptainer's a file."""
+    """Return the command that builds an image at the top of the checkout; `target` is a tag, for Apptainer a file."""
     arguments = request.arguments(version(program))
     if program == "apptainer":
         return _apptainer(request, arguments, target)
@@ -97,10 +97,20 @@ def build_command(program: str, request: Request, target: str) -> list[str]:
         "podman": ["podman", "build", "--layers=false"],
         "buildah": ["buildah", "build"],
     }[program]
-    given = [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
+    options = [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
     secret = ["--secret", f"id=pip_conf,src={pip.file}"] if pip.file else []
     volumes = [part for source, inside in pip.mounts.items() for part in ("--volume", f"{source}:{inside}:ro")]
-    return [*build, *given, *secret, *volumes, "--file", f"docker/{request.role}/Dockerfile", "--tag", target, "."]
+    return [
+        *build,
+        *options,
+        *secret,
+        *volumes,
+        "--file",
+        f"docker/{request.role}/Dockerfile",
+        "--tag",
+        target,
+        ".",
+    ]
 
 
 def _apptainer(request: Request, arguments: dict[str, str], target: str) -> list[str]:
@@ -109,20 +119,20 @@ def _apptainer(request: Request, arguments: dict[str, str], target: str) -> list
         source = {"BOOTSTRAP": bootstrap, "FROM": f"/{place.lstrip('/')}"}
     else:
         name, _, digest = request.base.partition("@")
-        # A tag or a digest, not both.
+        # Apptainer accepts a tag or a digest, not both.
         short = name.rsplit("/", 1)[-1]
         source = {"FROM": f"{name[: len(name) - len(short)]}{short.split(':')[0]}@{digest}" if digest else name}
-    given = [part for key, value in {**arguments, **source}.items() for part in ("--build-arg", f"{key}={value}")]
+    options = [part for key, value in {**arguments, **source}.items() for part in ("--build-arg", f"{key}={value}")]
     binds = {str(request.pip.file): "/etc/pip.conf"} if request.pip.file else {}
-    bound = [
+    mounts = [
         part for out, inside in {**binds, **request.pip.mounts}.items() for part in ("--bind", f"{out}:{inside}:ro")
     ]
     definition = f"docker/{request.role}/robustft-{request.role}.def"
-    return ["apptainer", "build", *given, *bound, target, definition]
+    return ["apptainer", "build", *options, *mounts, target, definition]
 
 
 def has_command(program: str, tag: str) -> list[str]:
-    """Return the command that ends well if the program holds an image of this name."""
+    """Return the command that succeeds if the program's store has an image of this name."""
     return {
         "docker": ["docker", "image", "inspect", tag],
         "podman": ["podman", "image", "exists", tag],
@@ -131,25 +141,25 @@ def has_command(program: str, tag: str) -> list[str]:
 
 
 def save_command(program: str, tag: str, archive: Path) -> list[str]:
-    """Return the command that writes an image to a file that Apptainer reads; its layers are not compressed."""
+    """Return the command that writes an image to an archive that Apptainer reads, with little or no compression."""
     return {
         "docker": ["docker", "save", "--output", str(archive), tag],
         "podman": ["podman", "save", "--format", "docker-archive", "--output", str(archive), tag],
-        # Apptainer would compress the layers of the other kind of archive as well as it can, only to unpack them.
+        # From the other kind of archive Apptainer first compresses the layers at the highest level, then unpacks them.
         "buildah": ["buildah", "push", *QUICK, tag, f"oci-archive:{archive}"],
     }[program]
 
 
 def archive_kind(program: str) -> str:
-    """Return how Apptainer calls the kind of file that `save_command` writes."""
+    """Return Apptainer's name for the kind of archive that `save_command` writes."""
     return "oci-archive" if program == "buildah" else "docker-archive"
 
 
 def inside_command(program: str, image: str, command: Sequence[str], *, checkout: Path) -> list[str]:
-    """Return the command that runs another one inside an image, with the checkout to read as its folder."""
+    """Return the command that runs another one inside an image, in the checkout, which is mounted read-only."""
     if program == "apptainer":
-        seen = ["--bind", f"{checkout}:{checkout}:ro", "--pwd", str(checkout)]
-        return ["apptainer", "exec", "--cleanenv", "--no-home", *seen, image, *command]
+        mount = ["--bind", f"{checkout}:{checkout}:ro", "--pwd", str(checkout)]
+        return ["apptainer", "exec", "--cleanenv", "--no-home", *mount, image, *command]
     if program == "buildah":
         script = (
             'c=$(buildah from "$0") && trap "buildah rm $c >/dev/null" EXIT && '

@@ -1,4 +1,4 @@
-"""What pip needs of this machine while an image is built: its own index, a certificate; nothing of it stays inside."""
+"""The settings of this machine's pip during a build, such as an index or a certificate; the image keeps none."""
 
 from __future__ import annotations
 
@@ -13,40 +13,41 @@ from urllib.parse import unquote, urlsplit
 OPTIONS = (
     "index-url", "extra-index-url", "find-links", "trusted-host", "proxy", "cert", "client-cert", "timeout", "retries",
 )  # fmt: skip
-"""The settings of pip that say where packages come from; others are a user's taste."""
+"""The settings of pip for the origin of packages. Other settings are ignored."""
 
 INSIDE = "/run/robustft-build"
-"""Where single files of this machine are seen during the build: at their own path they would hide the image's."""
+"""The folder of mounted single files during a build: at their own path they could hide a file of the image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PipSettings:
-    """A pip.conf to be seen at /etc/pip.conf during a build, and what it names of this machine: path to path inside."""
+    """A file to mount at /etc/pip.conf during a build, and the mounts that it needs: from path here to path inside."""
 
     file: Path | None = None
     mounts: dict[str, str] = field(default_factory=dict)
 
 
-def machine_settings(folder: Path, said: Iterable[str] | None = None) -> PipSettings:
-    """Return the settings of this machine's pip, written to a file in `folder`; empty ones where it has none.
+def machine_settings(folder: Path, config_list: Iterable[str] | None = None) -> PipSettings:
+    """Return the settings of this machine's pip, written to a file in `folder`, or empty settings.
 
-    `said` are the lines of `pip config list`. A variable of the environment comes last and wins, as with pip itself.
+    `config_list` holds the lines of `pip config list`. A variable of the environment wins, as in pip itself.
     """
-    found: dict[str, str] = {}
-    for line in sorted(_config_list() if said is None else said, key=lambda line: line.startswith(":env:")):
+    values: dict[str, str] = {}
+    lines = _config_list() if config_list is None else config_list
+    for line in sorted(lines, key=lambda line: line.startswith(":env:")):
         name, _, quoted = line.partition("=")
         option = name.rsplit(".", 1)[-1].removeprefix("default-")
         if option in OPTIONS and name.split(".")[0] in (":env:", "global", "install"):
-            found[option] = quoted.strip("'\"").replace("\\n", " ")
+            values[option] = quoted.strip("'\"").replace("\\n", " ")
     mounts: dict[str, str] = {}
-    lines = ["[global]"]
-    for option, value in found.items():
-        lines.append(f"{option} = {' '.join(_seen_inside(option, word, mounts) for word in value.split())}")
-    if len(lines) == 1:
+    text = ["[global]"]
+    for option, value in values.items():
+        text.append(f"{option} = {' '.join(_seen_inside(option, word, mounts) for word in value.split())}")
+    if len(text) == 1:
         return PipSettings()
     file = folder / "pip.conf"
     file.touch(mode=0o600)  # an address may hold a password
-    file.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    file.write_text("\n".join([*text, ""]), encoding="utf-8")
     return PipSettings(file=file, mounts=mounts)
 
 
@@ -56,14 +57,14 @@ def _config_list() -> list[str]:
 
 
 def _seen_inside(option: str, word: str, mounts: dict[str, str]) -> str:
-    """Return how a setting's word reads inside the build, and note what it needs mounted for that."""
+    """Return a word of a setting with its path inside the build, and add that path to `mounts`."""
     path = Path(unquote(urlsplit(word).path)) if word.startswith("file:") else Path(word)
     if not path.is_absolute() or not path.exists():
         return word
     if path.is_file():
         mounts[str(path)] = f"{INSIDE}/{path.name}"
         return f"{INSIDE}/{path.name}"
-    # Pages of an index point to files beside its folder, as in ../../files/NAME.
+    # Pages of an index link to files beside its folder, as in ../../files/NAME.
     root = path.parent if option.endswith("index-url") and path.parent != Path(os.sep) else path
     mounts[str(root)] = str(root)
     return word
