@@ -104,7 +104,7 @@ def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def value_lines(rows: list[tuple[str, Any, Origin | None]]) -> list[str]:
     """Return rows of key, value and origin as lines of four columns: key, value, layer, basis with source."""
     cells = [(key, _text(value), _layer(origin), _basis(origin)) for key, value, origin in rows]
-    widths = [min(max(len(row[column]) for row in cells), most) for column, most in ((0, 40), (1, 34), (2, 34))]
+    widths = [min(max(len(row[column]) for row in cells), most) for column, most in ((0, 40), (1, 34), (2, 42))]
     widths.append(max(WIDTH - sum(widths) - 2 * 4, 20))
     lines = []
     for row in cells:
