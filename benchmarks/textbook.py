@@ -84,7 +84,7 @@ class Madry:
         input_gradients: bool = False,
         precision: torch.dtype = torch.float32,
     ) -> None:
-        self.model, self.attack, self.precision = model, attack, precision
+        self.model, self.budget, self.precision = model, attack, precision
         self.input_gradients = input_gradients
         if careful:
             model.requires_grad_(False)
@@ -118,7 +118,7 @@ class Madry:
     def start(self, x: Tensor, draws: torch.Generator) -> Tensor:
         """Return where the attack starts: uniform in the ball."""
         noise = torch.rand(x.shape, generator=draws, device=x.device, dtype=x.dtype)
-        return x + (2 * noise - 1) * self.attack.eps
+        return x + (2 * noise - 1) * self.budget.eps
 
     def objective(self, x: Tensor, y: Tensor) -> Objective:
         """Return what the attack raises, of logits."""
@@ -130,14 +130,14 @@ class Madry:
 
     def ascend(self, x: Tensor, start: Tensor, objective: Objective) -> Tensor:
         """Return the last iterate of PGD on `objective(f(x'))`."""
-        eps = self.attack.eps
+        eps = self.budget.eps
         low, high = (x - eps).clamp(0, 1), (x + eps).clamp(0, 1)
         x_adv = torch.clamp(start, low, high)
         self.iterates = [x_adv]
-        for _ in range(self.attack.steps):
+        for _ in range(self.budget.steps):
             x_adv.requires_grad_(True)
             gradient = self.gradient(objective, x_adv)
-            x_adv = torch.clamp(x_adv.detach() + self.attack.step * gradient.sign(), low, high)
+            x_adv = torch.clamp(x_adv.detach() + self.budget.step * gradient.sign(), low, high)
             self.iterates.append(x_adv)
         return x_adv
 
