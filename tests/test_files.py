@@ -20,8 +20,8 @@ def test_many_files_have_their_own_hashes_and_a_missing_one_none(tmp_path):
     names = [str(tmp_path / f"{number}") for number in range(40)]
     for name in names:
         (tmp_path / name).write_text(name)
-    wanted = {name: hashlib.sha256(name.encode()).hexdigest() for name in names}
-    assert sha256_files([*names, names[0], "absent"]) == {**wanted, "absent": None}
+    hashes = {name: hashlib.sha256(name.encode()).hexdigest() for name in names}
+    assert sha256_files([*names, names[0], "absent"]) == {**hashes, "absent": None}
     assert sha256_files([]) == {}
 
 

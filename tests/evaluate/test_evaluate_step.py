@@ -10,12 +10,11 @@ import pytest
 import torch
 
 from robustft.attacks.autoattack import STANDARD, AutoAttackShard
-from robustft.data.imagefile import save
+from robustft.data.imagefile import Split, save
 from robustft.evaluate import step
 from robustft.evaluate.ledger import Outcome, read_checks, read_ledger
-from robustft.evaluate.step import Evaluator, attack, evaluated_model
+from robustft.evaluate.step import Evaluator, attack
 from robustft.models.checkpoint import load_classifier, save_checkpoint
-from robustft.models.classifier import build_classifier
 from robustft.runtime.context import Context
 
 ATTACKS = {
@@ -82,7 +81,7 @@ class Run:
         self.inputs, self.folder = dict(inputs), folder
         self.scratch = folder / "scratch"
         self.scratch.mkdir(parents=True)
-        self.said: list[str] = []
+        self.lines: list[str] = []
         self.facts: dict[str, Any] = {}
 
     @property
@@ -113,7 +112,7 @@ class Run:
 
     def evaluator(self, *attacks: str | dict[str, Any], **changes: Any) -> Evaluator:
         context = Context(
-            inputs=self.inputs, outputs={"ledger": self.ledger}, scratch=self.scratch, log=self.said.append
+            inputs=self.inputs, outputs={"ledger": self.ledger}, scratch=self.scratch, log=self.lines.append
         )
         self.facts = context.facts
         return Evaluator(self.spec(attacks, **changes), context, torch.device("cpu"))
@@ -168,6 +167,15 @@ def test_shards_of_any_size_give_the_same_rows(shard_images, run):
             [row.pop("distance") for row in expected], abs=1e-6
         )
         assert found == expected
+
+
+def test_one_shard_of_images_is_in_memory_at_a_time(run, monkeypatch):
+    """A split may be larger than the memory."""
+    counts, take = [], Split.take
+    monkeypatch.setattr(Split, "take", lambda self, positions: counts.append(len(positions)) or take(self, positions))
+    monkeypatch.setattr(step, "CHECKED_IMAGES", 3)
+    run()("clean", "fgsm")
+    assert counts == [3, *2 * [4, 4, 2]]
 
 
 def test_two_parts_give_the_rows_of_the_whole(run):
@@ -261,9 +269,9 @@ def test_a_damaged_piece_is_made_again(damage, run):
         "bare": data[start:],  # whole rows, but without the hash that says so
     }
     piece.write_bytes(damaged[damage])
-    job.said.clear()
+    job.lines.clear()
     assert job("fgsm") == expected
-    assert any("fgsm.4-8.piece is damaged" in line for line in job.said)
+    assert any("fgsm.4-8.piece is damaged" in line for line in job.lines)
     assert piece.read_bytes() == data
 
 
@@ -273,7 +281,7 @@ def test_a_piece_with_a_flipped_bit_is_never_taken_for_a_result(run):
     expected = job("clean", shard_images=10)
     piece = job.scratch / "clean.0-10.piece"
     data = piece.read_bytes()
-    for position in range(0, len(data), 61):
+    for position in range(0, len(data), 211):
         flipped = bytearray(data)
         flipped[position] ^= 1 << (position % 8)
         piece.write_bytes(flipped)
@@ -402,12 +410,12 @@ def test_an_attack_with_a_threat_model_of_its_own_stays_in_that_and_is_checked_a
 
 def test_an_ensemble_with_a_threat_model_of_its_own_attacks_and_is_checked_within_it(run, monkeypatch):
     """Its eps was the evaluation's once, whatever its entry said."""
-    given: list[Any] = []
+    ensembles: list[Any] = []
 
     class Stub(AutoAttackShard):
         def __init__(self, model, *, threat, inspect, **rest):
             super().__init__(model, threat=threat, inspect=inspect, **rest)
-            given.append((str(threat), inspect))
+            ensembles.append((str(threat), inspect))
 
         def _attack(self, *args):
             pass
@@ -416,12 +424,12 @@ def test_an_ensemble_with_a_threat_model_of_its_own_attacks_and_is_checked_withi
     job = run()
     evaluator = job.evaluator({**ATTACKS["autoattack"], "threat": {"norm": "l2", "eps": "3/2"}})
     evaluator.run()
-    assert {threat for threat, _ in given} == {"l2 eps 3/2"}
+    assert {threat for threat, _ in ensembles} == {"l2 eps 3/2"}
     x, _ = evaluator.images.take(slice(0, 2))
     moved = (x + 0.15).clamp(0, 1)  # beyond the evaluation's 1/10 in linf, within 3/2 in l2 (8 x 0.15 = 1.2)
     checks: dict[str, float] = {}
     monkeypatch.setattr(step, "worst", lambda _, found: checks.update(found) or found)
-    given[0][1](moved, x, evaluator.model(moved).argmax(1))
+    ensembles[0][1](moved, x, evaluator.model(moved).argmax(1))
     assert checks["over_eps"] == 0.0
 
 
@@ -542,42 +550,6 @@ def test_functions_and_the_ensemble_see_that_view_too(run, monkeypatch):
     assert {type(model) for model in seen} == {Helping}
 
 
-# -- models of several checkpoints, and of other classes --------------------------------------------------------------
-
-
-def told(models, *, order):
-    """A derivation that keeps the model at one place, and checks how many there are."""
-    assert len(models) == len(order)
-    first = models[0]
-    first.given = [model.head.bias[0].item() for model in models]
-    return first
-
-
-@pytest.fixture
-def numbered(tmp_path, tiny_model, tiny_backbone):
-    """Checkpoints whose first logit's bias is their number."""
-
-    def make(count: int) -> dict[str, Path]:
-        paths = {f"checkpoint{n}": tmp_path / f"{n}" for n in range(1, count + 1)}
-        for number, path in enumerate(paths.values(), start=1):
-            model = tiny_model(seed=number)
-            model.head.bias.data[0] = number
-            save_checkpoint(path, model, about={"backbone": tiny_backbone, "shape": [1, 8, 8], "classes": 5})
-        return paths
-
-    return make
-
-
-@pytest.mark.parametrize("count", [2, 3, 11])
-def test_a_derivation_gets_the_models_in_the_order_of_their_numbers(count, numbered):
-    """Sorted as texts, the tenth would come before the second."""
-    derivation = {"implementation": f"{__name__}:told", "parameters": {"order": [0] * count}}
-    paths = dict(sorted(numbered(count).items()))
-    model, classes = evaluated_model({"derivation": derivation}, {"data": Path("-"), **paths}, prompts=None)
-    assert model.given == [float(n) for n in range(1, count + 1)]
-    assert classes == 5
-
-
 def summed(models):
     """A derivation: the sum of the models' logits, as one model."""
 
@@ -607,50 +579,3 @@ def test_a_derived_model_is_attacked_end_to_end(run, numbered):
     with torch.no_grad():
         x_adv = (x + 0.1 * x.grad.sign()).clamp(0, 1)
         assert fgsm.prediction.tolist() == sum(member(x_adv) for member in members).argmax(1).tolist()
-
-
-class Reading(torch.nn.Linear):
-    """A head that reads texts: the logit of a text is a learned direction's, times the number of its letters."""
-
-    transfers = True
-
-    def __init__(self, in_features, *, classes, prompts):
-        super().__init__(in_features, 1)
-        self.lengths = torch.tensor([float(len(text)) for text in prompts])
-        self.scale = torch.nn.Parameter(torch.ones(()))
-
-    def forward(self, features):
-        return self.scale * super().forward(features) * self.lengths
-
-    def retargeted(self, reader):
-        """Keep the own scale, and read with the reader's eyes."""
-        head = Reading(self.in_features, classes=0, prompts=[])
-        head.load_state_dict({**reader.state_dict(), "scale": self.scale.detach()})
-        head.lengths = reader.lengths
-        return head
-
-
-def test_on_other_classes_the_original_reads_the_texts_and_the_run_keeps_its_backbone_and_scale(
-    tmp_path, tiny_backbone
-):
-    backbone = {**tiny_backbone, "head": {"implementation": f"{__name__}:Reading"}}
-    paths = {"checkpoint": tmp_path / "run", "texts": tmp_path / "original"}
-    models = []
-    for seed, path in enumerate(paths.values()):
-        torch.manual_seed(seed)
-        model = build_classifier(backbone, shape=[1, 8, 8], classes=2, prompts=["ab", "c"])
-        model.head.scale.data.fill_(10.0 + seed)
-        about = {"backbone": backbone, "shape": [1, 8, 8], "classes": 2, "prompts": ["ab", "c"]}
-        save_checkpoint(path, model, about=about)
-        models.append(model.eval())
-    run, original = models
-    found, classes = evaluated_model({"derivation": None}, paths, prompts=["x", "yy", "zzzz"])
-    x = torch.rand(4, 1, 8, 8)
-    with torch.no_grad():
-        direction = run.features(x) @ original.head.weight.T + original.head.bias
-        torch.testing.assert_close(found.eval()(x), 10.0 * direction * torch.tensor([1.0, 2.0, 4.0]))
-    assert classes == 3
-    own, classes = evaluated_model({"derivation": None}, paths, prompts=None)
-    assert classes == 2
-    with torch.no_grad():
-        assert torch.equal(own.eval()(x), run(x))

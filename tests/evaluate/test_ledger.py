@@ -191,7 +191,7 @@ def test_damage_is_an_integrity_error_and_no_other_kind_of_error(path):
     # A flipped bit that hits nothing that counts may pass here (the record's hash of the file notices it); one that
     # makes the file unreadable must say so in the one way that callers know.
     data, others = path.read_bytes(), set()
-    for position in range(0, len(data), 3):
+    for position in range(0, len(data), 7):
         flipped = bytearray(data)
         flipped[position] ^= 1 << (position % 8)
         path.write_bytes(flipped)

@@ -13,7 +13,8 @@ import torch
 from robustft.attacks.objectives import cross_entropy
 from robustft.attacks.pgd import Budget, pgd
 from robustft.attacks.threat import ThreatModel
-from robustft.data.imagefile import save
+from robustft.data.batches import Images
+from robustft.data.imagefile import load_split, save
 from robustft.evaluate.ledger import read_checks, read_ledger
 from robustft.evaluate.step import Evaluator
 from robustft.models.checkpoint import load_classifier, save_checkpoint
@@ -27,9 +28,13 @@ IMAGES = 12
 SEED = 5
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["optimizations", "no optimizations"])
-def attacked(request, tmp_path_factory, tiny_model, tiny_backbone, class_patterns):
-    """A residual network trained adversarially for a moment, and its ledger under the standard ensemble."""
+QUERIES = 500
+"""Of the black-box attack; its standard, 5000, takes ten times as long."""
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory, tiny_model, tiny_backbone, class_patterns):
+    """A residual network trained adversarially for a moment, and images of which it classifies some."""
     folder = tmp_path_factory.mktemp("attacked")
     model = tiny_model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
@@ -52,36 +57,49 @@ def attacked(request, tmp_path_factory, tiny_model, tiny_backbone, class_pattern
         splits={"toy/test": np.arange(IMAGES)},
         about={"levels": 255, "datasets": {"toy": {"classes": [0, 1, 2, 3, 4]}}},
     )
-    spec = {"dataset": "toy", "split": "test", "images": [0, IMAGES], "shard_images": SHARD, "threat": THREAT}
-    ensemble = {"name": "autoattack", "algorithm": "autoattack", "version": "standard", "target": "exported_model"}
-    spec["optimizations"] = {optimization.name: request.param for optimization in dataclasses.fields(Optimizations)}
-    spec |= {"attacks": [ensemble], "seed": SEED, "models": ["-"], "derivation": None, "prompts": None}
-    inputs = {name: folder / name for name in ("checkpoint", "data")}
-    context = Context(inputs, {"ledger": folder / "ledger"}, folder, log=lambda _: None)
-    evaluator = Evaluator(spec, context, torch.device("cpu"))
-    evaluator.run()
-    checks = read_checks(folder / "ledger")["autoattack"]
-    return (
-        load_classifier(folder / "checkpoint")[0].eval(),
-        evaluator,
-        read_ledger(folder / "ledger")["autoattack"],
-        checks,
-    )
+    return {name: folder / name for name in ("checkpoint", "data")}
 
 
-def test_the_ledger_equals_the_packages_own_driver_image_by_image(attacked):
-    model, evaluator, outcome, _ = attacked
-    assert 0.2 < outcome.correct.mean() < 0.8, "the comparison says little if all images stand or all fall"
+@pytest.fixture(scope="module")
+def driver(inputs):
+    """What the package's own driver finds for each shard: images, adversarial images, whether correct, predictions."""
+    model = load_classifier(inputs["checkpoint"])[0].eval()
+    images = Images.of(load_split(inputs["data"], dataset="toy", split="test"), torch.device("cpu"))
+    shards = {}
     for start in range(0, IMAGES, SHARD):
-        x, y = evaluator.images.take(slice(start, start + SHARD))
+        x, y = images.take(slice(start, start + SHARD))
         seed = counter_seed(SEED, "autoattack", start) % 2**31
         driver = pyautoattack.AutoAttack(model, eps=float(ThreatModel.of(THREAT).eps), seed=seed, version="standard")
         driver.apgd_targeted.n_target_classes = driver.fab.n_target_classes = 4  # all that five classes have
+        driver.square.n_queries = QUERIES
         x_adv, predicted = driver.run_standard_evaluation(x, y, batch_size=SHARD)
+        shards[start] = x, x_adv, predicted == y, predicted
+    return shards
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["optimizations", "no optimizations"])
+def attacked(request, inputs, tmp_path_factory):
+    """The ledger of the network under the standard ensemble."""
+    folder = tmp_path_factory.mktemp("ledger")
+    spec = {"dataset": "toy", "split": "test", "images": [0, IMAGES], "shard_images": SHARD, "threat": THREAT}
+    ensemble = {"name": "autoattack", "algorithm": "autoattack", "target": "exported_model"}
+    ensemble |= {"version": "standard", "square_queries": QUERIES}
+    spec["optimizations"] = {optimization.name: request.param for optimization in dataclasses.fields(Optimizations)}
+    spec |= {"attacks": [ensemble], "seed": SEED, "models": ["-"], "derivation": None, "prompts": None}
+    context = Context(inputs, {"ledger": folder / "ledger"}, folder, log=lambda _: None)
+    Evaluator(spec, context, torch.device("cpu")).run()
+    checks = read_checks(folder / "ledger")["autoattack"]
+    return request.param, read_ledger(folder / "ledger")["autoattack"], checks
+
+
+def test_the_ledger_equals_the_packages_own_driver_image_by_image(attacked, driver):
+    optimized, outcome, _ = attacked
+    assert 0.2 < outcome.correct.mean() < 0.8, "the comparison says little if all images stand or all fall"
+    for start, (x, x_adv, correct, predicted) in driver.items():
         rows = slice(start, start + SHARD)
-        assert outcome.correct[rows].tolist() == (predicted == y).tolist()
-        if evaluator.optimizations.settled_images:
-            continue  # the adversarial point is the first that was found, not the driver's
+        assert outcome.correct[rows].tolist() == correct.tolist()
+        if optimized:
+            continue  # with settled images the adversarial point is the first one that the ensemble meets
         assert outcome.prediction[rows].tolist() == predicted.tolist()
         distance = ThreatModel.of(THREAT).distance(x_adv, x).numpy()
         np.testing.assert_array_equal(outcome.distance[rows], distance)

@@ -46,6 +46,9 @@ from robustft.speed.optimizations import Optimizations, apply_optimizations, mem
 FEW_BYTES = 1 << 20
 """Bytes of a shard's images up to which freed memory is not returned: such small tensors leave no gaps in the heap."""
 
+CHECKED_IMAGES = 64
+"""Images on which the model is checked before the attacks."""
+
 
 def attack(spec: dict[str, Any], context: Context) -> None:
     """Run every attack of the specification on every shard and write the ledger."""
@@ -103,7 +106,7 @@ class Evaluator:
 
     def _model_checks(self) -> dict[str, float]:
         first, last = self.spec["images"]
-        x, y = self.images.take(self._rows_of((first, min(last, first + 64))))
+        x, y = self.images.take(self._rows_of((first, min(last, first + CHECKED_IMAGES))))
         return model_checks(self.model, x, y, threat=self.threat)
 
     def _piece(self, attack: dict[str, Any], shard: tuple[int, int]) -> tuple[pa.Table, dict[str, float]]:
