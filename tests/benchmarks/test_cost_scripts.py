@@ -1,4 +1,4 @@
-"""The scripts of benchmarks/: what they count is what the configuration says, and what they store can be read."""
+"""The cost scripts of benchmarks/: their counts match the configuration, and what they store can be read."""
 
 from __future__ import annotations
 
