@@ -5,11 +5,11 @@
     python -m benchmarks.autoattack --only cifar
 
 The driver attacks the model as users load it: in evaluation mode, batch norm as it is, all weights requiring
-gradients. Ours is `AutoAttackShard` on the same model frozen, with every optimization, its weights laid out as the step
-lays them out; one row times the whole `attack` step instead, which reads checkpoint and data file, checks the
-perturbations and writes the ledger. Both get the same images, seed and queries. The outcomes (still right or not) must
-be equal for all images, or nothing is reported. Networks are trained adversarially for a moment on scikit-learn's
-digits first, so that some images hold.
+gradients. Ours is `AutoAttackShard` on the same model, frozen, with every optimization and the memory layout of the
+`attack` step. One row times the whole `attack` step instead: it reads checkpoint and data file, checks the
+perturbations and writes the ledger. Both get the same images, seed and queries. The outcomes (still classified
+correctly or not) must be equal for all images, or nothing is reported. The networks are trained adversarially for a
+few steps on scikit-learn's digits first, so that some images hold.
 """
 
 from __future__ import annotations
@@ -60,9 +60,10 @@ CLASSES, SEED = 5, 1
 
 @dataclass(frozen=True)
 class Case:
-    """A network, how it is trained for the purpose, and what is attacked how.
+    """A network, its short training, and the attack.
 
-    `steps` of training on 64 images; the images are digits 5 to 9, enlarged by `scale` and in `channels` copies.
+    Training takes `steps` steps on 64 images each. The images are digits 5 to 9, enlarged by `scale`, in `channels`
+    equal channels.
     """
 
     backbone: str
@@ -152,13 +153,13 @@ def compared(sides: Mapping[str, Function], name: str, *, repeats: int) -> Row:
 
     Raises RobustftError unless they are the same images.
     """
-    found: dict[str, Any] = {}
+    outcomes: dict[str, Any] = {}
 
-    def kept(side: str) -> None:
-        found[side] = sides[side]()
+    def run(side: str) -> None:
+        outcomes[side] = sides[side]()
 
-    times = paired({side: partial(kept, side) for side in sides}, repeats=repeats, warmup=0, clock=time.process_time)
-    images, equal = len(found["ours"]), int((found["textbook"] == found["ours"]).sum())
+    times = paired({side: partial(run, side) for side in sides}, repeats=repeats, warmup=0, clock=time.process_time)
+    images, equal = len(outcomes["ours"]), int((outcomes["textbook"] == outcomes["ours"]).sum())
     if equal != images:
         raise RobustftError(
             "AutoAttack by the package's driver and ours do not break the same images",
@@ -166,14 +167,14 @@ def compared(sides: Mapping[str, Function], name: str, *, repeats: int) -> Row:
             expected=f"{images} equal outcomes",
             observed=f"{equal} equal outcomes",
         )
-    note = f"all {images} outcomes equal; {int(found['ours'].sum())} images hold; 1 thread, its own time"
+    note = f"all {images} outcomes equal; {int(outcomes['ours'].sum())} images hold; 1 thread, its own time"
     return times.row(GROUP, name, bar=BAR, note=note)
 
 
 def two_processes(case: Case, *, repeats: int, bar: float | None) -> Row:
     """Compare one worker process on two shards, one after the other, with two workers on a shard each.
 
-    The processes stand ready, with network and images, before the clock starts.
+    The clock starts when all processes have network and images.
     """
     context = multiprocessing.get_context("spawn")
     one: list[float] = []
@@ -206,7 +207,7 @@ def _attack_shard(_: int) -> None:
 
 
 def by_the_driver(case: Case, model: nn.Module, x: Tensor, y: Tensor, *, seed: int = SEED) -> Tensor:
-    """Return which images hold (n,) under the package's driver, told of the number of classes and queries."""
+    """Return which images hold (n,) under the package's driver, with the case's number of classes and queries."""
     from pyautoattack import AutoAttack
 
     norm = {"linf": "Linf", "l2": "L2"}[case.norm]
@@ -261,9 +262,9 @@ def by_the_step(case: Case, inputs: Path) -> Tensor:
 
 def digits(case: Case, *, train: bool) -> tuple[Tensor, Tensor]:
     """Return digits 5 to 9 as the case's images (n, C, 8 s, 8 s) in [0, 1] with labels 0 to 4."""
-    found = load_digits()
-    x = torch.tensor(found.images / 16, dtype=torch.float32).unsqueeze(1)[found.target >= 5]
-    y = torch.tensor(found.target[found.target >= 5]) - 5
+    source = load_digits()
+    x = torch.tensor(source.images / 16, dtype=torch.float32).unsqueeze(1)[source.target >= 5]
+    y = torch.tensor(source.target[source.target >= 5]) - 5
     x = F.interpolate(x, scale_factor=case.scale).expand(-1, case.channels, -1, -1).contiguous()
     return (x[:600], y[:600]) if train else (x[600 : 600 + case.images], y[600 : 600 + case.images])
 
@@ -306,10 +307,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="smaller; nothing is stored")
     parser.add_argument("--only", default="", metavar="TEXT", help="only rows whose name has it; nothing is stored")
     parsed = parser.parse_args(arguments)
-    found = rows(quick=parsed.quick, only=parsed.only)
+    measured = rows(quick=parsed.quick, only=parsed.only)
     if not parsed.quick and not parsed.only:
-        write_rows(ROOT / "benchmarks" / "results" / "autoattack.json", found, topic="autoattack")
-    for row in found:
+        write_rows(ROOT / "benchmarks" / "results" / "autoattack.json", measured, topic="autoattack")
+    for row in measured:
         ratio = "" if row.ratio is None else f"{row.ratio.median:.2f}"
         sys.stdout.write(f"{row.name}: {ratio}; {row.note}\n")
 

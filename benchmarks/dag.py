@@ -3,10 +3,9 @@
     python -m benchmarks.rows dag FILE [--quick]        # everything; stored in FILE
     python -m benchmarks.dag --only "tiny job"          # a part; printed
 
-In the place of a textbook stands the floor: the least that the same job can take with these libraries. A row's note
-names it. The bar is half of it, which is the floor times two. Of benchmarks/dag/walls.json, a list of {demo_s,
-demo_second_s, test_s: seconds, machine, commit: text}, if it is there, each time is a row against the most that it may
-be (`MOST`).
+In the textbook's column is the floor: the least that the same job can take with these libraries. A row's note names
+it. The bar is a ratio of 0.5: ours may take twice the floor. benchmarks/dag/walls.json, if it exists, is a list of
+{demo_s, demo_second_s, test_s: seconds, machine, commit: text}; each of its times is a row against its limit (`MOST`).
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ MOST = {
     "demo_second_s": ("make demo, a second time", 15.0),
     "test_s": ("make test", 900.0),
 }
-"""What each wall time is of, and the most seconds that it may take."""
+"""What each wall time measures, and its limit in seconds."""
 
 START = """
 import atexit, gc, sys
@@ -163,8 +162,8 @@ def write_floor(text: str, folder: Path, plan: Plan) -> Path:
     record = {step.record: f"out/{number[step.key]}.b" for step in plan.steps.values()}
 
     def read(step: Step) -> list[str]:
-        made = [plan.producer(path) for path in step.inputs.values()]
-        files = [f"out/{number[producer.key]}.a" for producer in made if producer]
+        producers = [plan.producer(path) for path in step.inputs.values()]
+        files = [f"out/{number[producer.key]}.a" for producer in producers if producer]
         return [*dict.fromkeys(files), *(record[path] for path in dict.fromkeys(step.upstream.values()))]
 
     folder.mkdir(parents=True)
@@ -175,7 +174,7 @@ def write_floor(text: str, folder: Path, plan: Plan) -> Path:
 
 
 def dry_run(scale: str, *, repeats: int) -> Iterator[Row]:
-    """Yield rows for planning a scale of which nothing has been run."""
+    """Yield rows for planning a scale that has no results yet."""
     plan = Plan(Config(scale=scale))
     for name, text in (("as many jobs that read nothing", FLAT), ("as many jobs that read as much", GRAPH)):
         with tempfile.TemporaryDirectory() as where:
@@ -192,7 +191,7 @@ def dry_run(scale: str, *, repeats: int) -> Iterator[Row]:
 
 
 def _finish(plan: Plan, folder: Path) -> None:
-    """Make every file of a plan, empty of content, and let Snakemake take them for a finished run."""
+    """Write every file of a plan, with its own path as content, so that Snakemake sees a finished run."""
     for step in plan.steps.values():
         for path in (*step.outputs.values(), step.record):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -211,7 +210,7 @@ def jobs_of(plan: Plan) -> list[tuple[list[str], list[str]]]:
 
 
 def no_op(scale: str, *, repeats: int) -> Iterator[Row]:
-    """Yield rows for running a DAG again of which everything is there."""
+    """Yield rows for running a finished DAG again."""
     plan = Plan(Config(scale=scale))
     jobs = jobs_of(plan)
     for name, text in (("as many jobs that read nothing", FLAT), ("as many jobs with the same files", FILES)):
@@ -229,8 +228,8 @@ def no_op(scale: str, *, repeats: int) -> Iterator[Row]:
                 "textbook": snakemake(floor, folder / "floor", "--quiet", "all"),
                 "ours": ours(scale, folder / "ours", "--quiet", "all"),
             }
-            made = {side: [*command, "--touch", "--forceall"] for side, command in commands.items()}
-            paired_processes(made, repeats=1, warmup=0)
+            touch = {side: [*command, "--touch", "--forceall"] for side, command in commands.items()}
+            paired_processes(touch, repeats=1, warmup=0)
             result = paired_processes(commands, repeats=repeats, warmup=0)
         note = f"nothing to do, {len(jobs)} jobs, {len(plan.steps)} steps; floor: a Snakefile of {name}"
         yield result.row("no-op run", f"{scale}, over {name}", bar=BAR, note=note)
@@ -258,7 +257,7 @@ def hashing(*, megabytes: int, repeats: int) -> Iterator[Row]:
 
 
 def tiny(scale: str, *, repeats: int) -> Iterator[Row]:
-    """Yield rows for a step whose work is next to nothing: as a process, and within one."""
+    """Yield rows for a step that does hardly any work: in a process of its own, and within one."""
     step = Plan(Config(scale=scale)).step("data", "digits")
     with tempfile.TemporaryDirectory() as where, contextlib.chdir(where):
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "pipeline")}
@@ -306,7 +305,7 @@ def log(text: str) -> None:
 
 
 def auditing(scale: str, *, repeats: int) -> Iterator[Row]:
-    """Yield a row for the audit of a finished run; none, and say so, where there is none or it has findings."""
+    """Yield a row for the audit of a finished run; log and yield nothing if there is no run or it has findings."""
     plan = Plan(Config(scale=scale))
     files = [path for step in plan.steps.values() for path in (*step.outputs.values(), step.record)]
     missing = sum(not (ROOT / path).is_file() for path in files)
@@ -334,23 +333,19 @@ def auditing(scale: str, *, repeats: int) -> Iterator[Row]:
 
 
 def walls(path: Path = WALLS) -> Iterator[Row]:
-    """Yield a row for each wall time that was taken of a whole run; none, and say so, where none was."""
+    """Yield a row for each wall time of a whole run; log and yield nothing if there is none."""
     if not path.is_file():
         log("  no rows for whole runs: there is no benchmarks/dag/walls.json")
         return
-    for taken in read_json(path):
-        machine = taken.get("machine") or "an unnamed machine"
-        note = (
-            f"wall time of one run, noted by hand, commit {taken.get('commit') or 'unknown'}; in the textbook's place"
-        )
+    for wall in read_json(path):
+        machine = wall.get("machine") or "an unnamed machine"
+        note = f"wall time of one run, noted by hand, commit {wall.get('commit') or 'unknown'}; textbook: its limit"
         for key, (name, most) in MOST.items():
-            if taken.get(key) is None:
+            if wall.get(key) is None:
                 continue
-            seconds = float(taken[key])
-            limit, took, ratio = (Spread.of([value]) for value in (most, seconds, most / seconds))
-            yield Row(
-                "whole runs", f"{name}: {machine}", "s", limit, took, ratio, 1.0, f"{note} the most that it may take"
-            )
+            seconds = float(wall[key])
+            limit, duration, ratio = (Spread.of([value]) for value in (most, seconds, most / seconds))
+            yield Row("whole runs", f"{name}: {machine}", "s", limit, duration, ratio, 1.0, note)
 
 
 def rows(*, quick: bool, only: str = "") -> list[Row]:

@@ -49,21 +49,21 @@ def dry_run(scale: str) -> dict[str, Any]:
         command += ["--workflow-profile", str(ROOT / "profiles" / "default")]
         command += ["--config", f"scale={scale}"]
         start, peak = time.perf_counter(), 0
-        with open(Path(folder) / "said.txt", "w+", encoding="utf-8") as said:
-            process = subprocess.Popen([*command, str(answer)], stdout=said, stderr=said)
+        with open(Path(folder) / "output.txt", "w+", encoding="utf-8") as output:
+            process = subprocess.Popen([*command, str(answer)], stdout=output, stderr=output)
             family = psutil.Process(process.pid)
             while process.poll() is None:
                 peak = max(peak, _resident(family))
                 time.sleep(0.02)
             seconds = time.perf_counter() - start
-            said.seek(0)
-            last = said.read().splitlines()[-3:]
+            output.seek(0)
+            last = output.read().splitlines()[-3:]
         torch = read_json(answer) if answer.exists() else None
-    problem = {"said": last} if process.returncode else {}
+    problem = {"output": last} if process.returncode else {}
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    taken = {"seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2), "peak_mb": round(peak / 1e6)}
-    return {**taken, "status": process.returncode, "torch_imported": torch, **problem}
+    usage = {"seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2), "peak_mb": round(peak / 1e6)}
+    return {**usage, "status": process.returncode, "torch_imported": torch, **problem}
 
 
 def _resident(process: psutil.Process) -> int:
@@ -75,7 +75,7 @@ def _resident(process: psutil.Process) -> int:
 
 
 def planning(scale: str) -> dict[str, Any]:
-    """Return how long each part of planning takes in this process, and what came out."""
+    """Return the seconds of each part of planning in this process, the number of steps and the memory."""
     times = [time.perf_counter()]
 
     def lap() -> float:
@@ -83,18 +83,18 @@ def planning(scale: str) -> dict[str, Any]:
         return round(times[-1] - times[-2], 3)
 
     config = Config(scale=scale)
-    found: dict[str, Any] = {"config_s": lap()}
+    result: dict[str, Any] = {"config_s": lap()}
     plan = Plan(config)
-    found["plan_s"] = lap()
+    result["plan_s"] = lap()
     describe(plan)
-    found["cost_s"] = lap()
+    result["cost_s"] = lap()
     digests = {step.digest for step in plan.steps.values()}
-    found["digests_s"] = lap()
+    result["digests_s"] = lap()
     for step in plan.steps.values():
         step.sources()
-    found["sources_s"] = lap()
+    result["sources_s"] = lap()
     peak = psutil.Process().memory_info().rss
-    return {**found, "steps": len(digests), "memory_mb": round(peak / 1e6), "torch_imported": "torch" in sys.modules}
+    return {**result, "steps": len(digests), "memory_mb": round(peak / 1e6), "torch_imported": "torch" in sys.modules}
 
 
 def main() -> None:

@@ -3,11 +3,10 @@
     python -m benchmarks.memory            # about four minutes; stored
     python -m benchmarks.memory --quick    # not stored
 
-Each size of each case runs in a process of its own, which does what the step of the DAG does, on made-up data. It does
-it twice: first on a few images, which imports what the step imports while it works and fills the caches of the
-libraries, then on all. The peak is the kernel's own count during the second, less what the process held between the
-two, after freed memory was given back: what so many images took. Pages of files that are read are not part of it,
-unless the file is mapped.
+Each size of each case runs in a process of its own, which runs the DAG's step on made-up data, twice. The first run has
+a few images: it imports everything and fills the caches of the libraries. The second run has all images. The peak is
+the kernel's count during the second run, less the memory that the process holds between the two, after freed memory is
+given back. Pages of a file count only if the file is mapped.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ GROUP, SPEED = "memory", "decoding"
 TIMES = (1, 4, 16)
 """How many times the smallest set of images each case is measured on."""
 FEW = 64
-"""Images of the run before the one that is measured."""
+"""Images of the first run, which is not measured."""
 WARM = "warm"
 
 
@@ -57,7 +56,7 @@ def prepare(case: Case, folder: Path, images: int) -> None:
 def work(case: Case, folder: Path) -> dict[str, float]:
     """Run the step in this process, after that of the folder `warm` in it.
 
-    Returns its peak in MB, what of the growth was mapped files, and the seconds.
+    Returns its peak in MB, the part of the growth that is mapped files in MB, and the seconds.
     """
     if (folder / WARM).is_dir():
         _run(case, folder / WARM)
@@ -96,12 +95,12 @@ def measured(name: str, images: int) -> dict[str, float]:
 def growth(name: str, unit: int) -> list[Row]:
     """Return a row for each size of one case."""
     case, first = CASES[name], 0.0
-    found = []
+    measurements = []
     for times in TIMES:
         run = measured(name, times * unit)
         first = first or run["peak"]
         size = times * unit * case.unit_bytes / 2**20
-        found.append(
+        measurements.append(
             Row(
                 GROUP,
                 f"{case.title}, {times}x",
@@ -112,7 +111,7 @@ def growth(name: str, unit: int) -> list[Row]:
                 f"{run['mapped']:.1f} MB of it mapped libraries and files; {run['seconds']:.1f} s",
             )
         )
-    return found
+    return measurements
 
 
 def decoding(pictures: int, *, repeats: int, threads: int = 2) -> Row:
@@ -134,8 +133,8 @@ def decoding(pictures: int, *, repeats: int, threads: int = 2) -> Row:
 
 def rows(*, quick: bool) -> list[Row]:
     """Measure every case at every size, and the decoding."""
-    found = [row for name, case in CASES.items() for row in growth(name, case.fewest[not quick])]
-    return [*found, decoding(100 if quick else 400, repeats=3 if quick else 9)]
+    peaks = [row for name, case in CASES.items() for row in growth(name, case.fewest[not quick])]
+    return [*peaks, decoding(100 if quick else 400, repeats=3 if quick else 9)]
 
 
 def main() -> None:
@@ -150,11 +149,11 @@ def main() -> None:
         return
     from benchmarks.table import printed  # it names this module
 
-    found = rows(quick=arguments.quick)
-    sys.stdout.write(f"{printed(found)}\n")
+    measurements = rows(quick=arguments.quick)
+    sys.stdout.write(f"{printed(measurements)}\n")
     if not arguments.quick:
         path = ROOT / "benchmarks" / "results" / "memory.json"
-        write_rows(path, found, topic="memory")
+        write_rows(path, measurements, topic="memory")
         sys.stdout.write(f"written: {path.relative_to(ROOT)}\n")
 
 

@@ -18,7 +18,7 @@ GEOMETRY = {"resize": 64, "crop": 64}
 
 @dataclass(frozen=True)
 class Case:
-    """A step and how to make what it reads.
+    """A step and how to make its inputs.
 
     `prepare` makes the inputs of so many images in a folder and returns the step's specification and its inputs by
     role; `entry` is the step's `module:function`; `unit_bytes` is what an image takes uncompressed, or a ledger's row.
@@ -38,15 +38,15 @@ class Case:
 
 def photographs(count: int, size: tuple[int, int]) -> list[bytes]:
     """Return JPEGs of (width, height) `size` with about the detail of photographs."""
-    draws, found = np.random.default_rng(0), []
+    draws, encoded = np.random.default_rng(0), []
     for _ in range(count):
         coarse = Image.fromarray(draws.integers(0, 256, (size[1] // 16, size[0] // 16, 3), dtype=np.uint8))
         fine = np.asarray(coarse.resize(size, Image.Resampling.BICUBIC)).astype(int)
         noisy = (fine + draws.integers(-12, 13, fine.shape)).clip(0, 255).astype(np.uint8)
         stream = io.BytesIO()
         Image.fromarray(noisy).save(stream, "JPEG", quality=90)
-        found.append(stream.getvalue())
-    return found
+        encoded.append(stream.getvalue())
+    return encoded
 
 
 def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -80,10 +80,17 @@ def pictures_in_nested_archives(
 
 
 def _source(images: int, **parameters: Any) -> dict[str, Any]:
-    source = {"name": "made", "loader": "robustft.data.formats.folders:load", "licence": "none", "levels": 255}
+    source = {
+        "name": "made",
+        "loader": "robustft.data.formats.folders:load",
+        "licence": "none",
+        "levels": 255,
+        "shape": list(SHAPE),
+        "parameters": parameters,
+        "geometry": GEOMETRY,
+    }
     view = {"source": "made", "classes": list(range(CLASSES)), "splits": {"test": images}}
-    made = {**source, "shape": list(SHAPE), "parameters": parameters, "geometry": GEOMETRY}
-    return {"source": made, "datasets": {"made": view}}
+    return {"source": source, "datasets": {"made": view}}
 
 
 def _data_file(folder: Path, images: int) -> Path:

@@ -26,20 +26,22 @@ from robustft.files import ROOT, read_json, write_json
 def records(folder: Path, scale: str) -> dict[str, dict[str, Any]]:
     """Return the records of a scale and of the data by `kind:id`."""
     paths = [*(folder / "data").glob("*.record.json"), *(folder / scale).glob("**/*.record.json")]
-    found = map(read_json, sorted(paths))
-    return {f"{record['step']['kind']}:{record['step']['id']}": record for record in found}
+    return {f"{record['step']['kind']}:{record['step']['id']}": record for record in map(read_json, sorted(paths))}
 
 
-def networks(record: dict[str, Any], made: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what made the networks that an image passes in an attack: of a merge one, of an ensemble all."""
+def networks(record: dict[str, Any], by_output: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the specifications of the networks that an image passes in an attack: one of a merge, all of an ensemble.
+
+    `by_output` has the record of the step that wrote each file.
+    """
     paths = [entry["path"] for role, entry in record["inputs"].items() if role.startswith("checkpoint")]
-    specs = [made[path]["step"]["spec"] for path in paths]
+    specs = [by_output[path]["step"]["spec"] for path in paths]
     derivation = record["step"]["spec"]["derivation"] or {}
     return specs[:1] if derivation.get("implementation") in ONE_MODEL else specs
 
 
 def group(spec: dict[str, Any], kind: str) -> str:
-    """Name what a step is compared together with: its method, or its evaluation's costliest kind of attack."""
+    """Return the name of a step's group: its method, or the costliest kind of attack of its evaluation."""
     if kind == "train":
         return f"train {spec['method']['implementation'].removeprefix('robustft.methods.')}"
     algorithms = {attack["algorithm"] for attack in spec["attacks"]}
@@ -51,12 +53,12 @@ def group(spec: dict[str, Any], kind: str) -> str:
 
 
 def compared(
-    found: dict[str, dict[str, Any]], machine: Machine, backbones: dict[str, Any]
+    steps: dict[str, dict[str, Any]], machine: Machine, backbones: dict[str, Any]
 ) -> Iterator[tuple[str, float, float]]:
     """Yield for each training and attack step its group, the seconds predicted and those observed."""
-    made = {entry["path"]: record for record in found.values() for entry in record["outputs"].values()}
+    by_output = {entry["path"]: record for record in steps.values() for entry in record["outputs"].values()}
     pids: set[tuple[str, int]] = set()
-    for record in sorted(found.values(), key=lambda record: record["circumstances"]["started"]):
+    for record in sorted(steps.values(), key=lambda record: record["circumstances"]["started"]):
         process = (record["circumstances"]["host"], record["circumstances"]["pid"])
         if process not in pids:
             pids.add(process)
@@ -65,9 +67,9 @@ def compared(
         if kind == "train":
             predicted = machine.training_s(spec, backbones) / spec["processes"]
         elif kind == "attack":
-            data = made[record["inputs"]["data"]["path"]]["step"]["spec"]
+            data = by_output[record["inputs"]["data"]["path"]]["step"]["spec"]
             classes, shape = data["datasets"][spec["dataset"]]["classes"], data["source"]["shape"]
-            specs = networks(record, made)
+            specs = networks(record, by_output)
             predicted = machine.attack_s(spec, specs, backbones, classes=class_count(classes), shape=shape)
         else:
             continue
@@ -95,12 +97,12 @@ def main() -> None:
     parser.add_argument("--machine", help="a machine of benchmarks/ (default: as the run's device)")
     parser.add_argument("--folder", type=Path, default=ROOT / "benchmarks" / "observed", help="where the file goes")
     arguments = parser.parse_args()
-    found = records(arguments.results, arguments.scale)
-    trained = next(record for record in found.values() if record["step"]["kind"] == "train")
+    steps = records(arguments.results, arguments.scale)
+    trained = next(record for record in steps.values() if record["step"]["kind"] == "train")
     machine = machine_for(trained["step"]["spec"]["device"], name=arguments.machine)
     backbones = load_document(ROOT / "config" / "backbones.yaml", "backbones").values["backbones"]
     groups: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for name, predicted, observed in compared(found, machine, backbones):
+    for name, predicted, observed in compared(steps, machine, backbones):
         for key in (name, name.split()[0], "all"):
             groups[key].append((predicted, observed))
     result = {
@@ -108,7 +110,7 @@ def main() -> None:
         "scale": arguments.scale,
         "machine": machine.name,
         "processor": trained["circumstances"]["processor"],
-        "date": max(record["circumstances"]["ended"] for record in found.values())[:10],
+        "date": max(record["circumstances"]["ended"] for record in steps.values())[:10],
         "commit": trained["environment"]["git"]["commit"],
         "groups": {name: summary(pairs) for name, pairs in sorted(groups.items())},
     }

@@ -61,7 +61,7 @@ def paired(
 ) -> Paired:
     """Call the functions in turn (A B B A A B ...) in this process and return the seconds of each call.
 
-    Every second turn goes backwards, so that none always comes after the same other one and what that leaves behind.
+    Every second turn goes backwards, so that no function always runs after the same other one.
 
     Args:
         functions: what to time, by name.
@@ -110,35 +110,36 @@ def paired_processes(
         reported: take the number that the command prints as its last line of standard output instead of the wall time:
             seconds of a part that the process timed itself, or its peak memory.
         folder: the working directory.
-        environment: the environment; None passes this one on. In either, Python keeps its byte code, as it does where
-            nobody forbids it: else this project's modules, and no others, would be compiled each time.
+        environment: the environment variables; None passes this process's on. PYTHONDONTWRITEBYTECODE is left out:
+            with it this project's modules, and no others, would be compiled each time.
 
     Raises:
         RobustftError: a command fails, or its last line is no number.
     """
-    kept = {name: value for name, value in (environment or os.environ).items() if name != "PYTHONDONTWRITEBYTECODE"}
+    variables = dict(environment or os.environ)
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)
 
     def run(name: str) -> float:
         start = time.perf_counter()
         done = subprocess.run(
-            commands[name], cwd=folder, env=kept, capture_output=True, text=True, stdin=subprocess.DEVNULL
+            commands[name], cwd=folder, env=variables, capture_output=True, text=True, stdin=subprocess.DEVNULL
         )
         seconds = time.perf_counter() - start
         if done.returncode:
             raise RobustftError(f"the command '{name}' failed", observed=done.stderr.strip()[-2000:])
         return _last_number(name, done.stdout) if reported else seconds
 
-    found: dict[str, list[float]] = {name: [] for name in commands}
+    values: dict[str, list[float]] = {name: [] for name in commands}
     for turn in range(warmup + repeats):
         for name in in_turn(commands, turn):
             value = run(name)
             if turn >= warmup:
-                found[name].append(value)
-    return Paired(found)
+                values[name].append(value)
+    return Paired(values)
 
 
-def _last_number(name: str, said: str) -> float:
-    line = (said.strip().splitlines() or [""])[-1]
+def _last_number(name: str, output: str) -> float:
+    line = (output.strip().splitlines() or [""])[-1]
     try:
         return float(json.loads(line))
     except (ValueError, TypeError) as error:
@@ -146,7 +147,7 @@ def _last_number(name: str, said: str) -> float:
 
 
 def _synchronize() -> Function:
-    """Return what waits for the GPU, or nothing to do where this process never used one."""
+    """Return the function that waits for the GPU; one that does nothing if this process never used a GPU."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         return torch.cuda.synchronize

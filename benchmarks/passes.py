@@ -131,7 +131,7 @@ def measured(
     model: nn.Module, shape: list[int], batches: tuple[int, int], device: str, precision: str
 ) -> dict[str, Any]:
     """Return for each kind of pass call_us and image_us, and the quartiles of the larger batch over its median."""
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     model.eval()
     times: dict[str, list[list[float]]] = {}
     for batch in batches:
@@ -146,12 +146,12 @@ def measured(
         image = (middle - statistics.median(few)) / (large - small)
         if image <= 0:  # noise: the larger batch took no longer
             image = middle / large
-        found[kind] = {
+        result[kind] = {
             "call_us": round(max(0.0, middle - large * image) * 1e6, 1),
             "image_us": round(image * 1e6, 3),
             "spread": [round(low / middle, 3), round(high / middle, 3)],
         }
-    return found
+    return result
 
 
 def hardware(device: str) -> str:
@@ -189,7 +189,7 @@ def benchmark(names: list[str], *, device: str, threads: int, limit_s: float) ->
     entries, precisions = backbones(), ["float32", "bfloat16"] if device == "cuda" else ["float32"]
     counts = {name: counted(name, entries[name]) for name in names}
     title = hardware(device)
-    found: dict[str, Any] = {}
+    measurements: dict[str, Any] = {}
     left_out: dict[str, str] = {}
     rate = 5000.0 if device == "cuda" else 20.0  # GFLOP/s, until something large enough was measured
     for name in sorted(names, key=lambda name: counts[name]["gflop"]):
@@ -207,7 +207,7 @@ def benchmark(names: list[str], *, device: str, threads: int, limit_s: float) ->
         except torch.OutOfMemoryError:
             left_out[name] = "it does not fit in the memory"
             continue
-        found[name] = {**counts[name], **about, "batches": list(batches), "passes": times}
+        measurements[name] = {**counts[name], **about, "batches": list(batches), "passes": times}
         image_us = times["float32"]["attack"]["image_us"]
         sys.stdout.write(f"{name}: {image_us:,.0f} us an image in an attack's pass, load {about['load']}\n")
         sys.stdout.flush()
@@ -216,7 +216,7 @@ def benchmark(names: list[str], *, device: str, threads: int, limit_s: float) ->
     machine = {"machine": machine_name(title, device, threads), "title": title, "device": device, "threads": threads}
     head = {"schema": SCHEMA, **machine, "torch": torch.__version__, "repeats": REPEATS}
     head["clock"] = "process" if own_time(device) else "wall"
-    return {**head, "backbones": found, "left_out": left_out}
+    return {**head, "backbones": measurements, "left_out": left_out}
 
 
 def stored(result: dict[str, Any], folder: Path) -> Path:

@@ -1,7 +1,7 @@
 """Rows of the table that `make bench` prints: one comparison each, with its spread, and what it was measured on.
 
 Every topic is a module of benchmarks/ with `rows(*, quick: bool) -> list[Row]`. Less is better in every unit (seconds,
-MB), so that a ratio above one says that ours is better by that factor. Rates belong in a row's note.
+MB): a ratio above one means that ours is better by that factor. Rates belong in a row's note.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Summarise measurements; of a single one, all three are it.
+        """Summarise measurements; a single one is median and both quartiles.
 
         Raises:
             RobustftError: nothing was measured.
@@ -57,15 +57,15 @@ class Row:
     """One comparison, or where `textbook` is None one measurement that stands alone.
 
     Args:
-        group: what the row belongs to; rows of a group are printed together.
+        group: the name of its group; rows of a group are printed together.
         name: the case.
         unit: of `textbook` and `ours`; less is better ("s", "MB").
-        textbook: what is compared with.
-        ours: the project's way.
-        ratio: the paired ratios textbook / ours; its median is what a bar is held against.
-        bar: the ratio that is required, or None.
-        note: what exactly was compared: batch, threads, differences in the numbers.
-        predicted: the ratio that was expected before measuring, or None.
+        textbook: the measurement that ours is compared with.
+        ours: the project's measurement.
+        ratio: the paired ratios textbook / ours; a bar is compared with their median.
+        bar: the required ratio, or None.
+        note: the details: batch, threads, differences in the numbers.
+        predicted: the ratio expected before measuring, or None.
     """
 
     group: str
@@ -80,14 +80,14 @@ class Row:
 
     @property
     def met(self) -> bool | None:
-        """Whether the bar is reached; None without a bar. A bar whose ratio was not measured is not reached."""
+        """Whether the bar is reached; None without a bar, False without a ratio."""
         if self.bar is None:
             return None
         return self.ratio is not None and self.ratio.median >= self.bar
 
 
 def machine(device: str = "cpu") -> dict[str, Any]:
-    """Return what numbers depend on: hardware, threads, versions, commit and load. No names of hosts or paths."""
+    """Return hardware, threads, versions, commit and load, on which numbers depend; no names of hosts, no paths."""
     torch = sys.modules.get("torch")  # a benchmark of start-up must not import it
     about = {"system": platform.system(), "cpu": cpu(), "cores": os.cpu_count()}
     if device == "cuda" and torch is not None:
@@ -113,8 +113,8 @@ def cpu() -> str:
     """Return the processor's name with family and model, where the system tells it."""
     about = Path("/proc/cpuinfo")
     text = about.read_text(encoding="utf-8") if about.exists() else ""
-    found = [re.search(rf"^{key}\s*:\s*(.*)$", text, re.MULTILINE) for key in ("model name", "cpu family", "model")]
-    name = [match.group(1) for match in found if match]
+    matches = [re.search(rf"^{key}\s*:\s*(.*)$", text, re.MULTILINE) for key in ("model name", "cpu family", "model")]
+    name = [match.group(1) for match in matches if match]
     return f"{name[0]} (family {name[1]}, model {name[2]})" if len(name) == 3 else platform.processor() or "CPU"
 
 
@@ -146,7 +146,7 @@ def _row(entry: dict[str, Any]) -> Row:
 
 
 def main() -> None:
-    """Measure one topic in this process, in which nothing else ran before, and store its rows."""
+    """Measure one topic in this fresh process and store its rows."""
     parser = argparse.ArgumentParser(description="Measure one topic and store its rows.")
     parser.add_argument("topic", help="a module of benchmarks/")
     parser.add_argument("file", type=Path)

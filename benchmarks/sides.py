@@ -31,15 +31,15 @@ from robustft.train.loop import Trainer
 
 SEED = 0
 WORKERS = 4
-"""Of the textbook's DataLoader where the model is on a GPU, with pinned memory; on a CPU it has none."""
+"""Workers of the textbook's DataLoader, with pinned memory, for a model on a GPU; on a CPU it has none."""
 ALL = {optimization.name: True for optimization in fields(Optimizations)}
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a step runs on and with.
+    """Device, CPU threads, precision and optimizations of a step.
 
-    optimizations: those that are off have the value False. amp: bfloat16 in ours and in the textbook's step.
+    amp: bfloat16 in ours and in the textbook's step. optimizations: False for those that are off.
     """
 
     device: str = "cpu"
@@ -54,15 +54,15 @@ class Setting:
 
 @dataclass(frozen=True)
 class Recorded(ThreatModel):
-    """A threat model that keeps what it projects: the start of an attack and the images after each of its steps."""
+    """A threat model that keeps its projections: the start of an attack and the images after each of its steps."""
 
-    seen: list[Tensor] = field(default_factory=list, compare=False)
+    iterates: list[Tensor] = field(default_factory=list, compare=False)
 
     def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Project, and keep the result."""
-        found = super().project(x_adv, x)
-        self.seen.append(found.detach())
-        return found
+        projection = super().project(x_adv, x)
+        self.iterates.append(projection.detach())
+        return projection
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Problem:
             "precision": "bfloat16" if setting.amp else "float32",
         }
         attack = {"steps": case.steps, "step_over_eps": case.step_over_eps}
-        watched = {"objective": "cross_entropy", "start": "uniform", **attack}
+        monitor = {"objective": "cross_entropy", "start": "uniform", **attack}
         return {
             "seed": SEED,
             "method": case.method,
@@ -130,7 +130,7 @@ class Problem:
             "threat": {"norm": "linf", "eps": case.eps},
             "training_attack": attack,
             "recipe": recipe,
-            "monitor": {"attack": watched, "every_epochs": 1, "images": 2},
+            "monitor": {"attack": monitor, "every_epochs": 1, "images": 2},
             "diagnostics": {"steps_per_epoch": 0},
             "optimizations": dict(setting.optimizations),
             "fused_optimizer": True,
@@ -148,14 +148,14 @@ class Ours:
 
     def __call__(self) -> None:
         """Take the next step, of one batch an epoch."""
-        self.threat.seen.clear()
+        self.threat.iterates.clear()
         self.trainer._train_step(self.trainer.train_state.step, 0)
         self.trainer.train_state.step += 1
 
     @property
     def iterates(self) -> list[Tensor]:
         """The start and the images after each step of the last attack."""
-        return self.threat.seen
+        return self.threat.iterates
 
     @property
     def loss(self) -> float:
@@ -236,7 +236,7 @@ class Difference:
     loss: float
     update: float
     rounding: float | None = None
-    """What `pixels` ends at between the textbook's attack in float32 and the same attack in float64, if asked."""
+    """The last of `pixels` between the textbook's attack in float32 and in float64, if it is asked for."""
 
     def __str__(self) -> str:
         steps = len(self.pixels) - 1
@@ -282,14 +282,14 @@ def difference(problem: Problem, ours: Ours, theirs: Theirs, *, rounding: bool =
 def _rounding(theirs: Theirs) -> float:
     """Attack the first batch in float32 and, from the same start, in float64."""
     x, y = theirs.first()
-    found = []
+    results = []
     for dtype in (torch.float32, torch.float64):
         step = copy.deepcopy(theirs.step)
         step.model.to(dtype).eval()
         images = x.to(dtype)
         start = step.start(x, generator(theirs.device, SEED, "attack", 0, 0)).to(dtype)
-        found.append(step.ascend(images, start, step.objective(images, y)).double())
-    return _apart((found[0] - found[1]).abs())
+        results.append(step.ascend(images, start, step.objective(images, y)).double())
+    return _apart((results[0] - results[1]).abs())
 
 
 def _apart(gap: Tensor) -> float:

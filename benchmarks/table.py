@@ -1,4 +1,4 @@
-"""Print what was measured side by side as one table: `make bench`.
+"""Measure the topics side by side and print one table: `make bench`.
 
     python -m benchmarks.table                                # measure every topic, an hour in all
     python -m benchmarks.table --quick                        # smaller, a minute each; nothing is stored
@@ -33,9 +33,9 @@ RESULTS = ROOT / "benchmarks" / "results"
 HEAD = ("group", "case", "textbook", "ours", "ratio", "predicted", "bar", "met")
 NOTE = 200
 """Most characters of a note that are printed; results/table.md has all of it."""
-Found = tuple[dict[str, Any], list[Row]]
-"""What rows were measured on, and the rows."""
-Measure = Callable[[str], Found]
+Topic = tuple[dict[str, Any], list[Row]]
+"""What the rows were measured on, and the rows."""
+Measure = Callable[[str], Topic]
 
 
 def number(value: float) -> str:
@@ -43,7 +43,7 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def shown(spread: Spread | None, unit: str = "") -> str:
+def words(spread: Spread | None, unit: str = "") -> str:
     """Return median, unit and quartiles; a dash for what was not measured."""
     if spread is None:
         return "-"
@@ -55,8 +55,8 @@ def cells(row: Row) -> tuple[str, ...]:
     """Return a row's cells, under `HEAD`."""
     met = {None: "", True: "yes", False: "NO"}[row.met]
     bar, predicted = ("-" if value is None else number(value) for value in (row.bar, row.predicted))
-    both = shown(row.textbook, row.unit), shown(row.ours, row.unit)
-    return (row.group, row.name, *both, shown(row.ratio), predicted, bar, met)
+    both = words(row.textbook, row.unit), words(row.ours, row.unit)
+    return (row.group, row.name, *both, words(row.ratio), predicted, bar, met)
 
 
 def printed(rows: Sequence[Row]) -> str:
@@ -65,9 +65,9 @@ def printed(rows: Sequence[Row]) -> str:
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
     text, group = [], None
     for line in lines:
-        shown_group = "" if line[0] == group else line[0]
+        first_cell = "" if line[0] == group else line[0]
         group = line[0]
-        text.append("  ".join(cell.ljust(w) for cell, w in zip((shown_group, *line[1:]), widths, strict=True)).rstrip())
+        text.append("  ".join(cell.ljust(w) for cell, w in zip((first_cell, *line[1:]), widths, strict=True)).rstrip())
     return "\n".join(text)
 
 
@@ -86,7 +86,7 @@ def titled(topic: str, about: Mapping[str, Any]) -> str:
     return f"{topic} (QUICK: small and rough)" if about["quick"] else topic
 
 
-def sections(topics: Mapping[str, Found]) -> str:
+def sections(topics: Mapping[str, Topic]) -> str:
     """Return for each topic a heading, what it was measured on, its table, and the notes, shortened."""
     parts = []
     for topic, (about, rows) in topics.items():
@@ -111,34 +111,34 @@ def markdown(topics: Mapping[str, tuple[Mapping[str, Any], Sequence[Row]]], fail
 def measured(topic: str, path: Path, *, quick: bool) -> None:
     """Measure a topic in a process of its own, and store its rows.
 
-    Of its own: the peak memory that a system tells of a process counts that of its parent when it was started.
+    It needs its own process: the peak memory of a process includes that of its parent when it starts.
     Raises RobustftError if it fails.
     """
     command = [sys.executable, "-m", "benchmarks.rows", topic, str(path), *["--quick"][: int(quick)]]
     status = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL).returncode
     if status:
-        raise RobustftError(f"it ended with status {status}; why is said above")
+        raise RobustftError(f"it ended with status {status}; the reason is printed above")
 
 
 def collect(
     topics: Sequence[str], measure: Measure, log: Callable[[str], None]
-) -> tuple[dict[str, Found], dict[str, str]]:
-    """Return what was measured of the topics, and why others failed; say how far the work is."""
-    found: dict[str, Found] = {}
+) -> tuple[dict[str, Topic], dict[str, str]]:
+    """Return the measured topics, and why the others failed; log the progress."""
+    results: dict[str, Topic] = {}
     failures: dict[str, str] = {}
     for position, topic in enumerate(topics):
         left = sum(TOPICS.get(name, 1) for name in topics[position:])
         log(f"{topic} ({position + 1} of {len(topics)}; at most about {left} min left)")
         started = time.monotonic()
         try:
-            found[topic] = measure(topic)
-        except Exception as error:  # noqa: BLE001 - whatever one topic does wrong, the others are measured
+            results[topic] = measure(topic)
+        except Exception as error:  # noqa: BLE001 - after the failure of one topic the others are measured
             failures[topic] = f"{type(error).__name__}: {error}"
             log(f"  FAILED after {time.monotonic() - started:.0f} s")
             log(str(error) if isinstance(error, RobustftError) else traceback.format_exc())
         else:
-            log(f"  {len(found[topic][1])} rows in {time.monotonic() - started:.0f} s")
-    return found, failures
+            log(f"  {len(results[topic][1])} rows in {time.monotonic() - started:.0f} s")
+    return results, failures
 
 
 def finished(path: Path) -> bool:
@@ -153,27 +153,27 @@ def finished(path: Path) -> bool:
 def table(topics: Sequence[str], *, quick: bool, stored: bool, resume: bool = False, folder: Path = RESULTS) -> int:
     """Measure or read the topics, print the table, store what was measured in full; return the exit status.
 
-    With `resume` those that are `finished` are read: an interrupted call goes on with the topic that it was at.
+    With `resume` topics that are `finished` are read: an interrupted call goes on with the topic that it was at.
     """
     with tempfile.TemporaryDirectory() as rough:
         place = Path(rough) if quick else folder
 
-        def measure(topic: str) -> Found:
+        def measure(topic: str) -> Topic:
             path = place / f"{topic}.json"
             if not stored and not (resume and not quick and finished(path)):
                 measured(topic, path, quick=quick)
             return read_rows(path)
 
-        found, failures = collect(topics, measure, lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201
-    rows = [row for _, part in found.values() for row in part]
+        results, failures = collect(topics, measure, lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201
+    rows = [row for _, part in results.values() for row in part]
     missed = [row.name for row in rows if row.met is False]
-    sys.stdout.write(f"{sections(found)}\n")
+    sys.stdout.write(f"{sections(results)}\n")
     for topic, reason in failures.items():
         sys.stdout.write(f"FAILED  {topic}: {reason.splitlines()[0]}\n")
     sys.stdout.write(f"{sum(row.met is True for row in rows)} bars reached, {len(missed)} not\n")
     if not quick and not stored:
-        whole = {path.stem: read_rows(path) for path in sorted(folder.glob("*.json"))}
-        write_text(folder / "table.md", markdown(whole, failures))
+        topics_stored = {path.stem: read_rows(path) for path in sorted(folder.glob("*.json"))}
+        write_text(folder / "table.md", markdown(topics_stored, failures))
     return 1 if failures or missed else 0
 
 

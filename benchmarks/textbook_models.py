@@ -96,11 +96,11 @@ class HyperVit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Generate A and B of every site, then map images (n, C, H, W) to features (n, width)."""
-        made = self.hypernetwork(self.defence)
+        lora = self.hypernetwork(self.defence)
         for number, block in enumerate(self.blocks):
             layers = {"q k v": block.attn.qkv, "proj": block.attn.proj, "fc1": block.mlp.fc1, "fc2": block.mlp.fc2}
             for sites, layer in layers.items():
-                layer.factors = [(made[s][0][number], self.alpha * made[s][1][number]) for s in sites.split()]
+                layer.factors = [(lora[s][0][number], self.alpha * lora[s][1][number]) for s in sites.split()]
         return self.vit(x)
 
 

@@ -37,10 +37,10 @@ BAR_CUDA = 2.0
 GUESSES = {"folded_batch_norm": 1.1, "channels_last": 1.1, "bfloat16": 1.8}
 """The expected ratio on a CPU where no count of operations changes, guessed before anything was measured."""
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
-"""Published operations a second of dense bfloat16 matrices, by a part of the GPU's name (NVIDIA's data sheets)."""
+"""Published dense bfloat16 operations a second by a part of the GPU's name (NVIDIA's data sheets)."""
 QUICK_BATCHES = {"resnet18_at": 8, "vit_s_adapt": 2}
 SINGLE_CASES = ("resnet18_at", "vit_s_adapt", "clip_pmg_aft")
-"""Whose optimizations are measured one by one, unless cases are named: one of each kind of network."""
+"""The cases whose optimizations are measured one by one if no case is named: one of each kind of network."""
 REPEATS, QUICK_REPEATS, SINGLE_REPEATS = 5, 2, 5
 
 
@@ -65,17 +65,17 @@ def rows(
     """
     setting = setting or Setting()
     set_up(torch.device(setting.device), threads=setting.threads)
-    found: list[Row] = []
+    measured: list[Row] = []
     for name in cases or (QUICK_BATCHES if quick else CASES):
         case = lookup(CASES, name, kind="training step", where="benchmarks/cases.py")
         size = batch or (QUICK_BATCHES.get(name, 4) if quick else case.batch)
         problem, started = Problem.of(replace(case, batch=size)), time.monotonic()
         compared = totals(problem, setting, quick=quick, peak=peak)
         alone = optimizations and not quick and (cases or name in SINGLE_CASES)
-        found += compared + (single_optimizations(problem, setting) if alone else [])
-        said = f"{compared[0].ratio.median:.2f} times as fast" if compared[0].ratio else "not compared"
-        sys.stderr.write(f"  {case.title}: {said} ({time.monotonic() - started:.0f} s)\n")
-    return found
+        measured += compared + (single_optimizations(problem, setting) if alone else [])
+        speed = f"{compared[0].ratio.median:.2f} times as fast" if compared[0].ratio else "not compared"
+        sys.stderr.write(f"  {case.title}: {speed} ({time.monotonic() - started:.0f} s)\n")
+    return measured
 
 
 def totals(problem: Problem, setting: Setting, *, quick: bool, peak: float | None) -> list[Row]:
@@ -91,10 +91,10 @@ def totals(problem: Problem, setting: Setting, *, quick: bool, peak: float | Non
         times = timed(sides, setting, repeats=QUICK_REPEATS if quick else REPEATS)
     group = GROUP if setting.device == "cpu" else f"{GROUP}, {setting.device}"
     bar = case.bar if setting.device == "cpu" else BAR_CUDA
-    found = []
+    compared = []
     for variant in case.variants:
         about = f"{described(case, setting)}; {apart}" if variant == "textbook" else described(case, setting)
-        found.append(
+        compared.append(
             times.row(
                 group,
                 case.title if variant == "textbook" else f"{case.title}: {variant}",
@@ -104,7 +104,7 @@ def totals(problem: Problem, setting: Setting, *, quick: bool, peak: float | Non
                 predicted=round(work[variant] / work["ours"], 3),
             )
         )
-    return found
+    return compared
 
 
 def single_optimizations(problem: Problem, setting: Setting) -> list[Row]:
@@ -123,7 +123,7 @@ def single_optimizations(problem: Problem, setting: Setting) -> list[Row]:
         half = sides.pop("bfloat16", None)
         times = timed(sides, setting, repeats=SINGLE_REPEATS)
         in_half = timed({"all": sides["all"], "bfloat16": half}, setting, repeats=SINGLE_REPEATS) if half else times
-    found = []
+    compared = []
     for optimization in settings:
         predicted = work[optimization] / work["all"]
         if abs(predicted - 1) < 1e-3:  # the same operations
@@ -134,7 +134,7 @@ def single_optimizations(problem: Problem, setting: Setting) -> list[Row]:
             if optimization != "bfloat16"
             else _others(problem, setting)
         )
-        found.append(
+        compared.append(
             (in_half if optimization == "bfloat16" else times).row(
                 SINGLE,
                 f"{case.title}: {optimization}",
@@ -144,11 +144,11 @@ def single_optimizations(problem: Problem, setting: Setting) -> list[Row]:
                 predicted=round(predicted, 3),
             )
         )
-    return found
+    return compared
 
 
 def _others(problem: Problem, setting: Setting) -> str:
-    """Say how far bfloat16 is from the textbook's float32."""
+    """Return how far bfloat16 is from the textbook's float32, in words."""
     with tempfile.TemporaryDirectory() as scratch:
         ours = Ours(problem.trainer(replace(setting, amp=True), Path(scratch)))
         apart = difference(problem, ours, opponent(problem, ours, "textbook", setting))
@@ -166,14 +166,14 @@ def timed(sides: Mapping[str, Function], setting: Setting, *, repeats: int) -> P
         repeats=repeats,
         warmup=0 if setting.device == "cpu" else 3,
         clock=time.process_time if own else time.perf_counter,
-        before=lambda name: free(isinstance(sides[name], Theirs)),
+        before=lambda name: allow_any_kernel(isinstance(sides[name], Theirs)),
     )
 
 
-def free(yes: bool) -> None:
-    """Let the textbook's step choose any kernel, as torch does by itself; ours is deterministic."""
-    torch.backends.cudnn.benchmark = yes
-    torch.set_deterministic_debug_mode("default" if yes else "error")
+def allow_any_kernel(allowed: bool) -> None:
+    """Let torch choose any kernel, as it does by itself, or only deterministic ones, as ours does."""
+    torch.backends.cudnn.benchmark = allowed
+    torch.set_deterministic_debug_mode("default" if allowed else "error")
 
 
 def described(case: Case, setting: Setting) -> str:
@@ -190,11 +190,11 @@ def rates(
 ) -> str:
     """Return images a second of both, and where the peak is known the share of it that ours reaches."""
     both = [f"{name} {case.batch / times.spread(name).median:,.1f}" for name in (variant, "ours")]
-    said = f"images a second: {', '.join(both)}"
+    images = f"images a second: {', '.join(both)}"
     peak = peak or known_peak(setting.device)
     reached = work["ours"] / times.spread("ours").median
     share = f", {100 * reached / peak:.1f} % of {peak / 1e12:,.0f} Tflop/s dense bfloat16" if peak else ""
-    return f"{said}; ours {reached / 1e9:,.0f} Gflop/s{share}"
+    return f"{images}; ours {reached / 1e9:,.0f} Gflop/s{share}"
 
 
 def known_peak(device: str) -> float | None:
@@ -224,7 +224,7 @@ def main() -> None:
 
     gpu = arguments.device == "cuda"
     setting = Setting(arguments.device, arguments.threads, amp=arguments.amp or gpu)
-    found = rows(
+    measured = rows(
         quick=arguments.quick,
         cases=arguments.cases,
         setting=setting,
@@ -232,11 +232,11 @@ def main() -> None:
         optimizations=not arguments.no_optimizations,
         peak=arguments.peak and arguments.peak * 1e12,
     )
-    sys.stdout.write(f"{printed(found)}\n")
-    for row in found:
+    sys.stdout.write(f"{printed(measured)}\n")
+    for row in measured:
         sys.stdout.write(f"{row.name}: {row.note}\n")
     if arguments.file is not None:
-        write_rows(arguments.file, found, topic="training_step", device=arguments.device, quick=arguments.quick)
+        write_rows(arguments.file, measured, topic="training_step", device=arguments.device, quick=arguments.quick)
 
 
 if __name__ == "__main__":

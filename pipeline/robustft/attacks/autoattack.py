@@ -1,13 +1,15 @@
 """AutoAttack (Croce and Hein, ICML 2020), one (attack, shard) at a time, through pyautoattack's own attack classes.
 
-The package's driver runs its attacks one after another on the images that are still robust. This does the same for
-one shard, in pieces that can be stored between attacks: for one shard, one seed and a batch size of at least the
-shard, the outcome of each image equals the driver's. (The driver's own state file cannot be read back.)
+No library does this: the state file of the package's driver cannot be read back, so a killed run starts again.
 
-With `settled_images` nothing is computed for an image whose outcome is known, and rows that the package looks up one
-batch after another share one (`autoattack_gradient`, `square`). Whether an image is broken, and by which attack,
-stays as it is; the adversarial point, with its distance and predicted class, is then the first that was found, where
-the driver returns a later or a nearer one.
+The driver runs its attacks one after another on the images that are still robust. This module does the same for one
+shard, whose outcome can be stored after each attack. For one shard, one seed and a batch of at least the shard, the
+outcome of each image is the driver's.
+
+With `settled_images` nothing is computed for an image whose outcome is known, and batches that the package computes
+one after another become one (`speed/settled_images.py`, `speed/square_windows.py`). The same images are broken by the
+same attacks. The adversarial point, its distance and its predicted class are those of the first point that breaks an
+image; the driver returns a later or a nearer one.
 """
 
 from __future__ import annotations
@@ -31,42 +33,43 @@ SQUARE_QUERIES = 5000
 _NORMS = {"linf": "Linf", "l2": "L2"}
 
 ROOM = {"cpu": 1 << 14, "cuda": 1 << 20}
-"""Numbers in a batch of images up to which a batch of several queries or targets is cheaper than several batches.
+"""Values in a batch of images up to which one batch of several queries or targets is cheaper than several batches.
 
 256 grey images of 8 x 8 pixels or 5 of CIFAR; measured with small residual networks on one core.
 """
 
 ROOM_OF_FAB = {"cpu": 1 << 17, "cuda": 1 << 20}
-"""The same for FAB, where hardly a row is wasted: it draws nothing, so a break closes the rows of its own image alone.
+"""The same for FAB, which wastes hardly a row: it draws nothing, so a break closes the rows of its own image alone.
 
-42 images of CIFAR, of which a row of a small residual network takes a fifth less time than of 11.
+42 images of CIFAR: a small residual network takes a fifth less time for each than in a batch of 11.
 """
 
 
 def attacks_for(classes: int) -> tuple[str, ...]:
-    """Return the ensemble's attacks on so many classes: below four without APGD-T, whose loss compares four logits.
+    """Return the ensemble's attacks by the number of classes: APGD-T needs four, as its loss compares four logits.
 
-    The official driver stops there; a data set of two classes (PCAM) still deserves the other three.
+    The package's driver stops with an error there; a data set of two classes (PCAM) is attacked by the other three.
     """
     return STANDARD if classes >= 4 else tuple(name for name in STANDARD if name != "apgd-t")
 
 
 def targeted_classes(classes: int) -> int:
-    """Return how many target classes the targeted attacks try: 9 in the standard ensemble, fewer if there are fewer."""
+    """Return the number of target classes of the targeted attacks: 9 in the standard ensemble, at most classes - 1."""
     return min(9, classes - 1)
 
 
 @dataclass
 class ShardOutcome:
-    """For each image of a shard (n): prediction, norm of the perturbation, and which attack broke it ("" if none)."""
+    """For each image of a shard: prediction (n,), distance (n,) in the threat's norm, and the attack that broke it."""
 
     prediction: Tensor
     distance: Tensor
     broken_by: list[str]
+    """An empty string for an image that no attack broke."""
     attacks_done: int = 0
 
     def robust(self, y: Tensor) -> Tensor:
-        """Return which images are still classified correctly, (n,) bool."""
+        """Return which images are classified correctly as y (n,), (n,) bool."""
         return self.prediction == y
 
 
@@ -75,13 +78,17 @@ class AutoAttackShard:
 
     Args:
         model: images (n, C, H, W) in [0, 1] -> logits (n, K); in evaluation mode.
-        threat: the threat model.
-        classes: K. With fewer than 10 classes the targeted attacks use the K-1 targets that exist, as the package
-            advises; with fewer than 4 one attack is left out (see `attacks_for`).
-        seed: given to each attack, as the driver does.
-        square_queries: of the black-box attack; the standard ensemble has 5000, and fewer is another, weaker one.
-        settled_images: leave out work whose outcome is known; off, each attack runs as the package runs it.
-        inspect: called with (adversarial images, clean images, predictions) of what each attack broke.
+        threat: the threat model, in Linf or L2.
+        classes: K. Below 10 the targeted attacks have K - 1 targets, as the package advises; below 4 one attack is
+            left out (see `attacks_for`).
+        seed: of each attack, as in the driver.
+        device: of the images and the model.
+        square_queries: of the black-box attack; the standard ensemble has 5000, and fewer make a weaker one.
+        settled_images: leave out work whose outcome is known; if off, each attack runs as in the package.
+        inspect: called with (adversarial images, clean images, predictions) of the images that an attack breaks.
+
+    Raises:
+        ConfigError: the installed package has another standard ensemble.
     """
 
     def __init__(
@@ -130,7 +137,7 @@ class AutoAttackShard:
         }
 
     def clean(self, x: Tensor) -> ShardOutcome:
-        """Return the outcome before any attack."""
+        """Return the outcome of images x (n, C, H, W) before any attack."""
         with torch.no_grad():
             prediction = self._model(x).argmax(1)
         return ShardOutcome(prediction, torch.zeros(len(x), device=x.device), [""] * len(x))
@@ -138,7 +145,10 @@ class AutoAttackShard:
     def run(
         self, x: Tensor, y: Tensor, outcome: ShardOutcome, *, after: Callable[[ShardOutcome], None] = lambda _: None
     ) -> ShardOutcome:
-        """Run the attacks that `outcome` has not seen yet, calling `after` when each is done; return the outcome."""
+        """Run the attacks that `outcome` lacks on images x (n, C, H, W) with labels y (n,); return the outcome.
+
+        `after` is called after each attack, to store it.
+        """
         for number, name in enumerate(STANDARD):
             if number < outcome.attacks_done:
                 continue
@@ -153,13 +163,13 @@ class AutoAttackShard:
         with torch.no_grad():
             with attack_mode(self._model, x[left]):
                 # The package views images as rows of numbers, which channels_last ones are not.
-                x_adv = self._perturbed(name, x[left].contiguous(), y[left])
-            # An attack returns what it has not broken as it was, and that is classified correctly.
+                x_adv = self._adversarial(name, x[left].contiguous(), y[left])
+            # An attack returns an unbroken image unchanged, and that is classified correctly.
             tried = (x_adv != x[left]).flatten(1).any(1) if self._settled_images else torch.ones_like(left).bool()
             if not tried.any():
                 return
             x_adv, left = x_adv[tried], left[tried]
-            prediction = self._model(x_adv).argmax(1)  # by the model itself: under attack it may have been folded
+            prediction = self._model(x_adv).argmax(1)  # outside of attack_mode, which may fold the model
         broken = prediction != y[left]
         where = left[broken]
         outcome.prediction[where] = prediction[broken]
@@ -169,20 +179,22 @@ class AutoAttackShard:
         if len(where):
             self._inspect(x_adv[broken], x[where], prediction[broken])
 
-    def _perturbed(self, name: str, x: Tensor, y: Tensor) -> Tensor:
-        """Return one attack's images (n, C, H, W) for correctly classified ones; what it does not break as it was."""
+    def _adversarial(self, name: str, x: Tensor, y: Tensor) -> Tensor:
+        """Return one attack's images (n, C, H, W) for correctly classified ones; unbroken images are unchanged."""
         attack = self._attacks[name]
         attack.seed = self._seed
         if not self._settled_images:
             return attack.perturb(x.clone(), y.clone())  # type: ignore[no-any-return]
-        room, wider = (numbers.get(x.device.type, numbers["cuda"]) // x[0].numel() for numbers in (ROOM, ROOM_OF_FAB))
+        room, room_of_fab = (
+            numbers.get(x.device.type, numbers["cuda"]) // x[0].numel() for numbers in (ROOM, ROOM_OF_FAB)
+        )
         clean = self._network(x)
-        # As the package: two logits that tie up to rounding may be the other way round in the network under attack.
+        # As in the package: of two logits that are equal up to rounding, another may be larger in the attacked network.
         right = (clean.max(1)[1] == y).nonzero().squeeze(1)
         runs: dict[str, Callable[..., Tensor]] = {
             "apgd-ce": partial(apgd, network=self._network),
             "apgd-t": partial(targeted_apgd, network=self._network, clean=clean[right], room=room),
-            "fab-t": partial(targeted_fab, network=self._network, clean=clean[right], room=wider),
+            "fab-t": partial(targeted_fab, network=self._network, clean=clean[right], room=room_of_fab),
             "square": partial(square, room=room),
         }
         x_adv = x.clone()

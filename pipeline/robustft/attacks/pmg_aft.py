@@ -1,8 +1,8 @@
-"""What the code released with PMG-AFT (Wang et al., CVPR 2024, commit a53fdd8) does otherwise when it attacks.
+"""The attacks of the code released with PMG-AFT (Wang et al., CVPR 2024, commit a53fdd8).
 
-It loses CLIP's logit scale, and it back-propagates the mean loss of a batch in float16 without scaling it up: of a
-gradient that small much is rounded to zero, and a pixel whose gradient is zero stays at its random start. Accuracy
-under such an attack overstates robustness.
+It loses CLIP's logit scale. It also back-propagates the mean loss of a batch in float16 without loss scaling: much of
+so small a gradient is rounded to zero, and a pixel whose gradient is zero stays at its random start. Accuracy under
+such an attack overstates robustness.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class Rescaled(nn.Module):
 
 
 def with_scale_1(model: nn.Module) -> nn.Module:
-    """Return the model with cosines as logits. Raises ConfigError if its head has no logit scale."""
+    """Return the model with cosines as logits: logit scale 1. Raises ConfigError if its head has no logit scale."""
     return _rescaled(model, 1.0)
 
 
 def with_scale_100(model: nn.Module) -> nn.Module:
-    """Return the model with CLIP's own logit scale. Raises ConfigError if its head has none."""
+    """Return the model with CLIP's logit scale, 100. Raises ConfigError if its head has no logit scale."""
     return _rescaled(model, 100.0)
 
 
@@ -50,9 +50,9 @@ def _rescaled(model: nn.Module, scale: float) -> nn.Module:
             observed=type(getattr(model, "head", model)).__name__,
             next_step="leave this attack out of the evaluations of this model",
         )
-    seen = Rescaled(model, scale / float(own))
-    seen.training = model.training
-    return seen
+    rescaled = Rescaled(model, scale / float(own))
+    rescaled.training = model.training
+    return rescaled
 
 
 def pgd_autocast(
@@ -67,8 +67,17 @@ def pgd_autocast(
 ) -> Tensor:
     """Return the last iterate of Linf PGD on the batch's mean cross-entropy under float16 autocast.
 
-    x (n, C, H, W) in [0, 1], float32; the mean is over these n images, so n is part of the attack. The start is
-    uniform in the ball. In float32 the mean has the signs of the sum, and this is PGD.
+    The mean is over these n images, so n is part of the attack. The start is uniform in the ball. In float32 the
+    gradient of the mean has the signs of the sum's, and this attack is PGD.
+
+    Args:
+        model: images in [0, 1] -> logits (n, K).
+        x: images (n, C, H, W) in [0, 1], float32.
+        y: labels (n,).
+        threat: Linf and its eps.
+        generator: of the start.
+        steps: of PGD.
+        step_over_eps: the length of a step over eps, a fraction such as "1/4".
     """
     budget = Budget(threat, steps, Fraction(step_over_eps))
     step = float(budget.step)

@@ -1,14 +1,14 @@
-"""RayS: a black-box attack that sees nothing of a model but the class that it answers.
+"""RayS: a black-box attack that sees only the class that a model predicts.
 
 Chen and Gu. RayS: A Ray Searching Method for Hard-label Adversarial Attack. KDD 2020. arXiv 2006.12792.
 
-It walks from the image along a direction in {-1, 1}^n to the decision boundary. Signs are flipped in blocks, first of
-all pixels, then of halves, quarters and so on; a flip is kept if the boundary is nearer in the new direction.
+It searches the decision boundary along a direction in {-1, 1}^n from the image. It flips the signs of blocks: of all
+pixels, then of halves, quarters and so on. A flip stays if the boundary is nearer in the new direction.
 
 | paper | here |
 | --- | --- |
 | direction d, g(d) its distance to the boundary, as Linf | `signs`, `radius` |
-| fast check: is the best radius enough in the new direction? | the first query of an attempt |
+| fast check: does the best radius cross the boundary in the new direction? | the first query of a flip |
 | binary search to 0.001 in L2 | to 0.001 / sqrt(n) in Linf |
 """
 
@@ -30,10 +30,21 @@ TOLERANCE = 1e-3
 def rays(
     model: nn.Module, x: Tensor, y: Tensor, *, threat: ThreatModel, generator: torch.Generator, queries: int
 ) -> Tensor:
-    """Return images within Linf eps of x (n, C, H, W) that are not classified as y, or x itself where none was found.
+    """Return images (n, C, H, W) within Linf eps of x, misclassified if the search succeeds, else x itself.
 
-    An image is left alone once its radius is within eps, or when `queries` answers were asked for it; a search that
-    has begun is finished. Nothing is random, so the generator is not used. Raises ConfigError for another norm.
+    The search of an image ends once its radius is within eps or its `queries` predictions are used up; a binary search
+    that has begun is finished. Nothing is random, so the generator is not used.
+
+    Args:
+        model: images in [0, 1] -> logits (n, K).
+        x: images (n, C, H, W) in [0, 1].
+        y: labels (n,).
+        threat: Linf and its eps.
+        generator: not used.
+        queries: predictions for an image.
+
+    Raises:
+        ConfigError: the norm is not Linf.
     """
     if threat.norm != "linf":
         raise ConfigError("RayS is an Linf attack here", where="config/attacks.yaml", observed=threat.norm)
@@ -45,12 +56,12 @@ def rays(
         left = ((radius > eps) & (used < queries)).nonzero().squeeze(1)
         if not len(left):
             break
-        tried = signs[left]
-        tried[:, block] *= -1
-        ray = _Ray(model, x[left], y[left], tried)
+        flipped = signs[left]
+        flipped[:, block] *= -1
+        ray = _Ray(model, x[left], y[left], flipped)
         distance = ray.boundary(radius[left], tolerance=TOLERANCE / math.sqrt(pixels))
         nearer = distance < radius[left]
-        signs[left[nearer]], radius[left[nearer]] = tried[nearer], distance[nearer]
+        signs[left[nearer]], radius[left[nearer]] = flipped[nearer], distance[nearer]
         used[left] += ray.used
     broken = radius <= eps
     x_adv = x.clone()
@@ -59,7 +70,7 @@ def rays(
 
 
 def _blocks(pixels: int) -> Iterator[slice]:
-    """Yield all pixels, then halves, quarters ... and for ever single pixels."""
+    """Yield all pixels, then halves, quarters and so on, and single pixels for ever."""
     parts = 1
     while True:
         size = math.ceil(pixels / parts)
@@ -73,25 +84,25 @@ def _along(x: Tensor, signs: Tensor, radius: Tensor) -> Tensor:
 
 
 class _Ray:
-    """A direction for each image, and how many answers were asked along it."""
+    """A direction for each image, and the number of predictions along it so far, `used` (n,)."""
 
     def __init__(self, model: nn.Module, x: Tensor, y: Tensor, signs: Tensor) -> None:
         self._model, self._x, self._y, self._signs = model, x, y, signs
         self.used = torch.zeros_like(y)
 
     def _crossed(self, which: Tensor, radius: Tensor) -> Tensor:
-        """Tell of some images whether they are classified as something else at a radius."""
+        """Return whether the images `which` (m,) are misclassified at their radius (m,), (m,) bool."""
         self.used[which] += 1
         with torch.no_grad():
-            answer = self._model(_along(self._x[which], self._signs[which], radius)).argmax(1)
-        return answer != self._y[which]
+            prediction = self._model(_along(self._x[which], self._signs[which], radius)).argmax(1)
+        return prediction != self._y[which]
 
     def boundary(self, best: Tensor, *, tolerance: float) -> Tensor:
         """Return the radius of the boundary (n,), or infinity where it is not crossed at the best radius so far."""
-        everything = torch.arange(len(best), device=best.device)
-        crossed = self._crossed(everything, best)
+        every = torch.arange(len(best), device=best.device)
+        crossed = self._crossed(every, best)
         low, high = torch.zeros_like(best), best.clamp_max(1.0)
-        search = everything[crossed & (high > tolerance)]
+        search = every[crossed & (high > tolerance)]
         while len(search):
             middle = (low[search] + high[search]) / 2
             inside = ~self._crossed(search, middle)

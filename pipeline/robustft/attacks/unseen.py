@@ -1,10 +1,10 @@
-"""Attacks that are bounded in something else than pixels, as functions for config/attacks.yaml.
+"""Attacks whose bound is not one of pixels, as functions for config/attacks.yaml.
 
 Kang, Sun, Hendrycks, Brown, Steinhardt. Testing Robustness Against Unforeseen Adversaries. arXiv 1908.08016.
 
-Each renders an image from controls in [-eps, eps] - coefficients of a compressed image, arrows of a flow - and searches
-over the controls by the one PGD, on cross-entropy, from a uniform start. Controls at zero give the image back. Steps
-are the caller's; the paper takes 200 of size eps/sqrt(200) against a random target class.
+Each renders an image from controls in [-eps, eps] (coefficients of a compressed image, arrows of a flow) and searches
+the controls by PGD on cross-entropy from a uniform start. Controls of zero give the image itself. The caller chooses
+the steps; the paper takes 200 of size eps/sqrt(200) against a random target class.
 
 | paper | here |
 | --- | --- |
@@ -64,9 +64,10 @@ def jpeg_linf(
     steps: int,
     step_over_eps: str,
 ) -> Tensor:
-    """Return images (n, C, H, W) whose quantised JPEG coefficients are at most eps from those of x; C is 1 or 3.
+    """Return images (n, C, H, W) in [0, 1] whose quantised JPEG coefficients are at most eps from those of x.
 
-    As decompression is linear it is enough to decompress the change; nothing is rounded.
+    C is 1 or 3. Decompression is linear, so only the change is decompressed; nothing is rounded. `eps` is in units of the
+    quantisation tables, a step is `step_over_eps` eps. Raises ValueError unless the norm is Linf.
     """
     n, channels, height, width = x.shape
     unit = 16 if channels == 3 else 8
@@ -97,7 +98,10 @@ def elastic(
     steps: int,
     step_over_eps: str,
 ) -> Tensor:
-    """Return images (n, C, H, W) warped by a smoothed flow whose arrows are at most eps pixels long in each axis."""
+    """Return images (n, C, H, W) in [0, 1], warped by a smoothed flow of at most eps pixels along each axis.
+
+    A step is `step_over_eps` eps. Raises ValueError unless the norm is Linf.
+    """
     n, _, height, width = x.shape
     rows, columns = (_gaussian(side, dtype=x.dtype, device=x.device) for side in (height, width))
     lines = [torch.linspace(-1, 1, side, dtype=x.dtype, device=x.device) for side in (width, height)]

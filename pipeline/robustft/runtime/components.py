@@ -32,7 +32,7 @@ ROOMS = {
     "target": ("attacks", "models"),
     "figure": ("report/figures",),
 }
-"""Where the short name of each kind of component is looked for, in this order: folders, and those below them."""
+"""The folders that are searched for a short name of each kind of component, in this order, with subfolders."""
 
 GIVEN: dict[str, tuple[int, frozenset[str]]] = {
     "backbone": (0, frozenset({"channels"})),
@@ -41,7 +41,7 @@ GIVEN: dict[str, tuple[int, frozenset[str]]] = {
     "attack": (3, frozenset({"threat", "generator"})),
     "reader": (1, frozenset()),
 }
-"""Of each kind, how many positional arguments and which keywords come from this package, not from a configuration."""
+"""The number of positional arguments and the keywords that this package gives each kind; a configuration may not."""
 
 
 def full_name(name: str, kind: str) -> str:
@@ -63,39 +63,39 @@ def full_name(name: str, kind: str) -> str:
 @functools.cache
 def _modules(room: str) -> dict[str, list[str]]:
     """Return the modules of a folder by the last part of their names."""
-    found: dict[str, list[str]] = {}
+    modules: dict[str, list[str]] = {}
     for path in sorted((PACKAGE / room).rglob("*.py")):
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-        found.setdefault(path.stem, []).append(".".join(parts))
-    return found
+        modules.setdefault(path.stem, []).append(".".join(parts))
+    return modules
 
 
 def locate(name: str) -> Any:
-    """Import and return what `module:name` names. Raises ConfigError for a name that its module has not."""
+    """Import and return the class or function `module:name`. Raises ConfigError if the module lacks the name."""
     module, _, attribute = name.partition(":")
-    found = importlib.import_module(module)
-    if not hasattr(found, attribute):
-        raise ConfigError(f"the module {module} has no '{attribute}'", next_step=nearest(attribute, vars(found)))
-    return getattr(found, attribute)
+    imported = importlib.import_module(module)
+    if not hasattr(imported, attribute):
+        raise ConfigError(f"the module {module} has no '{attribute}'", next_step=nearest(attribute, vars(imported)))
+    return getattr(imported, attribute)
 
 
 def build(name: str, parameters: Mapping[str, Any], *, kind: str, title: str) -> Any:
     """Return an instance of a class with these parameters.
 
-    Raises ConfigError for an unknown parameter, naming the nearest, for a missing one, and for a value of another kind
-    than its field's type; `title` says whose they are.
+    Raises ConfigError, which begins with `title`, for an unknown parameter (with the nearest name), a missing one, and a
+    value of another type than its field's.
     """
     if fault := fault_of(name, parameters, kind=kind):
         raise ConfigError(f"{title}: {fault.what}", expected=fault.expected, next_step=fault.to_do)
     return locate(name)(**parameters)
 
 
-# -- what is wrong with parameters, by the source text -----------------------------------------------------------------
+# -- faults of parameters, by the source text -----------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class ComponentFault:
-    """What is wrong with a component, and with which of its parameters."""
+    """A fault of a component, or of one of its parameters."""
 
     what: str
     parameter: str | None = None
@@ -105,7 +105,7 @@ class ComponentFault:
 
 @dataclass(frozen=True)
 class Signature:
-    """The parameters of a class or function: their types as far as the text tells, and which have no default."""
+    """The parameters of a class or function: their types as far as the text has them, and those without a default."""
 
     types: dict[str, Any] = field(default_factory=dict)
     required: frozenset[str] = frozenset()
@@ -113,9 +113,9 @@ class Signature:
 
 
 def fault_of(name: str, parameters: Mapping[str, Any], *, kind: str, partial: bool = False) -> ComponentFault | None:
-    """Return the first fault of a component and its parameters; None if there is none or the text does not tell.
+    """Return the first fault of a component and its parameters; None if the text shows none.
 
-    `partial` parameters are laid over others, so none is missing.
+    `partial` parameters are merged into others later, so none counts as missing.
     """
     module, _, attribute = name.partition(":")
     path = _path(module)
@@ -186,11 +186,11 @@ def _signature(path: Path, node: ast.ClassDef | ast.FunctionDef, *, positional: 
     types: dict[str, Any] = {}
     required: set[str] = set()
     for base in node.bases:
-        found = _definition(path, base.id) if isinstance(base, ast.Name) else None
-        if found is not None and isinstance(found[1], ast.ClassDef):
-            inner = _signature(*found)
-            types |= inner.types
-            required = (required - set(inner.types)) | inner.required
+        parent = _definition(path, base.id) if isinstance(base, ast.Name) else None
+        if parent is not None and isinstance(parent[1], ast.ClassDef):
+            inherited = _signature(*parent)
+            types |= inherited.types
+            required = (required - set(inherited.types)) | inherited.required
     for one in node.body:
         own = isinstance(one, ast.AnnAssign) and "ClassVar" not in ast.dump(one.annotation)
         if isinstance(one, ast.AnnAssign) and own and isinstance(one.target, ast.Name):

@@ -1,4 +1,4 @@
-"""What a step's function is given besides its specification."""
+"""What a step's function gets besides its specification: a `Context`, and `Progress` for its messages."""
 
 from __future__ import annotations
 
@@ -13,22 +13,30 @@ from robustft.parallel.launcher import Launcher
 
 @dataclass
 class Context:
-    """Where to read and write, where to keep resume state, and how to tell people how far the work is."""
+    """The files that a step reads and writes, its folder for resume state, its settings and its log."""
 
     inputs: dict[str, Path]
     outputs: dict[str, Path]
     scratch: Path
-    """A folder of this step alone, kept when the job dies, removed when it ends well."""
+    """A folder of this step alone. It stays if the job dies and is removed when the job succeeds."""
     settings: dict[str, Any] = field(default_factory=dict)
     log: Callable[[str], None] = print
     launcher: Launcher = field(default_factory=Launcher)
-    """Which of the commands that do this step together this is."""
+    """The place of this process among those of the step."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """What the step learned about its circumstances (device, resumed from where); goes into the record."""
+    """Circumstances of the step, such as its device and where it resumed, for the record."""
 
 
 class Progress:
-    """Says at most every `seconds` how far the work is and how long the rest will take."""
+    """Logs at most every `seconds` how much of the work is done and how long the rest will take.
+
+    Args:
+        context: whose log it writes to.
+        total: units of the whole work.
+        unit: name of a unit, such as "image".
+        done: units that are done already.
+        seconds: between two messages at least; the last unit is always logged.
+    """
 
     def __init__(self, context: Context, *, total: int, unit: str, done: int = 0, seconds: float = 10.0) -> None:
         self._context, self._total, self._unit, self._seconds = context, total, unit, seconds
@@ -36,7 +44,7 @@ class Progress:
         self._last = self._started
 
     def update(self, done: int, note: str = "") -> None:
-        """Report that `done` of the total units are finished."""
+        """Report that `done` of the total units are finished; `note` is appended to the message."""
         now = time.monotonic()
         if now - self._last < self._seconds and done < self._total:
             return

@@ -1,4 +1,4 @@
-"""Choosing a device, so that concurrent jobs on one machine take different GPUs."""
+"""The device of a step: concurrent jobs on one machine take different GPUs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def lock_folder() -> Path:
 
 
 def _try_lease(names: Sequence[str], count: int, folder: Path) -> dict[int, FileLock]:
-    """Take the locks of `count` GPUs, or of none: holding some while waiting for others could wait for ever."""
+    """Take the locks of `count` GPUs, or none: jobs that hold some and wait for more could block each other."""
     held: dict[int, FileLock] = {}
     for position, name in enumerate(names):
         lock = FileLock(folder / f"gpu-{name.replace('/', '_')}.lock")
@@ -48,15 +48,15 @@ def _try_lease(names: Sequence[str], count: int, folder: Path) -> dict[int, File
 def leased_gpus(
     names: Sequence[str], count: int, *, folder: Path, log: Callable[[str], None] = print
 ) -> Iterator[list[int]]:
-    """Yield the positions in `names` of GPUs that no other job holds, waiting for them if need be.
+    """Yield the positions in `names` of `count` GPUs that no other job holds; wait until they are free.
 
-    The operating system drops the locks of a job that dies, so a crash never blocks a GPU.
+    The operating system releases the locks of a job that dies, so a crash never blocks a GPU.
     """
     held = _try_lease(names, count, folder)
     if not held:
         log(f"waiting: of the {len(names)} GPUs of this machine fewer than {count} are free of other jobs")
     while not held:
-        # Jobs that wait in step would collide for ever; each waits a time of its own.
+        # Jobs that wait for equal times would collide again and again: each has a time of its own.
         time.sleep(0.5 + os.getpid() % 97 / 97)
         held = _try_lease(names, count, folder)
     try:
@@ -69,9 +69,9 @@ def leased_gpus(
 def set_up(device: torch.device, *, threads: int) -> None:
     """Prepare this process for repeatable results on a device."""
     torch.set_num_threads(threads)
-    # Sets what use_deterministic_algorithms(True) sets, without importing the compiler (1.2 s) to tell it so too.
+    # The same as use_deterministic_algorithms(True), without the import of the compiler (1.2 s).
     torch.set_deterministic_debug_mode("error")
-    # It also fills all new memory with NaN, for programs that read what they have not written: a pass over each result.
+    # By default this mode fills all new memory with NaN: one more pass over each result.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     if device.type == "cuda":
@@ -85,9 +85,9 @@ def set_up(device: torch.device, *, threads: int) -> None:
 def devices_for(
     kind: str, *, count: int, threads: int, log: Callable[[str], None] = print
 ) -> Iterator[list[torch.device]]:
-    """Yield the devices a step runs on, this process set up for the first of them.
+    """Yield the devices of a step, `count` of kind "cpu" or "cuda"; the process is set up for the first of them.
 
-    Raises RobustftError if more GPUs are asked for than are visible.
+    Raises RobustftError if fewer than `count` GPUs are visible.
     """
     if kind == "cpu":
         devices = [torch.device("cpu")] * count
@@ -111,7 +111,7 @@ def devices_for(
 
 @contextlib.contextmanager
 def device_for(kind: str, *, threads: int, log: Callable[[str], None] = print) -> Iterator[torch.device]:
-    """Yield the one device a step runs on, set up for repeatable results."""
+    """Yield the device of a step on one device, set up for repeatable results."""
     with devices_for(kind, count=1, threads=threads, log=log) as (device,):
         yield device
 
@@ -128,7 +128,7 @@ def describe(device: torch.device) -> dict[str, str | int]:
 
 
 def peak(device: torch.device) -> dict[str, int]:
-    """Return the most that tensors took on a GPU since `set_up`, in MB, for the record; nothing on a CPU."""
+    """Return the peak memory of tensors on a GPU since `set_up`, in MiB, for the record; nothing on a CPU."""
     if device.type == "cpu":
         return {}
     return {"peak_gpu_memory_mb": round(torch.cuda.max_memory_allocated(device) / 2**20)}

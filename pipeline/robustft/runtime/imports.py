@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def import_without(*packages: str) -> Iterator[None]:
-    """Let imports of packages fail within the context, as if they were not installed, unless they are imported already.
+    """Within the context, imports of these packages fail as if they were not installed.
 
-    Some libraries, such as open_clip, import optional packages if these are installed, which takes a second. After the
-    context the packages can be imported as usual.
+    A package that is imported already stays. Some libraries, such as open_clip, import optional packages, which takes a
+    second. After the context the packages can be imported as usual.
     """
     hidden = [package for package in packages if package not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes an import fail

@@ -1,4 +1,4 @@
-"""Memory that the C library keeps."""
+"""Freed memory that the C library does not return to the system."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import ctypes
 
 
 def give_back_freed() -> None:
-    """Give freed memory back to the system, where the C library can (glibc's `malloc_trim`, mallopt(3)); else nothing.
+    """Return freed memory to the system, by glibc's `malloc_trim`; with another C library do nothing.
 
-    After some large tensors were freed, glibc keeps blocks of up to 32 MB in its heap, between small ones that stay:
-    the gaps that are left fit the next tensors badly, and the heap grows with every shard, by twice its images.
+    After large tensors are freed, glibc takes blocks of up to 32 MB from its heap, between small ones that stay
+    (mallopt(3)). The next tensors fit the gaps badly, and the heap grows by twice the images of each shard.
     """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

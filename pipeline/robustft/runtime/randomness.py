@@ -1,6 +1,6 @@
-"""Randomness by name: every draw is a function of (seed, what it is for, when), never of what was drawn before.
+"""Randomness by name: every draw is a function of (seed, purpose, time), never of earlier draws.
 
-So a run that was interrupted draws what an uninterrupted one draws, on any number of workers.
+So an interrupted run draws the same numbers as an uninterrupted one, with any number of workers.
 """
 
 from __future__ import annotations
@@ -17,5 +17,5 @@ def counter_seed(seed: int, *key: int | str) -> int:
 
 
 def generator(device: torch.device | str, seed: int, *key: int | str) -> torch.Generator:
-    """Return a fresh generator for one named draw on `device`."""
+    """Return a new generator on `device` for one named draw, seeded by `counter_seed`."""
     return torch.Generator(device=device).manual_seed(counter_seed(seed, *key))

@@ -1,8 +1,8 @@
-"""The projection of FAB (Croce and Hein, ICML 2020) in Linf, without the sort of all pixels that the package makes.
+"""The projection of FAB (Croce and Hein, ICML 2020) in Linf, without the package's sort of all pixels.
 
 The nearest point of a hyperplane within [0, 1]^n moves every coordinate by the same length towards the hyperplane, or
-to the end of its range if that is nearer. How far all of them together get is a concave function of the length, made
-of straight pieces, so Newton's method from below reaches the piece that holds the answer in a few steps.
+to the end of its range if that is nearer. The distance that they cover together is a concave, piecewise linear function
+of the length. So Newton's method from below reaches the piece with the solution in a few steps.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 STEPS = 50
-"""Most steps of Newton's method, each of which leaves a piece behind. Four to ten were seen."""
+"""The most steps of Newton's method, each of which passes a piece. Four to ten are usual."""
 
 
 def projection_linf(points: Tensor, normals: Tensor, offsets: Tensor) -> Tensor:
     """Return the smallest step in Linf from each point to its hyperplane <w, z> = b within [0, 1]^n, (r, n).
 
-    A hyperplane that the cube does not reach is approached as far as it goes.
+    If the hyperplane misses the cube, the step goes as near to it as the cube allows.
 
     Args:
         points: t (r, n), in [0, 1].
@@ -28,7 +28,7 @@ def projection_linf(points: Tensor, normals: Tensor, offsets: Tensor) -> Tensor:
     downhill = normals.sign().mul_(torch.where(gap >= 0, -1.0, 1.0).unsqueeze(1))
     gap, slope = gap.abs(), normals.abs()
     room = torch.where(downhill < 0, points, 1 - points)
-    length = (gap / slope.sum(1)).nan_to_num_(0.0)  # where w is zero nothing moves
+    length = (gap / slope.sum(1)).nan_to_num_(0.0)  # if w is zero nothing moves
     for _ in range(STEPS):
         step = torch.minimum(room, length.unsqueeze(1))
         short = gap - torch.linalg.vecdot(slope, step)
@@ -36,5 +36,5 @@ def projection_linf(points: Tensor, normals: Tensor, offsets: Tensor) -> Tensor:
         growing = (short > 8 * torch.finfo(gap.dtype).eps * gap) & length.isfinite()
         if not growing.any():
             break
-        length = torch.where(growing, length + short / steep, length)  # infinite where all ends are reached
+        length = torch.where(growing, length + short / steep, length)  # infinite once all coordinates are at their ends
     return torch.minimum(room, length.unsqueeze(1)).mul_(downhill)

@@ -1,9 +1,9 @@
 """Square Attack (Andriushchenko et al., ECCV 2020) as in pyautoattack, with several queries in one batch.
 
-Random search: each query recolours a square of the best image so far and keeps it if the margin falls. Late queries
-are nearly all rejected, so the next ones are made from the same image and looked up together; what follows an accepted
-one is made again. Draws, proposals and decisions are those of the package's loop of one query at a time, so its
-trajectory is the same up to the rounding of batches of other sizes.
+It is a random search: a query recolours a square of the best image so far and is accepted if the margin falls. Late
+queries are nearly all rejected, so several queries from the same image share a batch; those after an accepted one are
+made again. Draws, proposals and decisions are those of the package, which has no batch of several queries. So the
+trajectory is the package's, up to the rounding of batches of other sizes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def square(attack: Any, x: Tensor, y: Tensor, *, room: int) -> Tensor:
         attack: `SquareAttack`, untargeted, in Linf or L2, with its seed.
         x: images (n, C, H, W) in [0, 1].
         y: labels (n,).
-        room: rows of one batch; with no more than images, it is one query at a time.
+        room: the most rows of a batch; up to n it is one query at a time.
     """
     attack.init_hyperparam(x)
     torch.manual_seed(attack.seed)
@@ -42,7 +42,7 @@ def square(attack: Any, x: Tensor, y: Tensor, *, room: int) -> Tensor:
 
 
 def _start(attack: Any, x: Tensor, y: Tensor) -> Tensor:
-    """Return the package's own start: what it returns if it has no queries."""
+    """Return the package's own start (n, C, H, W): its result without queries."""
     queries, attack.n_queries = attack.n_queries, 0
     try:
         start: Tensor = attack.attack_single_run(x, y)[1]
@@ -54,13 +54,13 @@ def _start(attack: Any, x: Tensor, y: Tensor) -> Tensor:
 class Proposals(Protocol):
     """Consecutive queries, drawn in the package's order for the images (o,) that are open."""
 
-    def made(self, number: Tensor, row: Tensor) -> Tensor:
-        """Return for each r the proposal `number` (r,) of them from the best image of open image `row` (r,)."""
+    def images_of(self, number: Tensor, row: Tensor) -> Tensor:
+        """Return the proposals `number` (r,) for the open images `row` (r,), from their best images, (r, C, H, W)."""
 
 
 @dataclass
 class Search:
-    """Where the search stands: best images (n, C, H, W), their margins (n,), and how far ahead each one looks."""
+    """The state of the search: best images (n, C, H, W), their margins (n,), and `reach` (n,), queries in a batch."""
 
     attack: Any
     x: Tensor
@@ -74,7 +74,7 @@ class Search:
         self.reach = torch.ones_like(self.y)
 
     def window(self, first: int, count: int) -> int:
-        """Make the `count` queries from number `first` on, or fewer; return how many."""
+        """Make the `count` queries from number `first` on, or fewer; return their number."""
         kind = LinfProposals if self.attack.norm == "Linf" else L2Proposals
         images = (self.margin > 0).nonzero().squeeze(1)
         draws, best, margin = torch.get_rng_state(), self.best.clone(), self.margin.clone()
@@ -83,12 +83,12 @@ class Search:
             fell = self._advance(images, proposals, count)
             if fell == count or not kind.drawn_by_image:
                 return count
-            # What is drawn depends on how many images are open: again, up to the query that broke the first one.
+            # The draws depend on the number of open images: repeat them up to the query that broke the first one.
             self.best, self.margin, count = best.clone(), margin.clone(), fell
             torch.set_rng_state(draws)
 
     def _advance(self, images: Tensor, proposals: Proposals, count: int) -> int:
-        """Make `count` queries for each of these images; return after how many the first one broke, `count` if none."""
+        """Make `count` queries for each of these images; return how many the first break takes, `count` without one."""
         position, fell = torch.zeros_like(images), count
         while True:
             rows = ((position < count) & (self.margin[images] > 0)).nonzero().squeeze(1)
@@ -98,7 +98,7 @@ class Search:
             ahead = torch.minimum(self.reach[some], count - position[rows]).clamp(max=max(1, self.room // len(rows)))
             owner = torch.repeat_interleave(ahead)
             offset = torch.arange(len(owner), device=owner.device) - (ahead.cumsum(0) - ahead)[owner]
-            x_new = proposals.made(position[rows][owner] + offset, rows[owner])
+            x_new = proposals.images_of(position[rows][owner] + offset, rows[owner])
             margins = torch.full((len(rows), int(ahead.max())), math.inf, device=x_new.device, dtype=x_new.dtype)
             margins[owner, offset] = self.attack.margin_and_loss(x_new, self.y[some][owner])[0]
             better = margins < self.margin[some].unsqueeze(1)
@@ -116,7 +116,7 @@ class Search:
 
 @dataclass
 class LinfProposals:
-    """Squares of one colour for all images: from the best image 2 eps up or down in each channel, within eps of x."""
+    """Squares of one colour for all images: 2 eps up or down in each channel of the best image, within eps of x."""
 
     search: Search
     images: Tensor
@@ -134,7 +134,7 @@ class LinfProposals:
             change[square] = 2.0 * attack.eps * attack.random_choice([channels, 1, 1])
         return cls(search, images, changes)
 
-    def made(self, number: Tensor, row: Tensor) -> Tensor:
+    def images_of(self, number: Tensor, row: Tensor) -> Tensor:
         """Recolour the square and go back into eps and [0, 1]."""
         image, eps = self.images[row], self.search.attack.eps
         x = self.search.x[image]
@@ -144,7 +144,7 @@ class LinfProposals:
 
 @dataclass
 class L2Proposals:
-    """A pattern in one window, with the norm of what it replaces, of a second window that is wiped, and what is unused.
+    """A pattern in one window. Its norm is that of what it replaces, of a second window that is wiped, and of the rest.
 
     `pattern` (q, 1, H, W), `first` and `second` window (q, 1, H, W) as masks, `signs` (q, o, C, 1, 1).
     """
@@ -162,7 +162,7 @@ class L2Proposals:
         """Draw as the package: two windows, the pattern's orientation, a sign for each open image and channel."""
         attack, (channels, height, width) = search.attack, search.x.shape[1:]
         if not hasattr(attack.eta_rectangles, "cache_info"):
-            attack.eta_rectangles = functools.cache(attack.eta_rectangles)  # a loop over its sides at every query
+            attack.eta_rectangles = functools.cache(attack.eta_rectangles)  # it loops over its sides at every query
         pattern, first, second = (search.x.new_zeros(len(queries), 1, height, width) for _ in range(3))
         signs = search.x.new_zeros(len(queries), len(images), channels, 1, 1)
         for number, query in enumerate(queries):
@@ -175,7 +175,7 @@ class L2Proposals:
             signs[number] = attack.random_choice([len(images), channels, 1, 1])
         return cls(search, images, pattern, first, second, signs)
 
-    def made(self, number: Tensor, row: Tensor) -> Tensor:
+    def images_of(self, number: Tensor, row: Tensor) -> Tensor:
         """Add the pattern to the first window, wipe the second, and rescale to eps, then clip to [0, 1]."""
         attack, image = self.search.attack, self.images[row]
         x, first, second = self.search.x[image], self.first[number], self.second[number]
@@ -189,12 +189,12 @@ class L2Proposals:
 
 
 def _side(attack: Any, query: int, x: Tensor) -> int:
-    """Return the side of a square of the share of the image that the schedule says."""
+    """Return the side in pixels of a square whose share of the image is the schedule's."""
     return round(math.sqrt(attack.p_selection(query) * x[0].numel() / x.shape[1]))
 
 
 def _square(attack: Any, side: int, height: int, width: int) -> tuple[slice, slice, slice]:
-    """Draw where a square is, as a window of all channels."""
+    """Draw the place of a square; return it as a window of all channels."""
     top, left = int(attack.random_int(0, height - side)), int(attack.random_int(0, width - side))
     return slice(None), slice(top, top + side), slice(left, left + side)
 
