@@ -66,8 +66,8 @@ def jpeg_linf(
 ) -> Tensor:
     """Return images (n, C, H, W) in [0, 1] whose quantised JPEG coefficients are at most eps from those of x.
 
-    C is 1 or 3. Decompression is linear, so only the change is decompressed; nothing is rounded. `eps` is in units of the
-    quantisation tables, a step is `step_over_eps` eps. Raises ValueError unless the norm is Linf.
+    C is 1 or 3. Decompression is linear, so only the change is decompressed; nothing is rounded. `eps` is in units of
+    the quantisation tables, a step is `step_over_eps` eps. Raises ValueError unless the norm is Linf.
     """
     n, channels, height, width = x.shape
     unit = 16 if channels == 3 else 8

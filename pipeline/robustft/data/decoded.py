@@ -13,32 +13,32 @@ Image = np.ndarray | Callable[[], np.ndarray]
 """(C, H, W) uint8, or a function that decodes it when it is called, in any thread."""
 
 AHEAD = 2
-"""Images for each thread that may be read and not yet yielded: enough that no thread waits, and no more memory."""
+"""Images for each thread that are read ahead: enough that no thread waits, and few in memory."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """The images of a source, in an order of its own that never changes.
+    """The images of a source, in a fixed order.
 
-    A loader is a function of the source's entry in config/datasets.yaml and of its files by role.
+    A loader is a function (source, files) -> Decoded: the source's entry in config/datasets.yaml and its files by role.
     """
 
     labels: np.ndarray
     """(N,) int64."""
     images: Iterable[Image]
-    """N of them in the order of the labels; they may be read one by one, and are read once."""
+    """N images in the order of the labels; they are read once, one by one."""
     names: Sequence[str] | None = None
-    """A name for each label, counted from 0, as prompts hold it."""
+    """A name for each label, from 0 on, as prompts hold it."""
     groups: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """The publisher's parts, such as train and test: (n,) int64 positions."""
+    """The publisher's parts, such as train and test: their images' positions, (n,) int64."""
     sha256: str | None = None
-    """Of a file that was read without being among the step's inputs: one that a package ships."""
+    """Of a file that is not among the step's inputs: one that a package ships."""
 
 
 def decoded(images: Iterable[Image], *, threads: int = 1) -> Iterator[np.ndarray]:
-    """Yield the images (C, H, W) uint8 in their order, whatever the threads; few are read before they are asked for.
+    """Yield the images (C, H, W) uint8 in their order with any number of threads; few are read ahead.
 
-    Raises what reading or decoding raises, an image's own error in the place of the image.
+    Raises the errors of reading and decoding; an image's error comes in the place of the image.
     """
     if threads == 1:
         yield from (image() if callable(image) else image for image in images)
@@ -65,8 +65,8 @@ def decoded(images: Iterable[Image], *, threads: int = 1) -> Iterator[np.ndarray
 
 
 def _until_it_fails(images: Iterable[Image], failed: list[Exception]) -> Iterator[Image]:
-    """Yield images; an error of reading goes to `failed`, since the images before it may raise errors of their own."""
+    """Yield images; an error of reading goes to `failed`, as earlier images may still raise errors of their own."""
     try:
         yield from images
-    except Exception as error:  # noqa: BLE001 - it is raised again, after theirs
+    except Exception as error:  # noqa: BLE001 - it is raised after the errors of earlier images
         failed.append(error)

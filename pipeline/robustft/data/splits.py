@@ -13,7 +13,7 @@ WHERE = "config/datasets.yaml"
 
 
 def class_labels(view: Mapping[str, Any]) -> list[int]:
-    """Return the labels of a data set's classes: `classes` lists them, or counts them from 0."""
+    """Return the labels of a data set's classes: `classes` is their list, or their number, counted from 0."""
     classes: list[int] | int = view["classes"]
     return list(range(classes)) if isinstance(classes, int) else classes
 
@@ -23,8 +23,16 @@ def view_indices(
 ) -> dict[str, np.ndarray]:
     """Return the positions of each split of a data set.
 
-    A split is dealt from the group of the source that `groups` names for it, else from the whole source; splits of
-    one group share no image. Raises ConfigError if they do not use the group up, unless the view is a `subset`.
+    A split is dealt from the source's group that the view names for it, else from the whole source. Splits of one group
+    share no image.
+
+    Args:
+        labels: (N,) integer labels of the whole source.
+        view: the data set's entry in config/datasets.yaml: {splits, classes, groups, split_seed, subset}.
+        groups: positions of the source's groups, (n,) each.
+
+    Raises:
+        ConfigError: a group is unknown, has too few images, or images are left over although the view is no `subset`.
     """
     sizes: dict[str, dict[str, int]] = {}
     for split, size in view["splits"].items():
@@ -41,7 +49,7 @@ def view_indices(
                     where=WHERE,
                     expected=f"{available} images",
                     observed=sum(parts.values()),
-                    next_step="correct the sizes; if it is meant, say `subset: true`",
+                    next_step="correct the sizes; if a part is meant, set `subset: true`",
                 )
         positions |= split_indices(labels, classes=classes, sizes=parts, seed=view.get("split_seed", 0), among=among)
     return {split: positions[split] for split in view["splits"]}
@@ -62,10 +70,13 @@ def split_indices(
 
     Args:
         labels: (N,) integer labels of the whole source.
-        classes: the labels that belong to the data set.
-        sizes: images per split, in order of dealing.
-        seed: the split's own seed, apart from any training seed.
+        classes: the labels of the data set.
+        sizes: images of each split, in order of dealing.
+        seed: the split's own seed; training seeds do not change splits.
         among: (n,) positions to deal from; None for all.
+
+    Raises:
+        ConfigError: the splits need more images than there are.
     """
     allowed = np.ones(len(labels), dtype=bool)
     if among is not None:
@@ -94,9 +105,10 @@ def split_indices(
 
 
 def block_indices(block: str, *, blocks: Sequence[str], images: int, size: int) -> np.ndarray:
-    """Return the positions (size,) of a named block, where a source's images are equal blocks one after another.
+    """Return the positions (size,) of a named block of a source whose images are equal blocks one after another.
 
-    A corrupted test set is laid out so: a block for each type, and in it all images of each severity in turn.
+    A corrupted test set has a block for each type, and in it all images of each severity in turn. Raises ConfigError
+    for an unknown block or another size than the block's.
     """
     if block not in blocks:
         raise ConfigError(f"the source has no images of '{block}'", where=WHERE, next_step=nearest(block, blocks))

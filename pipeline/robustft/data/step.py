@@ -17,10 +17,11 @@ from robustft.runtime.context import Context, Progress
 
 
 def decode(spec: dict[str, Any], context: Context) -> None:
-    """Load the source, check it, fix the splits of all its data sets, write one file.
+    """Load the source, check it, fix the splits of all its data sets, and write one file.
 
-    Pictures are decoded in `threads` of the settings, but not in more than this process has cores; nothing else
-    depends on it.
+    Pictures are decoded in `threads` threads of the settings, at most one for each core of this process; the file does
+    not depend on it. Raises IntegrityError if the source has another number of images than its entry, and the errors
+    of the loader.
     """
     source, datasets = spec["source"], spec["datasets"]
     content: Decoded = locate(source["loader"])(source, context.inputs)
@@ -53,13 +54,13 @@ def decode(spec: dict[str, Any], context: Context) -> None:
         labels=content.labels,
         splits=splits,
         about=about,
-        # Only the shorter side is fixed, and nothing is cut off: the images keep their own sizes.
+        # Only the shorter side is fixed and there is no crop: images have different sizes.
         ragged=isinstance(geometry.get("resize"), int) and "crop" not in geometry,
     )
 
 
 def _watched(content: Decoded, context: Context) -> Iterator[np.ndarray]:
-    """Yield the images and say how far they are."""
+    """Yield the images and log the progress."""
     progress = Progress(context, total=len(content.labels), unit="image")
     threads = min(context.settings.get("threads", 1), _cores())
     for number, image in enumerate(decoded(content.images, threads=threads), start=1):
@@ -68,7 +69,7 @@ def _watched(content: Decoded, context: Context) -> Iterator[np.ndarray]:
 
 
 def _cores() -> int:
-    """Return how many cores this process may use; a cluster may give a job fewer than the machine has."""
+    """Return the number of cores for this process, which a cluster may limit."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

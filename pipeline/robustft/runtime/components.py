@@ -82,8 +82,8 @@ def locate(name: str) -> Any:
 def build(name: str, parameters: Mapping[str, Any], *, kind: str, title: str) -> Any:
     """Return an instance of a class with these parameters.
 
-    Raises ConfigError, which begins with `title`, for an unknown parameter (with the nearest name), a missing one, and a
-    value of another type than its field's.
+    Raises ConfigError, which begins with `title`, for an unknown parameter (with the nearest name), a missing one, and
+    a value of another type than its field's.
     """
     if fault := fault_of(name, parameters, kind=kind):
         raise ConfigError(f"{title}: {fault.what}", expected=fault.expected, next_step=fault.to_do)

@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100 from their binary archives, and CIFAR-10-C.
 
-Krizhevsky. Learning Multiple Layers of Features from Tiny Images. 2009. The papers read the Python archives, whose
-images are the same in the same order; the binary ones need no unpickling. Hendrycks, Dietterich. Benchmarking Neural
+Krizhevsky. Learning Multiple Layers of Features from Tiny Images. 2009. The papers read the Python archives, with the
+same images in the same order; the binary ones need no unpickling. Hendrycks, Dietterich. Benchmarking Neural
 Network Robustness to Common Corruptions and Perturbations. ICLR 2019.
 """
 
@@ -23,7 +23,10 @@ _PIXELS = 3 * 32 * 32
 
 
 def cifar10(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
-    """Return CIFAR-10 (role `archive`): 50,000 images of group train, then 10,000 of group test, (3, 32, 32)."""
+    """Return CIFAR-10 (role `archive`): 50,000 images of group train, then 10,000 of group test, (3, 32, 32) uint8.
+
+    Raises IntegrityError if the archive is damaged or lacks a file.
+    """
     root = "cifar-10-batches-bin"
     train = [f"{root}/data_batch_{number}.bin" for number in range(1, 6)]
     (names,) = rows(files["archive"], f"{root}/batches.meta.txt")
@@ -31,14 +34,14 @@ def cifar10(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
 
 
 def cifar100(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
-    """Return CIFAR-100 (role `archive`) with its fine labels: 50,000 images of group train, 10,000 of group test."""
+    """Return CIFAR-100 (role `archive`) with its fine labels; images, groups and errors as `cifar10`."""
     root = "cifar-100-binary"
     (names,) = rows(files["archive"], f"{root}/fine_label_names.txt")
     return _binary(files["archive"], [f"{root}/train.bin"], f"{root}/test.bin", names=names, labels=2)
 
 
 def _binary(path: Path, train: Sequence[str], test: str, *, names: Sequence[str], labels: int) -> Decoded:
-    """Read records of `labels` bytes of labels, the last of which counts, and 3072 of pixels, by plane and row.
+    """Read records of `labels` bytes of labels, of which the last is used, and 3072 of pixels, by plane and row.
 
     The files are read twice, the labels first; one of them at a time is in memory.
     """
@@ -74,7 +77,7 @@ def cifar10_c(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
     """Return CIFAR-10-C (role `archive`): a block for each of `corruptions`, in that order.
 
     Each block holds the 10,000 test images at severity 1, then at 2, up to 5, as its file does; one file at a time is
-    in memory. Raises IntegrityError if a file is missing or of another form.
+    in memory. Images are (3, 32, 32) uint8. Raises IntegrityError if a file is missing or of another form.
     """
     path, kinds = files["archive"], source["corruptions"]
     labels = _array(path, "labels")
@@ -96,7 +99,9 @@ def _array(path: Path, name: str) -> np.ndarray:
 
 def _corrupted(path: Path, kinds: Sequence[str], *, images: int) -> Iterator[np.ndarray]:
     for kind in kinds:
-        yield from _block(path, kind, images=images)  # a name would keep it in memory while the next one is read
+        yield from _block(
+            path, kind, images=images
+        )  # a variable would keep the array in memory while the next one is read
 
 
 def _block(path: Path, kind: str, *, images: int) -> np.ndarray:

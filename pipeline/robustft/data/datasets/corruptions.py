@@ -1,12 +1,12 @@
 """Common corruptions of clean test images, by the package imagecorruptions-imaug.
 
 Hendrycks, Dietterich. Benchmarking Neural Network Robustness to Common Corruptions and Perturbations. ICLR 2019.
-The package carries on the authors' functions, with the severities of ImageNet-C. It wants images of at least 32x32
-pixels, so a smaller image is enlarged by repeating its pixels, and one pixel of each block is kept afterwards: without
-a corruption that is exactly the identity. Strengths given in pixels are those of the enlarged image.
+The package maintains the authors' functions, with the severities of ImageNet-C. It needs images of at least 32x32
+pixels, so a smaller image is enlarged by repeating its pixels, and afterwards one pixel of each block stays: without a
+corruption this is exactly the identity. Strengths in pixels are those of the enlarged image.
 
 A corrupted test set is laid out as CIFAR-10-C is: for each type a block of all images at severity 1, then all at
-severity 2, up to 5. The position in that order is what ledgers call an image.
+severity 2, up to 5. The position in that order is the number of an image in ledgers.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ COMMON = (
 """The fifteen types of the benchmark: noise, blur, weather, digital."""
 
 EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
-"""The four types that the benchmark holds back for choosing hyper-parameters."""
+"""The four types that the benchmark reserves for the choice of hyper-parameters."""
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
@@ -53,7 +53,7 @@ _SMALLEST = 32
 """The package refuses smaller images."""
 
 _OWN_SEED = ("glass_blur", "impulse_noise")
-"""Types whose draws do not come from numpy's global state; the package takes their seed as an argument."""
+"""Types with a seed as an argument; the others draw from numpy's global state."""
 
 
 def load(source: dict[str, Any], files: Mapping[str, Path]) -> Decoded:
@@ -61,8 +61,12 @@ def load(source: dict[str, Any], files: Mapping[str, Path]) -> Decoded:
 
     Args:
         source: `corrupted_from` {dataset, split, images}: the first n images of that split are corrupted;
-            `corruptions`: the T types; `draw_seed`: with the type, severity and image it decides every draw.
+            `corruptions`: the T types; `draw_seed`: with type, severity and image it determines every draw.
         files: `clean` is the decoded source of the clean data set.
+
+    Raises:
+        ConfigError: the split has too few images.
+        RobustftError: the package is not installed.
     """
     origin, clean = source["corrupted_from"], files["clean"]
     split = load_split(clean, dataset=origin["dataset"], split=origin["split"])
@@ -74,8 +78,8 @@ def load(source: dict[str, Any], files: Mapping[str, Path]) -> Decoded:
             expected=f"at most {len(split.labels)}",
             observed=count,
         )
-    _package()  # so that its lack is an error before any work
-    # One by one, and not as functions: the package draws from numpy's global state, which threads would share.
+    _package()  # a missing package is an error before any work
+    # Arrays, not functions for threads: the package draws from numpy's global state, which threads would share.
     images = (
         corrupt(_clean(split, position), kind, severity, seed=_seed(source["draw_seed"], kind, severity, index))
         for kind in source["corruptions"]
@@ -95,7 +99,7 @@ def _clean(split: Split, position: int) -> np.ndarray:
 
 
 def corrupt(image: np.ndarray, kind: str, severity: int, *, seed: int) -> np.ndarray:
-    """Return one image (C, H, W) uint8 out of 255, with C of 1 or 3, under one corruption; same shape and type."""
+    """Return one image (C, H, W) uint8 out of 255, C 1 or 3, under a corruption of severity 1 to 5."""
     factor = -(-_SMALLEST // min(image.shape[1:]))
     large = image.repeat(factor, axis=1).repeat(factor, axis=2).transpose(1, 2, 0)
     own = {"seed": seed} if kind in _OWN_SEED else {}
@@ -105,14 +109,14 @@ def corrupt(image: np.ndarray, kind: str, severity: int, *, seed: int) -> np.nda
         corrupted = _package().corrupt(large, severity=severity, corruption_name=kind, **own)
     finally:
         np.random.set_state(state)
-    # One pixel of each block, and for a grey image one channel of the three that come back: a mean would cancel noise.
+    # One pixel of each block, and one of three channels for a grey image: a mean would cancel noise.
     middle = slice(factor // 2, None, factor)
     channels = slice(None) if len(image) == 3 else slice(1, 2)
     return np.ascontiguousarray(corrupted[middle, middle, channels].transpose(2, 0, 1))
 
 
 def _package() -> Any:
-    """Import the package late: with its compiler it takes half a second, and only this source needs it."""
+    """Import the package late: it takes half a second, and only this source needs it."""
     try:
         return importlib.import_module("imagecorruptions")
     except ImportError as error:
@@ -124,6 +128,6 @@ def _package() -> Any:
 
 
 def _seed(draw_seed: int, kind: str, severity: int, index: int) -> int:
-    """Return a seed for one image that depends on nothing else: not on the order, nor on the other types."""
+    """Return the seed of one image, which depends on no other image and no other type."""
     key = np.random.SeedSequence([draw_seed, crc32(kind.encode()), severity, int(index)])
     return int(key.generate_state(1)[0])

@@ -1,4 +1,4 @@
-"""The handwritten digits that ship inside scikit-learn."""
+"""The handwritten digits that scikit-learn ships: Alpaydin, Kaynak. Optical Recognition of Handwritten Digits. 1998."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from robustft.files import sha256_file
 def load(source: dict[str, Any], files: Mapping[str, Path]) -> Decoded:
     """Return images (N, 1, 8, 8) uint8 with levels 0..16, labels (N,) int64, and the SHA-256 of the file read.
 
-    The file ships inside a package, so `files` is empty. It is located without importing scikit-learn (a second of
+    A package ships the file, so `files` is empty. The file is located without importing scikit-learn (a second of
     start-up) and hashed before use. Raises RobustftError if scikit-learn is not installed and IntegrityError if the
     file is not the one on record.
     """

@@ -35,8 +35,9 @@ _PIXELS = 3 * 32 * 32
 def load(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
     """Return the images of role `train`, if it is given, then those of role `validation`, as groups train and test.
 
-    Labels count the WordNet ids in their order, as everyone's class folders do; not as the devkit's numbers. A class's
-    name is the first of those that the devkit has for it.
+    Labels are places among the sorted WordNet ids, as in class folders; they are not the devkit's numbers. A class's
+    name is its first in the devkit (role `devkit`). Images are (3, H, W) uint8 at the source's `geometry`. Raises
+    IntegrityError if an archive is damaged, lacks a file or disagrees with the devkit.
     """
     words, by_number, truth = _devkit(files["devkit"])
     label = Classes(sorted(words), where=files["devkit"])
@@ -71,7 +72,7 @@ def _training(path: Path, label: Mapping[str, int], source: Mapping[str, Any]) -
 
 
 def _joined(parts: Mapping[str, Decoded], names: list[str] | None) -> Decoded:
-    """Put parts one after another, each a group."""
+    """Concatenate parts, each of which becomes a group."""
     ends = np.cumsum([len(part.labels) for part in parts.values()])
     return Decoded(
         labels=np.concatenate([part.labels for part in parts.values()]),
@@ -88,9 +89,9 @@ def downsampled(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded
     """Return ImageNet at (3, 32, 32): role `train` as group train, role `validation` as group test.
 
     Each is an archive of `.npz` files with `data` (n, 3072) uint8, by plane and row, and `labels` that are the numbers
-    of the devkit (ILSVRC2012_ID, role `devkit`). They become places among the sorted WordNet ids, as in `load`: what
-    every head that was trained on ImageNet means by them. The files are read twice, the labels first; one of them at a
-    time is in memory.
+    of the devkit (ILSVRC2012_ID, role `devkit`). They become places among the sorted WordNet ids, as in `load` and
+    in every head trained on ImageNet. The files are read twice, the labels first; one of them at a time is in memory.
+    Raises IntegrityError as `load`.
     """
     words, by_number, _ = _devkit(files["devkit"])
     label = Classes(sorted(words), where=files["devkit"])
@@ -129,7 +130,7 @@ def _batch(path: Path, name: str, key: str) -> np.ndarray:
 
 def _pixels(path: Path, batches: list[str]) -> Iterator[np.ndarray]:
     for name in batches:
-        yield from _images(path, name)  # a name would keep it in memory while the next one is read
+        yield from _images(path, name)  # a variable would keep the array in memory while the next one is read
 
 
 def _images(path: Path, name: str) -> np.ndarray:

@@ -23,7 +23,8 @@ from robustft.files import storage_error
 def load(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
     """Return the patches of role `images` at the source's `geometry`, and the labels (1: tumour) of role `labels`.
 
-    Both are compressed HDF5 files: `x` (N, 96, 96, 3) uint8 and `y` (N, 1, 1, 1).
+    Both are compressed HDF5 files: `x` (N, 96, 96, 3) uint8 and `y` (N, 1, 1, 1). Raises IntegrityError if a file is
+    damaged or they disagree, and RobustftError without the package h5py.
     """
     with _dataset(files["labels"], "y") as column:
         labels = np.asarray(column[:], dtype=np.int64).reshape(-1)
@@ -44,7 +45,7 @@ def _fitted(patch: np.ndarray, geometry: Mapping[str, Any]) -> np.ndarray:
 
 @contextmanager
 def _dataset(path: Path, name: str) -> Iterator[Any]:
-    """Open one array of a compressed HDF5 file; it is decompressed beside the system's other temporary files."""
+    """Open one array of a compressed HDF5 file, which is decompressed to a temporary file."""
     try:
         import h5py
     except ImportError as error:

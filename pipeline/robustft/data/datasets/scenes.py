@@ -1,9 +1,9 @@
-"""Small scenes made of scikit-learn's handwritten digits, each with a caption: the demo's stand-in for image-text data.
+"""Small scenes of scikit-learn's handwritten digits, each with a caption: image-text data for the demo.
 
-A scene is 10x20 pixels: one digit in the middle, or two side by side, drawn in a style. A label says all of it:
-`100000 part + 1000 style + content`. A part is a share of the source digits, from which no other part draws: scenes of
-two parts never show the same handwriting. A style is a place in `STYLES`. A content is `10 left + right` for two
-digits, `100 + digit` for one, and 110 for any one digit, when the caption tells the style only.
+A scene has 10x20 pixels: one digit in the middle, or two side by side, drawn in a style. Its label is
+`100000 part + 1000 style + content`. Each part draws from digits of its own: scenes of two parts never show the same
+handwriting. A style is a place in `STYLES`. A content is `10 left + right` for two digits, `100 + digit` for one, and
+110 for any one digit, if the caption names the style only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from robustft.data.decoded import Decoded
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 WHITE = 240
-"""Full white: fifteen for each of the sixteen levels of a digit, so that styles have room between them."""
+"""Full white: fifteen for each of the sixteen levels of a digit, so that styles can use levels in between."""
 HEIGHT, WIDTH, SIDE = 10, 20, 8
 """Of a scene and of a digit, in pixels. A margin of one pixel surrounds each digit."""
 ONE, ANY = 100, 110
@@ -78,17 +78,17 @@ WORDS: Mapping[str, Style] = {
     "striped": _striped,
 }
 STYLES = (*WORDS, "framed noisy", "striped faint")
-"""Every style by its number in labels. The words of a compound one act from left to right."""
+"""Every style; its place is its number in labels. The words of a compound style act from left to right."""
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """Scenes (n, 1, 10, 20) uint8, labels (n,) int64, and the digits they show, (n, 2) int64 places in the source."""
+    """Scenes (n, 1, 10, 20) uint8, labels (n,) int64, and their digits, (n, 2) int64 places in the source."""
 
     images: np.ndarray
     labels: np.ndarray
     places: np.ndarray
-    """Of a single digit, twice the same."""
+    """Twice the same place for a single digit."""
 
 
 def label(part: int, style: str, content: int) -> int:
@@ -97,7 +97,7 @@ def label(part: int, style: str, content: int) -> int:
 
 
 def caption(label: int) -> str:
-    """Return what a label says in words, such as "framed noisy three" or "plain three and seven"."""
+    """Return the caption of a label, such as "framed noisy three" or "plain three and seven"."""
     style, content = STYLES[label // 1000 % 100], label % 1000
     if content == ANY:
         return f"{style} digit"
@@ -173,7 +173,7 @@ def _placed(pair: np.ndarray, *, two: bool) -> np.ndarray:
 def load(source: dict[str, Any], files: Mapping[str, Path]) -> Decoded:
     """Return scenes (N, 1, 10, 20) uint8 in 0..240, labels (N,) int64, and the SHA-256 of the digits' file.
 
-    Raises what the digits' own loader raises.
+    Raises the errors of `digits.load`.
     """
     source_digits = digits.load({**source, "shape": [SIDE, SIDE]}, files)
     scenes = compose(np.asarray(source_digits.images), source_digits.labels, source["parameters"])

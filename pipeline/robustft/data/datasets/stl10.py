@@ -16,9 +16,10 @@ _SIDE = 96
 
 
 def load(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
-    """Return the test images (3, 96, 96) of role `archive`, with the labels, which the files count from 1.
+    """Return the test images (3, 96, 96) uint8 of role `archive`, with labels from 0 (from 1 in the files).
 
-    An image's bytes go by plane and then by column, so rows and columns are exchanged. Raises IntegrityError.
+    An image's bytes are ordered by plane and column, so rows and columns are exchanged. Raises IntegrityError if the
+    archive is damaged, lacks a file, or images and labels differ in number.
     """
     path, root = files["archive"], "stl10_binary"
     (names,) = rows(path, f"{root}/class_names.txt")

@@ -1,1 +1,1 @@
-"""Readers of archives, pictures, lists and Matlab files, whatever data set they belong to."""
+"""Readers of archives, pictures, lists and Matlab files of any data set."""

@@ -1,8 +1,8 @@
-"""Reading tar and zip archives where they lie: nothing is extracted to the disk.
+"""Reading tar and zip archives in place: nothing is extracted to the disk.
 
-The first bytes tell the kind of an archive; the names of downloaded files say nothing. Only regular files count:
-folders, links and devices are left out. An archive with one name that leads out of its folder is refused as a whole:
-no published data set has a reason for one. Own, because tarfile takes a damaged header for the end of an archive.
+The first bytes determine the kind of an archive, not its name. Only regular files are read: folders, links and devices
+are left out. An archive with a name that leads out of its folder is refused as a whole. No library does this: tarfile
+takes a damaged header for the end of an archive.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import IO, Any, NamedTuple, cast
 from robustft.errors import IntegrityError
 
 LIMIT_BYTES = 1 << 30
-"""The largest member that is read unless a caller allows more: a small archive can announce any size."""
+"""The default limit of a member's bytes: a small archive can announce any size."""
 
 _BLOCK = tarfile.BLOCKSIZE
 _DECOMPRESSORS: dict[bytes, Callable[[IO[bytes]], Any]] = {
@@ -49,7 +49,7 @@ class _Member(NamedTuple):
 
 
 def sizes(path: Path) -> dict[str, int]:
-    """Return the bytes of each regular file by name, in the archive's order. Raises IntegrityError as `read` does."""
+    """Return the bytes of each regular file by name, in the archive's order. Raises IntegrityError as `read`."""
     with _opened(path) as stream:
         return {member.name: member.size for member in _members(stream, path, limit_bytes=None)}
 
@@ -59,9 +59,9 @@ def read(
 ) -> Iterator[tuple[str, bytes]]:
     """Yield (name, content) of each regular file, or of those with `names`, in the archive's order.
 
-    One member is in memory at a time, and reading stops after the last of them. Raises IntegrityError for an
-    archive that is cut off or damaged, holds a name that leads out of a folder, lacks one of the names (as a
-    regular file), or has more than `limit_bytes` in one that is read; what is passed over may be of any size.
+    One member at a time is in memory, and reading stops after the last of `names`. Raises IntegrityError for an archive
+    that is cut off or damaged, holds a name that leads out of its folder, lacks one of `names` as a regular file, or
+    has more than `limit_bytes` in a member that is read.
     """
     left = None if names is None else set(names)
     with _opened(path) as stream:
@@ -86,18 +86,17 @@ def read(
 def nested(path: Path, *, limit_bytes: int = LIMIT_BYTES) -> Iterator[tuple[str, Iterator[tuple[str, bytes]]]]:
     """Yield (name, its (name, content) pairs) for each archive inside an archive, in order.
 
-    Members that are no archives are left out. The pairs are read when they are asked for, straight from the outer
-    archive, and are gone when the next inner archive is asked for. Raises IntegrityError as `read` does; the limit is
-    for the innermost members.
+    Members that are no archives are left out. The pairs are read lazily from the outer archive and are invalid once the
+    next inner archive is read. Raises IntegrityError as `read`; the limit is for the innermost members.
     """
     for name, stream in _inner(path):
         yield name, _pairs(stream, f"{path}: {name}", limit_bytes)
 
 
 def nested_sizes(path: Path) -> Iterator[tuple[str, dict[str, int]]]:
-    """Yield (name, bytes of each of its regular files by name) for each archive inside an archive, in order.
+    """Yield (name, size in bytes of each regular file by name) for each archive inside an archive, in order.
 
-    Reads no content that it can skip. Raises IntegrityError as `read` does.
+    Content is skipped where possible. Raises IntegrityError as `read`.
     """
     for name, stream in _inner(path):
         with _explained(where := f"{path}: {name}"):
@@ -132,7 +131,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def _explained(where: object) -> Iterator[None]:
-    """Turn what the readers raise for damaged archives into one error."""
+    """Turn the readers' errors for damaged archives into IntegrityError."""
     try:
         yield
     except _BROKEN as error:
@@ -149,7 +148,7 @@ def _damaged(where: object, observed: object) -> IntegrityError:
 
 
 def _start(stream: IO[bytes], count: int) -> bytes:
-    """Return the first bytes of a stream, which is at its beginning before and after."""
+    """Return the first bytes of a stream, and go back to its beginning."""
     start = stream.read(count)
     stream.seek(0)
     return start
@@ -195,7 +194,7 @@ def _too_large(where: object, member: _Member, limit_bytes: int) -> IntegrityErr
 
 
 class _Blocks:
-    """A tar's bytes, with the last of them: tarfile takes a damaged header for the end of the list."""
+    """A tar's stream that keeps the last block read: tarfile takes a damaged header for the end of the archive."""
 
     def __init__(self, stream: IO[bytes], limit_bytes: int) -> None:
         self._stream, self._limit_bytes = stream, limit_bytes
@@ -210,11 +209,11 @@ class _Blocks:
 
 
 def _tar_members(stream: IO[bytes], where: object, *, limit_bytes: int | None, marked: bool) -> Iterator[_Member]:
-    """Yield a tar's members. `marked`: only the mark of zeros at its end tells that it was not cut off."""
+    """Yield a tar's members. `marked`: the zeros at its end are the only sign that it is complete."""
     blocks = _Blocks(stream, max(limit_bytes or 0, LIMIT_BYTES))
     with tarfile.open(fileobj=cast(IO[bytes], blocks), mode="r:") as tar:
         while (info := tar.next()) is not None:
-            cast(Any, tar).members.clear()  # else tarfile keeps all of a million headers
+            cast(Any, tar).members.clear()  # else tarfile keeps every header in memory
             name = _checked(info.name, where)
             if info.isreg():
                 yield _Member(name, info.size, partial(cast(Any, tar.extractfile), info))
@@ -236,7 +235,7 @@ def _zip_members(stream: IO[bytes], where: object) -> Iterator[_Member]:
 
 
 def _checked(name: str, where: object) -> str:
-    """Return a member's name without a leading `./`, or raise IntegrityError if it is not one to trust."""
+    """Return a member's name without a leading `./`. Raises IntegrityError for one that leads out of the folder."""
     parts = name.replace("\\", "/").split("/")
     if parts[0] == "" or re.match("[A-Za-z]:", parts[0]):
         raise _hostile(where, name, "has an absolute name")

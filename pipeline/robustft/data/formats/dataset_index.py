@@ -1,7 +1,7 @@
-"""From an index of a data set, which says what each picture of an archive shows, to the images of a source.
+"""The images of a source from an archive and the index of a data set, which has the label of each picture.
 
-Pictures keep the order in which they lie in their archive, whatever order the publisher's lists have: so an archive is
-read from front to back, once for the names and once for the pictures, and a few pictures at a time are in memory.
+Pictures keep the order of the archive, not that of the publisher's lists. So an archive is read from front to back,
+once for the names and once for the pictures, and a few pictures at a time are in memory.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from robustft.errors import IntegrityError
 
 @dataclass(frozen=True)
 class DatasetIndex:
-    """What a publisher says of the pictures of an archive, by their names in it."""
+    """The publisher's labels and parts of an archive's pictures, by their names in the archive."""
 
     labels: Mapping[str, int]
-    """Of every picture that belongs to the source."""
+    """The label of every picture of the source."""
     names: Sequence[str] | None = None
     """A name for each label, as prompts hold it."""
     groups: Mapping[str, Collection[str]] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class DatasetIndex:
 
 
 class Classes(dict[str, int]):
-    """Labels by class, in the order given; a class that it lacks is an error that names the class and the archive."""
+    """Labels by class, in the given order. An unknown class raises IntegrityError with the class and the archive."""
 
     def __init__(self, names: Iterable[str], *, where: object) -> None:
         super().__init__((name, number) for number, name in enumerate(names))
@@ -49,7 +49,7 @@ class Classes(dict[str, int]):
 
 
 class Archive(Protocol):
-    """Named files in an order that never changes."""
+    """Named files in a fixed order."""
 
     @property
     def path(self) -> Path:
@@ -65,13 +65,13 @@ class Archive(Protocol):
 
 @dataclass(frozen=True)
 class FlatArchive:
-    """A tar or zip archive whose files are the data set's."""
+    """A tar or zip archive of the data set's files."""
 
     path: Path
 
     @cached_property
     def names(self) -> Sequence[str]:
-        """Of all files, in order; listed once, as that may need the whole archive decompressed."""
+        """Of all files, in order; listed once, as a listing may decompress the whole archive."""
         return list(sizes(self.path))
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
@@ -99,9 +99,9 @@ class NestedArchive:
 
 
 def pictures(archive: Archive, index: DatasetIndex, source: Mapping[str, Any]) -> Decoded:
-    """Return the listed pictures of an archive at the source's `geometry`, in the archive's order.
+    """Return the listed pictures of an archive, (3, H, W) uint8 at the source's `geometry`, in the archive's order.
 
-    Raises IntegrityError if a listed picture is not in the archive, or nothing is listed.
+    Raises IntegrityError if the archive lacks a listed picture, or nothing is listed.
     """
     order = [name for name in archive.names if name in index.labels]
     missing = index.labels.keys() - set(order)
@@ -121,7 +121,7 @@ def pictures(archive: Archive, index: DatasetIndex, source: Mapping[str, Any]) -
 
 
 def positions(order: Sequence[str], names: Collection[str]) -> np.ndarray:
-    """Return the places of names in an order, (n,) int64, rising."""
+    """Return the places of names in an order, (n,) int64, ascending."""
     among = frozenset(names)
     return np.array([place for place, name in enumerate(order) if name in among], dtype=np.int64)
 
@@ -139,22 +139,22 @@ def _undecoded(
 
 
 def contents(path: Path, *names: str) -> list[bytes]:
-    """Return the contents of named members of an archive, in the order asked for.
+    """Return the contents of named members of an archive, in the order of `names`.
 
-    Raises IntegrityError that names a missing one.
+    Raises IntegrityError if one is missing.
     """
     files = dict(read(path, frozenset(names)))
     return [files[name] for name in names]
 
 
 def rows(path: Path, *names: str) -> list[list[str]]:
-    """Return the lines of named text members of an archive, stripped, empty ones left out."""
+    """Return the non-empty lines, stripped, of each of these text members of an archive."""
     texts = [data.decode("utf-8") for data in contents(path, *names)]
     return [[line.strip() for line in text.splitlines() if line.strip()] for text in texts]
 
 
 def wording(name: str, *, blanks: str = "_-/") -> str:
-    """Return a class name as the prompts of PMG-AFT word it: in lower case, with blanks for some characters."""
+    """Return a class name as in the prompts of PMG-AFT: in lower case, with blanks in the place of `blanks`."""
     for character in blanks:
         name = name.replace(character, " ")
     return name.lower().strip()

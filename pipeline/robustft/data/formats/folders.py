@@ -26,12 +26,13 @@ _PICTURES = (".jpg", ".jpeg", ".png")
 def load(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
     """Return the pictures of an archive (role `archive`) with a folder for each class.
 
-    Labels count the folders in the order of their names. `parameters`:
+    Labels are places among the sorted folder names. Raises IntegrityError if the archive is damaged, has no such
+    folders, or its parts have different classes. `parameters`:
 
     - `parts`: {group: folder that holds the classes' folders}; all parts must have the same classes.
-    - `nested`: true if the pictures are in archives inside the archive, whose names are then folders too.
+    - `nested`: true if the pictures are in archives inside the archive; their names then count as folders.
     - `without`: folders that are no classes.
-    - `cut`: characters at the head of a folder's name that are no part of the class name; `drop`: text to leave out.
+    - `cut`: how many characters of a folder's name come before the class name; `drop`: text to leave out of it.
     - `first`: n makes two more groups, `first` and `rest`: of each class the first n pictures by name, and the others.
     """
     parameters = source["parameters"]
@@ -62,7 +63,7 @@ def load(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
 
 
 def _classes(archive: Archive, folder: str, *, without: Sequence[str]) -> dict[str, list[str]]:
-    """Return the pictures of each folder of a folder of an archive."""
+    """Return the pictures of each class folder below a folder of an archive."""
     folders: dict[str, list[str]] = defaultdict(list)
     names = archive.names
     for name in names:
@@ -92,7 +93,8 @@ def _first(parts: Mapping[str, Mapping[str, Sequence[str]]], count: int) -> dict
 def tiny_imagenet(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
     """Return Tiny ImageNet (role `archive`): groups `train` and `test`, which is the publisher's validation part.
 
-    Labels count the WordNet ids in their order. A class's name is the first of its names in `words.txt`.
+    Labels are places among the sorted WordNet ids. A class's name is its first in `words.txt`. Raises IntegrityError if
+    the archive is damaged, lacks a file or a name.
     """
     archive, root = FlatArchive(files["archive"]), "tiny-imagenet-200"
     lists = ("wnids.txt", "words.txt", "val/val_annotations.txt")

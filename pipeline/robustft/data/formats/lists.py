@@ -1,4 +1,7 @@
-"""Pictures whose classes and parts stand in text files beside them."""
+"""Pictures whose classes and parts are listed in text files of the archive.
+
+Every loader raises IntegrityError if an archive is damaged, lacks a listed file, or a list is inconsistent.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ def food101(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
 def sun397(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
     """Return all pictures of SUN397: Xiao et al. SUN Database. CVPR 2010.
 
-    Labels count the lines of `ClassName.txt`, such as `/a/apse/indoor`; names leave the letter out: "apse indoor".
+    Labels are line numbers of `ClassName.txt`, such as `/a/apse/indoor`; names omit the letter: "apse indoor".
     """
     archive = FlatArchive(files["archive"])
     (lines,) = rows(archive.path, "SUN397/ClassName.txt")
@@ -57,7 +60,7 @@ def sun397(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
 def fgvc_aircraft(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
     """Return the test pictures of FGVC-Aircraft by variant: Maji et al., arXiv 1306.5151.
 
-    Names that begin with 7 get "Boeing" in front and keep their hyphens, as in the code of TeCoA and PMG-AFT.
+    "Boeing" is put before names that begin with 7, and hyphens stay, as in the code of TeCoA and PMG-AFT.
     """
     path, root = files["archive"], "fgvc-aircraft-2013b/data"
     variants, test = rows(path, f"{root}/variants.txt", f"{root}/images_variant_test.txt")
@@ -70,7 +73,8 @@ def fgvc_aircraft(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decod
 def oxford_pets(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
     """Return the test pictures of Oxford-IIIT Pet by breed: Parkhi et al. Cats and Dogs. CVPR 2012.
 
-    Roles `images` and `annotations`; a line of `test.txt` is `Abyssinian_201 1 1 1`: picture, breed from 1, and more.
+    Roles `images` and `annotations`. A line of `test.txt` is `Abyssinian_201 1 1 1`: picture, breed from 1, and two
+    unused numbers.
     """
     (lines,) = rows(files["annotations"], "annotations/test.txt")
     table = [line.split() for line in lines]
@@ -87,7 +91,7 @@ def oxford_pets(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded
 def cub200(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
     """Return Caltech-UCSD Birds-200-2011 with the publisher's groups train and test: Wah et al. 2011.
 
-    A line of each list begins with the picture's number; classes count from 1; `1` in the split says training.
+    A line of each list begins with the picture's number; classes count from 1; `1` in the split means training.
     """
     path, root = files["archive"], "CUB_200_2011"
     kinds = ("images", "image_class_labels", "train_test_split", "classes")

@@ -1,4 +1,7 @@
-"""Pictures whose classes and parts stand in files of Matlab."""
+"""Pictures whose classes and parts are listed in Matlab files.
+
+Every loader raises IntegrityError if a file is damaged or lacks a variable.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from robustft.errors import IntegrityError
 def variables(data: bytes, *names: str, where: object) -> list[np.ndarray]:
     """Return named variables of a Matlab file as flat arrays; cells and structures are arrays of objects.
 
-    Raises IntegrityError if it is no Matlab file or lacks one of them.
+    `where` is the file's name in errors. Raises IntegrityError if it is no Matlab file or lacks a variable.
     """
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
@@ -56,7 +59,7 @@ def flowers102(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
 def stanford_dogs(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
     """Return Stanford Dogs with the publisher's groups train and test: Khosla et al. FGVC workshop, CVPR 2011.
 
-    Roles `images` and `lists`. Classes count from 1; a folder is called such as `n02085620-Chihuahua`.
+    Roles `images` and `lists`. Classes count from 1; a folder is named as in `n02085620-Chihuahua`.
     """
     lists = files["lists"]
     parts = {}

@@ -1,4 +1,4 @@
-"""Pictures in files: decoded by PIL, resized and cropped as torchvision does it.
+"""Picture files: decoded by PIL, resized and cropped as in torchvision.
 
 The papers' loaders are torchvision's `Resize` (PIL, bilinear, antialiased) and `CenterCrop`; these functions give the
 same bytes without importing torch.
@@ -16,18 +16,18 @@ from PIL import Image
 from robustft.errors import ConfigError, IntegrityError
 
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-"""What PIL raises for bytes that are not the picture that they say they are."""
+"""PIL's errors for damaged pictures."""
 
 
 def decode(data: bytes, *, where: object, geometry: Mapping[str, Any] | None = None) -> np.ndarray:
-    """Return a picture (3, H, W) uint8 out of 255, in RGB whatever it was stored in.
+    """Return a picture (3, H, W) uint8 out of 255, in RGB.
 
     Args:
         data: the picture's file.
-        where: what to call it in an error.
+        where: its name in errors.
         geometry: see `fit`.
 
-    Raises IntegrityError, naming the picture, if it cannot be decoded.
+    Raises IntegrityError with `where` if it cannot be decoded.
     """
     try:
         with Image.open(io.BytesIO(data)) as opened:
@@ -42,8 +42,8 @@ def decode(data: bytes, *, where: object, geometry: Mapping[str, Any] | None = N
 def fit(image: Image.Image, geometry: Mapping[str, Any]) -> np.ndarray:
     """Return an RGB image as (3, H, W) uint8 after `geometry`.
 
-    `resize`: a number is the new length of the shorter side, the ratio of the sides stays; [height, width] sets both.
-    `crop`: then the side of the square that is cut from the centre. Without either the image stays as it is.
+    `resize` in pixels: a number is the new length of the shorter side at the same ratio; [height, width] sets both.
+    `crop` in pixels: the side of the square that is then cut from the centre. Raises ConfigError if it is too large.
     """
     if "resize" in geometry:
         size = _size(image, geometry["resize"])
@@ -55,7 +55,7 @@ def fit(image: Image.Image, geometry: Mapping[str, Any]) -> np.ndarray:
 
 
 def _size(image: Image.Image, resize: int | list[int]) -> tuple[int, int]:
-    """Return the new (width, height); the longer side is rounded down, as torchvision does."""
+    """Return the new (width, height); the longer side is rounded down, as in torchvision."""
     if not isinstance(resize, int):
         height, width = resize
         return width, height
@@ -65,7 +65,7 @@ def _size(image: Image.Image, resize: int | list[int]) -> tuple[int, int]:
 
 
 def _centre(image: Image.Image, side: int) -> Image.Image:
-    """Cut the middle square; a half pixel is rounded to the even one, as torchvision's `round` does."""
+    """Cut the middle square; a half pixel is rounded to the even one, as `round` does in torchvision."""
     if side > min(image.size):
         raise ConfigError(
             "the crop of a geometry is larger than what it crops from",
