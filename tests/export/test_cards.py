@@ -8,7 +8,7 @@ import yaml
 from robustft.export.audit_gate import Standing
 from robustft.export.cards import _Card, export_cards
 from robustft.files import read_json, sha256_file
-from robustft.provenance.audit import AuditReport
+from robustft.provenance.audit_state import AuditReport
 from tests.toy_run import SHA
 
 

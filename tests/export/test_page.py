@@ -10,7 +10,7 @@ import pytest
 
 from robustft.export.page import export_page
 from robustft.files import read_json, sha256_file
-from robustft.report.tables import parse_rows
+from robustft.report.formats import parse_rows
 
 
 def quiet(line: str) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from robustft.files import digest_of, sha256_file
 from robustft.plan import Plan
-from robustft.provenance.audit import audit, differences
+from robustft.provenance.audit import audit
+from robustft.provenance.audit_state import differences
 
 RUN = "results/small/toy/main/high/at/seed0"
 

@@ -13,7 +13,8 @@ from robustft.errors import RobustftError
 from robustft.files import ROOT
 from robustft.plan import Plan
 from robustft.provenance import container
-from robustft.provenance.audit import _Auditor
+from robustft.provenance.audit_circumstances import check_images
+from robustft.provenance.audit_state import AuditState
 from robustft.provenance.container import foreign_container, missing_images, observed_image, unlike, wanted_image
 from robustft.provenance.record import Record
 
@@ -91,11 +92,11 @@ def test_a_foreign_container_is_not_taken_for_the_open_air(tmp_path, outside):
 
 def audited(images: list, *, require: bool):
     plan = Plan(Config(scale="smoke", papers=["twins"]))
-    auditor = _Auditor(plan, require_images=require)
+    state = AuditState(plan)
     for step, image in zip(plan.steps.values(), images, strict=False):
-        auditor.records[step.key] = Record(step.record, "", {"environment": {"image": copy.deepcopy(image)}})
-    auditor._images()
-    return auditor.report
+        state.records[step.key] = Record(step.record, "", {"environment": {"image": copy.deepcopy(image)}})
+    check_images(state, required=require)
+    return state.report
 
 
 FOREIGN = {"name": None, "container": "docker"}

@@ -9,7 +9,7 @@ import pytest
 from robustft.errors import RobustftError
 from robustft.plan import Plan
 from robustft.provenance.explain import explain
-from robustft.report.tables import parse_rows
+from robustft.report.formats import parse_rows
 
 
 def words(plan: Plan, cell: str) -> str:

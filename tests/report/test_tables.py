@@ -2,7 +2,8 @@
 
 import pytest
 
-from robustft.report.tables import FORMATS, build_grid, cell_text, parse_rows
+from robustft.report.formats import FORMATS, parse_rows
+from robustft.report.tables import build_grid, cell_text
 
 SPEC = {
     "scale": "demo",

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from robustft.evaluate.ledger import Outcome, write_ledger
+from robustft.report.formats import to_markdown
 from robustft.report.intervals import (
     Interval,
 )
-from robustft.report.tables import to_markdown
 from robustft.report.verdict_tables import build_grid, cell_grids
 from robustft.report.verdicts import Judge, judge_ordering, judge_value, judged, verdicts
 

@@ -28,8 +28,8 @@ def explain_command(arguments: argparse.Namespace) -> int:
 def summary_command(arguments: argparse.Namespace) -> int:
     """Print the counts of measurements and verdicts."""
     from robustft.plan import RESULTS
+    from robustft.report.formats import to_markdown
     from robustft.report.summary import summary
-    from robustft.report.tables import to_markdown
 
     plan = planned(arguments)
     papers = [step.id for step in plan.of_kind("numbers")]

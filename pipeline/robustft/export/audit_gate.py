@@ -8,7 +8,8 @@ from pathlib import Path
 
 from robustft.errors import RobustftError
 from robustft.plan import Plan
-from robustft.provenance.audit import AuditReport, audit
+from robustft.provenance.audit import audit
+from robustft.provenance.audit_state import AuditReport
 
 EXPORTS = "exports"
 """Where exports go unless told otherwise. Not `results`: nothing here is an output of the DAG."""

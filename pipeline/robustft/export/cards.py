@@ -31,7 +31,7 @@ from robustft.provenance.facts import (
     raw_file_facts,
 )
 from robustft.provenance.lineage import Lineage
-from robustft.report.tables import markdown_lines
+from robustft.report.formats import markdown_lines
 
 INDEX = "README.md"
 

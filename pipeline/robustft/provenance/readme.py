@@ -15,7 +15,7 @@ from typing import Any
 from robustft.errors import RobustftError
 from robustft.files import ROOT, read_json, require_checkout, write_json, write_text
 from robustft.plan import Plan
-from robustft.report import tables
+from robustft.report import formats, tables
 from robustft.report.summary import summary
 
 BLOCK = re.compile(r"(<!-- robustft:begin (\S+) -->\n)(.*?)(<!-- robustft:end -->)", re.DOTALL)
@@ -51,7 +51,7 @@ def update_readme(plan: Plan) -> str:
         path = step.outputs["numbers"]
         write_json(folder / Path(path).relative_to(results), _without_passed_checks(read_json(path)))
     papers = [step.id for step in plan.of_kind("numbers")]
-    write_text(folder / "summary.md", tables.to_markdown(summary(folder, papers, scale=plan.scale)))
+    write_text(folder / "summary.md", formats.to_markdown(summary(folder, papers, scale=plan.scale)))
     write_json(folder / "root.json", {"scale": plan.scale, "root": read_json(manifest)["root"]})
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
@@ -99,7 +99,7 @@ def _snapshot_findings(root: Path) -> list[tuple[str, str, str]]:
     found = []
     for path in sorted(root.glob("docs/*/summary.md")):
         papers = [numbers.parent.name for numbers in sorted(path.parent.glob("*/numbers.json"))]
-        wanted = tables.to_markdown(summary(path.parent, papers, scale=path.parent.name))
+        wanted = formats.to_markdown(summary(path.parent, papers, scale=path.parent.name))
         if path.read_text(encoding="utf-8") != wanted:
             text = _first_difference(wanted, path.read_text(encoding="utf-8"))
             found.append(("edited-docs", str(path.relative_to(root)), text.replace("the README", "the summary")))
@@ -113,7 +113,7 @@ def _snapshot_findings(root: Path) -> list[tuple[str, str, str]]:
             continue
         for kind in ("md", "csv"):
             target = spec_path.with_name(spec_path.name.split(".")[0] + f".{kind}")
-            wanted = tables.FORMATS[kind](grid)
+            wanted = formats.FORMATS[kind](grid)
             if not target.is_file() or target.read_text(encoding="utf-8") != wanted:
                 body = target.read_text(encoding="utf-8") if target.is_file() else ""
                 text = (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from robustft.errors import RobustftError
 from robustft.files import read_json
-from robustft.report.tables import Grid
+from robustft.report.formats import Grid
 from robustft.report.verdict_tables import UNREAD
 
 VERDICTS = ("holds", "does not hold", "reproduced", "differs", "inconclusive", "not comparable", "not run")

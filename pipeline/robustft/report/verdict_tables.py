@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from robustft.report.tables import Grid
+from robustft.report.formats import Grid
 
 NOT_COMPARABLE = "not comparable"
 UNREAD = "no published value on record"

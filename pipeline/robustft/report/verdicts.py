@@ -20,10 +20,10 @@ from robustft.evaluate.ledger import Outcome, read_ledger
 from robustft.files import read_json, write_json, write_text
 from robustft.report.claim_matching import datasets_of, experiments_of, matching_members, operands
 from robustft.report.claims import MISSING, Claim
+from robustft.report.formats import to_html, to_markdown
 from robustft.report.intervals import Interval, combined, difference, seed_half_width, value_interval
 from robustft.report.numbers import joined
 from robustft.report.statistics import mean
-from robustft.report.tables import to_html, to_markdown
 from robustft.report.training_metrics import TRAINING_METRICS
 from robustft.report.verdict_tables import NOT_COMPARABLE, UNREAD, build_grid, cell_grids
 from robustft.runtime.context import Context
