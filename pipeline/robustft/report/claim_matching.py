@@ -1,4 +1,4 @@
-"""Which of a scale's measurements a claim is about, and what of a claim a scale changes. Never imports torch."""
+"""Which measurements of a scale a claim is about, and which parts of a claim a scale changes. Never imports torch."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from robustft.report.claims import Claim, expanded, outside
 def resolved(
     claims: Sequence[Claim], *, stand_ins: Mapping[str, str], datasets: Mapping[str, Any], sources: Mapping[str, Any]
 ) -> list[Claim]:
-    """Return claims with the data sets of a scale in the place of those that they name.
+    """Return claims with each data set replaced by its stand-in at a scale.
 
-    A claim gets `stand_in`, the data set that no published number can be held against, if a stand-in of its is a view
-    of another source, or its source is `lossy` (recompressed, resized).
+    A claim gets `stand_in`, the name of a data set that is not comparable with the published one: it is a view of
+    another source, or its source is `lossy` (recompressed, resized).
     """
-    found = []
+    claims_here = []
     for claim in claims:
-        named = datasets_of(claim)
-        own = {name: stand_ins.get(name, name) for name in named or ()}
+        names = datasets_of(claim)
+        replacements = {name: stand_ins.get(name, name) for name in names or ()}
         changed = dict(claim)
         if "dataset" in claim:
-            changed["dataset"] = own[claim["dataset"]]
+            changed["dataset"] = replacements[claim["dataset"]]
         if "datasets" in claim:
-            changed["datasets"] = [own[name] for name in claim["datasets"]]
+            changed["datasets"] = [replacements[name] for name in claim["datasets"]]
         if "images" in claim:
-            changed["images"] = {own[name]: images for name, images in claim["images"].items()}
-        others = [there for name, there in own.items() if _is_other(name, there, datasets, sources)]
-        found.append(changed | ({"stand_in": others[0]} if others else {}))
-    return found
+            changed["images"] = {replacements[name]: images for name, images in claim["images"].items()}
+        incomparable = [there for name, there in replacements.items() if _is_other(name, there, datasets, sources)]
+        claims_here.append(changed | ({"stand_in": incomparable[0]} if incomparable else {}))
+    return claims_here
 
 
 def _is_other(name: str, here: str, datasets: Mapping[str, Any], sources: Mapping[str, Any]) -> bool:
@@ -48,18 +48,18 @@ def judged_parts(
     datasets: Mapping[str, Any],
     sources: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return `claims` and, if the paper has a claims document, `tables` of the specification of a verdicts step."""
-    here = {"stand_ins": stand_ins, "datasets": datasets, "sources": sources}
-    found: dict[str, Any] = {"claims": resolved(inline, **here)}
+    """Return the `claims` of a verdicts step's specification, and its `tables` if the paper has a claims document."""
+    scale = {"stand_ins": stand_ins, "datasets": datasets, "sources": sources}
+    parts: dict[str, Any] = {"claims": resolved(inline, **scale)}
     if values is None:
-        return found
+        return parts
     by_table: dict[str, list[Claim]] = {}
-    for claim in resolved(expanded(values), **here):
+    for claim in resolved(expanded(values), **scale):
         by_table.setdefault(claim["table"], []).append(claim)
     left_out: dict[str, Counter[str]] = {}
     for cell in outside(values):
         left_out.setdefault(cell.table, Counter())[str(cell.outside)] += 1
-    found["tables"] = [
+    parts["tables"] = [
         {
             "id": name,
             "about": table["about"],
@@ -72,7 +72,7 @@ def judged_parts(
         }
         for name, table in values["tables"].items()
     ]
-    return found
+    return parts
 
 
 # -- which measurements a claim is about -------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ def datasets_of(claim: Claim) -> list[str] | None:
 
 
 def experiments_of(claim: Claim) -> list[str]:
-    """Return the experiments that a claim is about; several are taken together, each with data sets of its own."""
+    """Return the experiments that a claim is about. Several are taken together, each with its own data sets."""
     return [claim["experiment"]] if isinstance(claim["experiment"], str) else claim["experiment"]
 
 
@@ -96,10 +96,10 @@ def operands(claim: Claim) -> list[tuple[str, str]]:
 
 
 def matching_members(claim: Claim, members: Sequence[dict[str, Any]], operand: tuple[str, str]) -> list[dict[str, Any]]:
-    """Return the entries of ledgers that one operand of a claim is about.
+    """Return the members (entries of ledgers) that one operand of a claim is about.
 
-    A claim may name one evaluation, or several that are taken together. Without one it is about the data set that
-    a run was trained on.
+    A claim may name one evaluation, or several that are taken together. Without an evaluation it is about the data set
+    that a run was trained on.
     """
     method, metric = operand
     evaluation, datasets = claim.get("evaluation"), datasets_of(claim)
@@ -122,8 +122,8 @@ def unmeasured(
     *,
     training_metrics: Collection[str],
 ) -> list[str]:
-    """Return the ids of claims with an operand that no planned run measures, in each experiment and data set named."""
-    found = []
+    """Return the ids of claims with an operand that is not measured in every experiment and data set of the claim."""
+    ids = []
     for claim in claims:
         for method, metric in operands(claim):
             if metric in training_metrics:
@@ -133,6 +133,6 @@ def unmeasured(
                 planned = matching_members(claim, members, (method, metric))
             experiments, there = {one["experiment"] for one in planned}, {one["dataset"] for one in planned}
             if not set(experiments_of(claim)) <= experiments or not set(datasets_of(claim) or ()) <= there:
-                found.append(claim["id"])
+                ids.append(claim["id"])
                 break
-    return found
+    return ids

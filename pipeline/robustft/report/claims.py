@@ -1,8 +1,8 @@
-"""What is on record of a paper: long tables of published values, and which of our measurements each is to be held to.
+"""Published values of a paper in long tables, and the measurement that each one is compared with.
 
-A table of `config/papers/PAPER/claims/` keeps the names that its source prints. Mappings in `claims.yaml` say what
-each name is here; a cell without a counterpart is outside, with a named reason, so nothing is dropped. Never imports
-torch, and reads no files.
+A table of `config/papers/PAPER/claims/` has the names that its source prints. Mappings in `claims.yaml` translate each
+name. A cell without a counterpart is outside, with a named reason, so no cell is dropped. Never imports torch, and
+reads no files.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DECIMALS = 2
 
 @dataclass(frozen=True)
 class Cell:
-    """One published value, by the names that its source prints, and our claim about it or why there is none."""
+    """One published value, by the names that its source prints, with our claim about it or the reason for none."""
 
     table: str
     metric: str
@@ -42,8 +42,8 @@ class Cell:
 def cells(values: Mapping[str, Any]) -> Iterator[Cell]:
     """Yield every cell of the tables of a claims document, in the order of the file.
 
-    Raises ConfigError for a name that no mapping knows, a row that does not fit its columns, and a reason that is not
-    among `reasons`.
+    Raises ConfigError for a name that is in no mapping, a row that does not fit its columns, and a reason that is not
+    in `reasons`.
     """
     for name, table in values["tables"].items():
         where = f"config/papers/{values['paper']}/claims.yaml, tables.{name}"
@@ -56,9 +56,8 @@ def cells(values: Mapping[str, Any]) -> Iterator[Cell]:
 def expanded(values: Mapping[str, Any]) -> list[Claim]:
     """Return a claim of kind `value` for each cell that is not outside, in the shape of a paper's own `claims:`.
 
-    Beyond that shape a claim has `table` and `cell` (the table it is from and its names there), `datasets` instead of
-    `dataset` if it is an average, `evaluation` as a list, and `images` by data set where the published number of test
-    images is on record.
+    A claim also has `table` and `cell` (its table and its names there), `evaluation` as a list, and `images` by data
+    set if the published number of test images is on record. An average has `datasets` instead of `dataset`.
     """
     claims = [cell.claim for cell in cells(values) if cell.claim is not None]
     twice = [id for id, count in Counter(claim["id"] for claim in claims).items() if count > 1]
@@ -76,7 +75,7 @@ def outside(values: Mapping[str, Any]) -> list[Cell]:
 
 
 def _row(columns: list[str], row: list[Any] | str, *, where: str) -> list[tuple[str, Any]]:
-    """Pair a row with its columns; without the cells that the source's table does not have."""
+    """Pair a row with its columns, without cells that the source's table does not have."""
     if row == MISSING:
         return [(column, MISSING) for column in columns]
     if len(row) != len(columns):
@@ -90,7 +89,7 @@ def _cell(values: Mapping[str, Any], name: str, names: tuple[str, str, str], val
         _target(values, table, kind, one, where)
         for kind, one in zip(("metric", "method", "dataset"), names, strict=True)
     ]
-    reason = next((found["outside"] for found in ({**table}, *targets) if "outside" in found), None)
+    reason = next((target["outside"] for target in ({**table}, *targets) if "outside" in target), None)
     if reason is not None:
         lookup(values["reasons"], reason, kind="reason", where=where)
     claim = _claim(values, name, names, targets, value, where=where) if reason is None else None
@@ -98,12 +97,12 @@ def _cell(values: Mapping[str, Any], name: str, names: tuple[str, str, str], val
 
 
 def _target(values: Mapping[str, Any], table: Mapping[str, Any], kind: str, name: str, where: str) -> dict[str, Any]:
-    """Return what a published name stands for here; a table's own mapping is laid over the document's."""
+    """Translate a published name; a table's own mapping overrides the document's."""
     known = {**values.get(f"{kind}s", {}), **table.get(f"{kind}s", {})}
     if "outside" in table:
         return {}
-    found = lookup(known, name, kind=f"published {kind}", where=where)
-    return {kind: found} if isinstance(found, str) else dict(found)
+    target = lookup(known, name, kind=f"published {kind}", where=where)
+    return {kind: target} if isinstance(target, str) else dict(target)
 
 
 def _claim(
@@ -169,15 +168,15 @@ def counts(
 ) -> dict[str, dict[str, Counter[str]]]:
     """Count what is on record of each paper, from its `claims:` and its claims document.
 
-    For each paper: `confidence` and `kind` of the claims that are judged, `outside` by reason, `statements` by whether
-    a claim judges them, and `unread` tables of which not even the cells are known.
+    For each paper: `confidence` and `kind` of the judged claims, `outside` by reason, `statements` by whether a claim
+    judges them, and the number of `unread` tables, whose cells are not known.
     """
-    found = {}
+    by_paper = {}
     for paper, (inline, values) in papers.items():
         values = values or {"tables": {}, "reasons": {}, "paper": paper}
         claims = [*inline, *expanded(values)]
         statements = values.get("statements", [])
-        found[paper] = {
+        by_paper[paper] = {
             "confidence": Counter(
                 MISSING if claim.get("value") == MISSING else claim["confidence"] for claim in claims
             ),
@@ -186,18 +185,18 @@ def counts(
             "statements": Counter("judged" if "judged_by" in one else one["outside"] for one in statements),
             "unread": Counter(table=sum("unread" in table for table in values["tables"].values())),
         }
-    return found
+    return by_paper
 
 
-def describe_counts(found: Mapping[str, Mapping[str, Counter[str]]]) -> list[str]:
+def describe_counts(by_paper: Mapping[str, Mapping[str, Counter[str]]]) -> list[str]:
     """Return a line for each paper: claims by confidence, values outside by reason, tables that could not be read."""
     lines = []
-    for paper, count in found.items():
-        told = ", ".join(f"{count['confidence'][level]} {level}" for level in ("direct", "secondary", MISSING))
+    for paper, count in by_paper.items():
+        levels = ", ".join(f"{count['confidence'][level]} {level}" for level in ("direct", "secondary", MISSING))
         left = ", ".join(f"{reason} {number}" for reason, number in sorted(count["outside"].items()))
         unread = count["unread"]["table"]
         lines.append(
-            f"{paper}: {sum(count['confidence'].values())} claims ({told});"
+            f"{paper}: {sum(count['confidence'].values())} claims ({levels});"
             f" outside the DAG {sum(count['outside'].values())}{f' ({left})' if left else ''};"
             f" unread tables {unread}"
         )

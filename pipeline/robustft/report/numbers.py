@@ -1,4 +1,4 @@
-"""The `numbers` step: every accuracy of a paper, counted from its ledgers, with its sanity alarms."""
+"""The `numbers` step: every accuracy of a paper, counted from its ledgers, with its sanity checks."""
 
 from __future__ import annotations
 
@@ -19,44 +19,44 @@ from robustft.runtime.context import Context
 
 
 def numbers(spec: dict[str, Any], context: Context) -> None:
-    """Write numbers.json, and of its means a nested form without lists for `dvc metrics`."""
-    found = compute(spec, context.inputs)
-    write_json(context.outputs["numbers"], found)
-    write_json(context.outputs["metrics"], metrics(found))
+    """Write numbers.json, and its means in a nested form without lists for `dvc metrics`."""
+    content = compute(spec, context.inputs)
+    write_json(context.outputs["numbers"], content)
+    write_json(context.outputs["metrics"], metrics(content))
 
 
 CELL = ("experiment", "trained_on", "dataset", "transfer_eval", "method", "attack")
-"""What tells a cell from others."""
+"""The parts that identify a cell."""
 
 History = list[dict[str, str]]
 """The lines of a history file."""
 
 
 def _best_epoch(rows: History) -> int | None:
-    """Return the first epoch with the highest robust validation accuracy; None if no validation images were watched."""
-    watched = [row for row in rows if row.get("robust_validation")]
-    if not watched:
+    """Return the first epoch with the highest robust validation accuracy; None without validation images."""
+    validated = [row for row in rows if row.get("robust_validation")]
+    if not validated:
         return None
-    return int(max(watched, key=lambda row: (float(row["robust_validation"]), -int(row["epoch"])))["epoch"])
+    return int(max(validated, key=lambda row: (float(row["robust_validation"]), -int(row["epoch"])))["epoch"])
 
 
 def trainings(spec: dict[str, Any], histories: dict[str, Path]) -> list[dict[str, Any]]:
     """Return one entry for each run and metric of `TRAINING_METRICS`, with its value.
 
-    A derived run has no epochs of its own; its trained parameters are those of all runs that it is made from.
+    A derived run has no epochs. Its trained parameters are those of all runs that it is derived from.
     """
-    found = []
+    entries = []
     for run in spec["trainings"]:
-        read = [_history(histories[name]) for name in run["histories"]]
-        values = {"trained_parameters": sum(int(rows[-1]["trained_parameters"]) for rows in read)}
-        if run["trained"] and (best := _best_epoch(read[0])) is not None:
+        run_histories = [_history(histories[name]) for name in run["histories"]]
+        values = {"trained_parameters": sum(int(rows[-1]["trained_parameters"]) for rows in run_histories)}
+        if run["trained"] and (best := _best_epoch(run_histories[0])) is not None:
             values["epochs_to_best"] = best
-        same = {part: run[part] for part in ("experiment", "dataset", "method", "seed")}
-        found += [
-            {**same, "metric": name, "value": value, "unit": TRAINING_METRICS[name].unit}
+        identity = {part: run[part] for part in ("experiment", "dataset", "method", "seed")}
+        entries += [
+            {**identity, "metric": name, "value": value, "unit": TRAINING_METRICS[name].unit}
             for name, value in values.items()
         ]
-    return found
+    return entries
 
 
 def _history(path: Path) -> History:
@@ -65,7 +65,7 @@ def _history(path: Path) -> History:
 
 
 def joined(parts: list[Outcome]) -> Outcome:
-    """Join the outcomes of one attack over the parts of an evaluation. An image in two parts is an error."""
+    """Join the outcomes of one attack over the parts of an evaluation. An image in two parts is an IntegrityError."""
     first = parts[0]
     arrays = {
         name: np.concatenate([getattr(part, name) for part in parts])
@@ -77,14 +77,14 @@ def joined(parts: list[Outcome]) -> Outcome:
 
 
 RunKey = tuple[str, str, str, bool, str, int]
-"""Experiment, data set trained on, data set measured on, whether by a transfer evaluation, method, seed."""
+"""Experiment, training data set, test data set, whether it is a transfer evaluation, method, seed."""
 
 
 def _runs(members: list[dict[str, Any]]) -> dict[RunKey, list[dict[str, Any]]]:
     grouped: dict[RunKey, list[dict[str, Any]]] = defaultdict(list)
-    for one in members:
-        where = (one["trained_on"], one["dataset"], one["transfer_eval"])
-        grouped[(one["experiment"], *where, one["method"], one["seed"])].append(one)
+    for member in members:
+        data = (member["trained_on"], member["dataset"], member["transfer_eval"])
+        grouped[(member["experiment"], *data, member["method"], member["seed"])].append(member)
     return grouped
 
 
@@ -95,11 +95,11 @@ def _judged(members: list[dict[str, Any]], ledgers: dict[str, Path]) -> dict[str
     sources: dict[str, list[str]] = defaultdict(list)
     for member in members:
         path = ledgers[member["ledger"]]
-        found, stored = read_ledger(path), read_checks(path)
+        ledger, stored = read_ledger(path), read_checks(path)
         for attack in member["attacks"]:
-            if attack not in found:
+            if attack not in ledger:
                 raise IntegrityError(f"the ledger has no rows for {attack}", where=path)
-            outcomes[attack].append(found[attack])
+            outcomes[attack].append(ledger[attack])
             checks[attack] += [stored.get("model", {}), stored.get(attack, {})]
             sources[attack].append(member["ledger"])
     return {attack: Judged(joined(parts), checks[attack], sources[attack]) for attack, parts in outcomes.items()}
@@ -109,55 +109,63 @@ def compute(spec: dict[str, Any], files: dict[str, Path]) -> dict[str, Any]:
     """Return the content of numbers.json, from ledgers and histories by role.
 
     `measurements` has one entry for each run and attack: images, correct, accuracy (their quotient), Wilson's 95 %
-    interval, ledgers with their SHA-256, and alarms. `trainings` has one for each training and metric of
+    interval, ledgers with their SHA-256, and sanity checks. `trainings` has one entry for each training and metric of
     `TRAINING_METRICS`. `cells` has the mean and sample standard deviation over seeds of both.
     """
-    ledgers = {member["ledger"]: files[member["ledger"]] for member in spec["members"]}
-    runs = {key: _judged(members, ledgers) for key, members in _runs(spec["members"]).items()}
-    controls: dict[tuple[str, str], dict[str, Judged]] = {}
-    for experiment, control in spec["controls"].items():
-        for (name, _, dataset, _, _, _), found in runs.items():
-            if name == control:
-                controls[experiment, dataset] = found
-    hashes = {role: sha256_file(path) for role, path in ledgers.items()}
-    measurements = []
-    for (experiment, trained_on, dataset, transfer_eval, method, seed), found in runs.items():
-        control = controls.get((experiment, dataset))
-        for attack, judged in found.items():
-            correct, images = int(judged.outcome.correct.sum()), len(judged.outcome.image)
-            measurements.append(
-                {
-                    "id": f"{experiment}/{trained_on}/{method}/seed{seed}/{attack}"
-                    + (f"@{dataset}" if transfer_eval else ""),
-                    "experiment": experiment,
-                    "trained_on": trained_on,
-                    "dataset": dataset,
-                    "transfer_eval": transfer_eval,
-                    "method": method,
-                    "seed": seed,
-                    "attack": attack,
-                    "images": images,
-                    "correct": correct,
-                    "accuracy": correct / images,
-                    "interval": list(wilson(correct, images)),
-                    "ledgers": [{"step": step, "sha256": hashes[step]} for step in judged.sources],
-                    "checks": judge(attack, found, control, Expected.of(spec["checks"].get(attack))),
-                }
-            )
+    measurements, training_values = _measurements(spec, files), trainings(spec, files)
     return {
         "scale": spec["scale"],
         "paper": spec["paper"],
         "reproduces": spec["reproduces"],
         "measurements": measurements,
-        "trainings": (told := trainings(spec, files)),
-        "cells": _cells(measurements) + _training_cells(told),
+        "trainings": training_values,
+        "cells": _cells(measurements) + _training_cells(training_values),
     }
 
 
-def metrics(found: dict[str, Any]) -> dict[str, Any]:
+def _measurements(spec: dict[str, Any], files: dict[str, Path]) -> list[dict[str, Any]]:
+    ledgers = {member["ledger"]: files[member["ledger"]] for member in spec["members"]}
+    runs = {key: _judged(members, ledgers) for key, members in _runs(spec["members"]).items()}
+    controls: dict[tuple[str, str], dict[str, Judged]] = {}
+    for experiment, control in spec["controls"].items():
+        for (name, _, dataset, _, _, _), attacks in runs.items():
+            if name == control:
+                controls[experiment, dataset] = attacks
+    hashes = {role: sha256_file(path) for role, path in ledgers.items()}
+    return [
+        _measurement(key, attack, attacks[attack], hashes)
+        | {"checks": judge(attack, attacks, controls.get((key[0], key[2])), Expected.of(spec["checks"].get(attack)))}
+        for key, attacks in runs.items()
+        for attack in attacks
+    ]
+
+
+def _measurement(key: RunKey, attack: str, judged: Judged, hashes: dict[str, str]) -> dict[str, Any]:
+    """Return the entry of one run and attack, without its sanity checks."""
+    experiment, trained_on, dataset, transfer_eval, method, seed = key
+    correct, images = int(judged.outcome.correct.sum()), len(judged.outcome.image)
+    suffix = f"@{dataset}" if transfer_eval else ""
+    return {
+        "id": f"{experiment}/{trained_on}/{method}/seed{seed}/{attack}{suffix}",
+        "experiment": experiment,
+        "trained_on": trained_on,
+        "dataset": dataset,
+        "transfer_eval": transfer_eval,
+        "method": method,
+        "seed": seed,
+        "attack": attack,
+        "images": images,
+        "correct": correct,
+        "accuracy": correct / images,
+        "interval": list(wilson(correct, images)),
+        "ledgers": [{"step": step, "sha256": hashes[step]} for step in judged.sources],
+    }
+
+
+def metrics(numbers: dict[str, Any]) -> dict[str, Any]:
     """Return the mean accuracies as {experiment: {data set: {method: {attack: mean}}}}."""
     nested: dict[str, Any] = {}
-    for cell in found["cells"]:
+    for cell in numbers["cells"]:
         if cell["unit"] != "share":
             continue
         branch = nested
@@ -189,9 +197,9 @@ def _cells(measurements: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return cells
 
 
-def _training_cells(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _training_cells(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     grouped: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
-    for entry in told:
+    for entry in entries:
         grouped[tuple(entry[part] for part in ("experiment", "dataset", "method", "metric"))].append(entry)
     return [
         {

@@ -1,7 +1,7 @@
-"""Sanity checks of a measurement: what must hold if its attack meant anything.
+"""Sanity checks of a measurement: what must hold for its attack to be meaningful.
 
-Each check compares one observed number with a limit. A check that fails is an alarm: it is stored with the
-measurement, marked in every table, and never hidden. It does not change the number.
+Each check compares one observed number with a limit. A failed check is stored with the measurement and marked in every
+table. It does not change the number.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ LIMITS = {
 """Largest value of each check made during the attack (see robustft/evaluate/checks.py)."""
 
 SLACK = 0.01
-"""Share of images (at least one image) by which a stronger attack may lose: last iterates move a little."""
+"""Share of images (at least one image) by which a stronger attack may be weaker: last iterates vary a little."""
 
 SQUARE_SHARE = 0.002
-"""AutoAttack's own threshold for an alarm about its black-box attack, as a share of images (at least one image)."""
+"""AutoAttack's own threshold for a warning about its black-box attack: a share of images (at least one image)."""
 
 GAP_LIMIT = 0.1
-"""Accuracy that an attack on a part of the model may leave beyond the attack on all of it, before it is an alarm."""
+"""Largest accuracy that an attack on a part of the model may leave beyond the attack on the whole model."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What config/attacks.yaml says must hold for an attack, under its `checks`."""
+    """The limits for an attack, from its `checks` in config/attacks.yaml."""
 
     not_weaker_than: tuple[str, ...] = ()
-    """On the same images this attack leaves no more correct than these."""
+    """On the same images this attack leaves no more images correct than these attacks."""
     control_below: float | None = None
-    """Largest accuracy that a plainly trained control may keep; half of what guessing gives, if that is more."""
+    """Largest accuracy of a plainly trained control; half the accuracy of guessing, if that is larger."""
     gap_to: str | None = None
-    """The attack on the whole model, of one that sees a part of it only."""
+    """For an attack that sees a part of the model only: the attack on the whole model."""
 
     @classmethod
     def of(cls, checks: dict[str, Any] | None) -> Expected:
@@ -73,7 +73,7 @@ def _check(name: str, value: float, limit: float, text: str = "") -> dict[str, A
 
 
 def _excess(stronger: Outcome, weaker: Outcome) -> tuple[float, float]:
-    """Return by what share of the shared images the stronger attack leaves more correct, and the slack allowed."""
+    """Return the share of common images that the stronger attack leaves correct in excess, and the allowed slack."""
     _, ours, theirs = np.intersect1d(stronger.image, weaker.image, return_indices=True)
     if not len(ours):
         return 0.0, SLACK
@@ -82,29 +82,29 @@ def _excess(stronger: Outcome, weaker: Outcome) -> tuple[float, float]:
 
 
 def judge(
-    attack: str, found: dict[str, Judged], control: dict[str, Judged] | None, expected: Expected
+    attack: str, attacks: dict[str, Judged], control: dict[str, Judged] | None, expected: Expected
 ) -> list[dict[str, Any]]:
     """Return every check of one measurement: {check, value, limit, ok}, and a text where the name is not enough.
 
     Args:
         attack: the measurement's attack.
-        found: all attacks on the same run.
+        attacks: all attacks on the same run.
         control: all attacks on the experiment's undefended control, if it has one.
         expected: what must hold for this attack.
     """
-    judged = found[attack]
+    judged = attacks[attack]
     values: dict[str, float] = {}
     for checks in judged.checks:
         for name, value in checks.items():
             values[name] = max(values.get(name, 0.0), value)
     result = [_check(name, values[name], limit) for name, limit in LIMITS.items() if name in values]
     for weaker in expected.not_weaker_than:
-        if weaker in found:
-            excess, slack = _excess(judged.outcome, found[weaker].outcome)
+        if weaker in attacks:
+            excess, slack = _excess(judged.outcome, attacks[weaker].outcome)
             text = f"share of images that {attack} leaves correct beyond {weaker}"
             result.append(_check(f"not_weaker_than_{weaker}", excess, slack, text))
-    if expected.gap_to in found:
-        excess, _ = _excess(judged.outcome, found[expected.gap_to].outcome)
+    if expected.gap_to in attacks:
+        excess, _ = _excess(judged.outcome, attacks[expected.gap_to].outcome)
         text = f"share of images that it leaves correct beyond {expected.gap_to}, which sees the whole model"
         result.append(_check("overstates_robustness", excess, GAP_LIMIT, text))
     if attack == "autoattack":
@@ -114,9 +114,9 @@ def judge(
         text = "share of images that only the black-box attack broke"
         result.append(_check("black_box_not_stronger", by_square / images, limit, text))
     if control and attack in control and expected.control_below is not None:
-        kept = float(control[attack].outcome.correct.mean())
+        accuracy = float(control[attack].outcome.correct.mean())
         text = "accuracy that the undefended control keeps"
-        # With few classes a model that knows nothing keeps more than about zero: half of that is low enough.
+        # With few classes a random guess is often correct, so no limit lies below half the accuracy of guessing.
         guessing = 1 / len(np.unique(control[attack].outcome.label))
-        result.append(_check("control_falls", kept, max(expected.control_below, guessing / 2), text))
+        result.append(_check("control_falls", accuracy, max(expected.control_below, guessing / 2), text))
     return result

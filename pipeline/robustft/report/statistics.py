@@ -1,4 +1,4 @@
-"""The little statistics that the report needs, each with its formula."""
+"""The statistics of the report, each with its formula."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One line for each paper: how much was measured, and what that says of its claims."""
+"""One line for each paper: the number of its measurements and of each verdict on its claims."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VERDICTS = ("holds", "does not hold", "reproduced", "differs", "inconclusive", "
 
 
 def summary(folder: Path, papers: list[str], *, scale: str) -> Grid:
-    """Count runs, measurements, alarms and verdicts in `<folder>/<paper>/numbers.json` and `verdicts.json`.
+    """Count runs, measurements, failed checks and verdicts in `<folder>/<paper>/numbers.json` and `verdicts.json`.
 
     Only verdicts that occur get a column. Raises RobustftError for a paper that has not been run to its end.
     """
@@ -25,16 +25,16 @@ def summary(folder: Path, papers: list[str], *, scale: str) -> Grid:
             if not path.is_file():
                 raise RobustftError(f"{paper} has not been run to its end", where=path, next_step="run snakemake")
         numbers, judged = map(read_json, files)
-        measured = numbers["measurements"]
+        measurements = numbers["measurements"]
         counts[paper] = Counter(verdict["verdict"] for verdict in judged["verdicts"])
         for table in judged.get("tables", []):  # long tables of published values, judged at the papers' own scale only
             counts[paper].update(table["verdicts"] if "cells" in table else {})
-        counts[paper]["Methods"] = len({(one["experiment"], one["method"]) for one in measured})
-        counts[paper]["Runs"] = len({(o["experiment"], o["trained_on"], o["method"], o["seed"]) for o in measured})
-        counts[paper]["Measurements"] = len(measured)
-        counts[paper]["Flagged"] = sum(any(not check["ok"] for check in one["checks"]) for one in measured)
-    shown = [verdict for verdict in (*VERDICTS, UNREAD) if any(count[verdict] for count in counts.values())]
-    columns = ["Methods", "Runs", "Measurements", "Flagged", *shown]
+        counts[paper]["Methods"] = len({(one["experiment"], one["method"]) for one in measurements})
+        counts[paper]["Runs"] = len({(o["experiment"], o["trained_on"], o["method"], o["seed"]) for o in measurements})
+        counts[paper]["Measurements"] = len(measurements)
+        counts[paper]["Flagged"] = sum(any(not check["ok"] for check in one["checks"]) for one in measurements)
+    verdicts = [verdict for verdict in (*VERDICTS, UNREAD) if any(count[verdict] for count in counts.values())]
+    columns = ["Methods", "Runs", "Measurements", "Flagged", *verdicts]
     return Grid(
         title=f"What scale {scale} measured, and its verdicts on the papers' claims",
         header=["Paper", *columns],

@@ -28,14 +28,14 @@ def cell_text(cell: dict[str, Any] | None) -> str:
 
 
 def selection(table: dict[str, Any], column: str) -> dict[str, str]:
-    """Return what a column's cells have in common: their data set and attack, or their attack."""
+    """Return what the cells of a column have in common: the attack, and in a table across data sets the data set."""
     if table.get("across") == "datasets":
         return {"dataset": column, "attack": table["metric"]}
     return {"attack": column}
 
 
 def build_grid(spec: dict[str, Any], numbers: dict[str, Any]) -> Grid:
-    """Lay a table out from its specification and the paper's numbers."""
+    """Lay out a table from its specification and the paper's numbers."""
     table = spec["table"]
     if table.get("across") == "datasets":
         return _grid_across(spec, numbers)
@@ -59,27 +59,27 @@ def build_grid(spec: dict[str, Any], numbers: dict[str, Any]) -> Grid:
 
 
 def _text(cell: dict[str, Any] | None, column: str) -> str:
-    """Return a cell's text; a run that was derived has no training to tell of."""
+    """Return a cell's text; a derived run has no training metrics."""
     return "–" if cell is None and column in TRAINING_METRICS else cell_text(cell)
 
 
 def _grid_across(spec: dict[str, Any], numbers: dict[str, Any]) -> Grid:
-    """Lay out one attack's accuracies on other data sets, a column for each, and their average in each seed."""
+    """Lay out one attack's accuracies on other data sets, one column each, and their average over data sets."""
     table = spec["table"]
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+    by_method: dict[str, dict[str, dict[str, Any]]] = {}
     for cell in numbers["cells"]:
         if (cell["experiment"], cell["attack"]) == (table["experiment"], table["metric"]) and cell["transfer_eval"]:
-            found.setdefault(cell["method"], {})[cell["dataset"]] = cell
-    datasets = list(dict.fromkeys(dataset for method in spec["rows"] for dataset in found.get(method, {})))
+            by_method.setdefault(cell["method"], {})[cell["dataset"]] = cell
+    datasets = list(dict.fromkeys(dataset for method in spec["rows"] for dataset in by_method.get(method, {})))
     rows = []
     for method in spec["rows"]:
-        cells = found.get(method, {})
+        cells = by_method.get(method, {})
         texts = [cell_text(cells.get(dataset)) for dataset in datasets]
         rows.append([spec["methods"][method], *texts, cell_text(_average(table, method, datasets, numbers))])
     header = ["Method", *[spec["datasets"][dataset] for dataset in datasets], "Average"]
-    used = {(d, method, table["metric"]): c for method, by_dataset in found.items() for d, c in by_dataset.items()}
-    shown = {**spec, "table": {**table, "columns": [table["metric"]]}}
-    notes = _notes(shown, numbers, used)
+    used = {(d, method, table["metric"]): c for method, by_dataset in by_method.items() for d, c in by_dataset.items()}
+    one_column = {**spec, "table": {**table, "columns": [table["metric"]]}}
+    notes = _notes(one_column, numbers, used)
     return Grid(table["title"], header, rows, notes, spec["rows"], [*datasets, AVERAGE], "l" + "r" * (len(header) - 1))
 
 
@@ -103,8 +103,8 @@ def _notes(
     spec: dict[str, Any], numbers: dict[str, Any], cells: dict[tuple[str, str, str], dict[str, Any]]
 ) -> list[str]:
     table = spec["table"]
-    wanted = {(method, column) for method in spec["rows"] for column in table["columns"]}
-    cells = {key: cell for key, cell in cells.items() if key[1:] in wanted and cell["unit"] == "share"}
+    keys = {(method, column) for method in spec["rows"] for column in table["columns"]}
+    cells = {key: cell for key, cell in cells.items() if key[1:] in keys and cell["unit"] == "share"}
     datasets = list(dict.fromkeys(dataset for dataset, _, _ in cells))
     notes = [table["caption"]]
     if cells:
@@ -124,37 +124,37 @@ def _notes(
 
 
 def _leaves(tree: dict[str, Any], path: str = "") -> list[tuple[str, Any]]:
-    found = []
+    leaves = []
     for key, value in tree.items():
-        found += _leaves(value, f"{path}{key}.") if isinstance(value, dict) else [(f"{path}{key}", value)]
-    return found
+        leaves += _leaves(value, f"{path}{key}.") if isinstance(value, dict) else [(f"{path}{key}", value)]
+    return leaves
 
 
 def _by_column(spec: dict[str, Any], cells: dict[tuple[str, str, str], dict[str, Any]], what: str) -> str:
-    """Say over which seeds, or how many test images, a cell counts: once if all columns agree, else by column."""
+    """Return the seeds, or the numbers of test images, of the cells: once if all columns agree, else by column."""
     counts: dict[str, list[str]] = {}
     for (_, _, column), cell in cells.items():
-        shown = str(cell["images"]) if what == "images" else ", ".join(map(str, cell["seeds"]))
-        if shown not in counts.setdefault(column, []):
-            counts[column].append(shown)
-    if len({tuple(sorted(found)) for found in counts.values()}) == 1:
-        found = "/".join(next(iter(counts.values())))
-        return f"{found} test images" if what == "images" else f"seeds {found}"
+        text = str(cell["images"]) if what == "images" else ", ".join(map(str, cell["seeds"]))
+        if text not in counts.setdefault(column, []):
+            counts[column].append(text)
+    if len({tuple(sorted(texts)) for texts in counts.values()}) == 1:
+        text = "/".join(next(iter(counts.values())))
+        return f"{text} test images" if what == "images" else f"seeds {text}"
     columns = [column for column in spec["table"]["columns"] if column in counts]
-    told = "; ".join(f"{spec['attacks'][column]}: {'/'.join(counts[column])}" for column in columns)
-    return f"{'test images' if what == 'images' else 'seeds'} by column ({told})"
+    by_column = "; ".join(f"{spec['attacks'][column]}: {'/'.join(counts[column])}" for column in columns)
+    return f"{'test images' if what == 'images' else 'seeds'} by column ({by_column})"
 
 
 def _control(spec: dict[str, Any], numbers: dict[str, Any]) -> list[str]:
-    """Say what a plainly trained model keeps under each attack: an attack that it survives shows nothing."""
-    kept = [
+    """Return the accuracy of a plainly trained model under each attack: an attack that it survives proves nothing."""
+    accuracies = [
         f"{spec['attacks'][cell['attack']]} {100 * cell['mean']:.1f}"
         for cell in numbers["cells"]
         if cell["experiment"] == spec["control"]
         and cell["attack"] in spec["table"]["columns"]
         and cell["unit"] == "share"
     ]
-    return [f"Undefended control under the same attacks: {', '.join(kept)}."] if kept else []
+    return [f"Undefended control under the same attacks: {', '.join(accuracies)}."] if accuracies else []
 
 
 def table(spec: dict[str, Any], context: Context) -> None:

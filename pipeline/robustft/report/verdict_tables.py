@@ -1,4 +1,4 @@
-"""Verdicts as tables to read: a row for each claim, and the cells of long tables laid out as their sources do."""
+"""Verdicts as tables: one row for each claim, and the cells of long tables in the layout of their source."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIGNS = {"reproduced": "=", "differs": "≠", "inconclusive": "?", NOT_COMPARABL
 
 
 def _signed(points: float) -> str:
-    """Write a number with its sign; what rounds to zero has no minus."""
+    """Write a number with its sign; a number that rounds to zero gets no minus."""
     return f"{round(points, 1) + 0.0:+.1f}"
 
 
@@ -42,37 +42,37 @@ def build_grid(spec: dict[str, Any], content: dict[str, Any]) -> Grid:
     notes = ["Orderings: seeds (Student's t) and test images are combined; fewer than three seeds is inconclusive."]
     if not spec["reproduces"]:
         notes.append("Published values are not comparable with this scale's stand-ins.")
-    found, tables = content["verdicts"], content.get("tables", [])
-    shown = [table for table in tables if table.get("cells")]
+    claims, tables = content["verdicts"], content.get("tables", [])
+    judged = [table for table in tables if table.get("cells")]
     notes += _table_notes(tables)
-    rows = [[t["about"], _listed(t["verdicts"]), "", t["confidence"], t["source"]] for t in shown]
+    rows = [[t["about"], _listed(t["verdicts"]), "", t["confidence"], t["source"]] for t in judged]
     return Grid(
         title=f"Claims of {spec['paper']} at scale {spec['scale']}",
         header=["Claim", "Verdict", "Difference in points [95 %]", "Confidence", "Source"],
-        rows=[_row(verdict) for verdict in found] + rows,
+        rows=[_row(verdict) for verdict in claims] + rows,
         notes=notes,
-        row_names=[verdict["id"] for verdict in found] + [table["id"] for table in shown],
+        row_names=[verdict["id"] for verdict in claims] + [table["id"] for table in judged],
         column_names=["verdict", "difference", "confidence", "source"],
         alignment="llrll",
     )
 
 
 def _table_notes(tables: list[dict[str, Any]]) -> list[str]:
-    """Say how the values of long tables were judged, and how many no run corresponds to."""
+    """Count the verdicts on the values of long tables, and the values without a run."""
     verdicts, left_out = Counter[str](), Counter[str]()
     for table in tables:
         verdicts.update(table["verdicts"])
         left_out.update(table["outside"])
     notes = [f"In tables of published values: {_listed(verdicts)}."] if verdicts else []
     if left_out:
-        told = f"{left_out.total()} published values that no run corresponds to"
-        notes.append(f"Outside of what is run: {told} ({_listed(left_out)}).")
+        values = f"{left_out.total()} published values that no run corresponds to"
+        notes.append(f"Outside of what is run: {values} ({_listed(left_out)}).")
     unread = sum("unread" in table for table in tables)
     return notes + ([f"Tables that could not be read at all: {unread}."] if unread else [])
 
 
 def cell_grids(content: dict[str, Any]) -> list[Grid]:
-    """Lay the cells of each table out as its source does: measured minus published in points, and the verdict."""
+    """Lay out the cells of each table as its source does: measured minus published in points, and the verdict."""
     grids = []
     for table in content.get("tables", []):
         if not table.get("cells"):

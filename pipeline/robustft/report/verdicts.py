@@ -1,10 +1,10 @@
-"""The `verdicts` step: what our numbers say of each claim, by rules fixed before the run.
+"""The `verdicts` step: a verdict on each claim, by rules fixed before the run.
 
-An ordering ("left is more robust than right") is judged at every scale: it holds if the whole 95 % interval of the
+An ordering ("left is more robust than right") is judged at every scale. It holds if the whole 95 % interval of the
 difference is above zero, does not hold if the whole interval is below, and is inconclusive otherwise or with fewer
-than three seeds. A published value is judged only at the paper's own scale, on the published data and on as many test
-images: reproduced if the interval of the difference lies inside the margin, differs if it lies outside, inconclusive
-otherwise.
+than three seeds. A published value is judged only at the paper's own scale, on the published data and number of test
+images. It is reproduced if the interval of the difference lies inside the margin, differs if the interval lies
+outside, and is inconclusive otherwise.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ Outcomes = dict[tuple[str, int], Outcome]
 
 
 class Judge:
-    """Judges claims from the files of one paper, by role: its ledgers, and numbers.json for what training logged."""
+    """Judges claims from the files of one paper by role: its ledgers, and numbers.json for metrics of training."""
 
     def __init__(self, spec: dict[str, Any], files: dict[str, Path]) -> None:
         self._spec, self._ledgers = spec, files
@@ -65,21 +65,21 @@ class Judge:
             if name not in self._cache:
                 self._cache[name] = read_ledger(self._ledgers[name])
             parts.setdefault((member["dataset"], member["seed"]), []).append(self._cache[name][operand[1]])
-        return {key: joined(found) for key, found in parts.items()}
+        return {key: joined(outcomes) for key, outcomes in parts.items()}
 
     def judge(self, claim: Claim) -> dict[str, Any]:
         """Return the claim's verdict, with its interval where there is one."""
-        found = {"ordering": self._ordering, "value": self._value, "difference": self._difference}[claim["kind"]](claim)
+        judge = {"ordering": self._ordering, "value": self._value, "difference": self._difference}[claim["kind"]]
         return {
             "id": claim["id"],
             "statement": claim["statement"],
             "source": claim["source"],
             "confidence": claim["confidence"],
-            **found,
+            **judge(claim),
         }
 
     def _paired(self, claim: Claim) -> dict[str, tuple[np.ndarray, np.ndarray]] | None:
-        """Return for each data set both sides' outcomes (seeds, images) on the seeds and images that both have."""
+        """Return the left and right outcomes (seeds, images) by data set, on the seeds and images that both have."""
         left, right = (self._outcomes(claim, operand) for operand in operands(claim))
         pairs = set(left) & set(right)
         datasets = _complete(claim, pairs)
@@ -112,8 +112,8 @@ class Judge:
         return {"verdict": verdict, "seeds": seeds, **vars(interval)}
 
     def _training_ordering(self, claim: dict[str, Any]) -> dict[str, Any]:
-        """Judge that the left side needs less of a metric of training than the right one, paired by seed."""
-        left, right = (self._told(claim, method) for method, _ in operands(claim))
+        """Judge that the left method needs less of a training metric than the right one, paired by seed."""
+        left, right = (self._training_values(claim, method) for method, _ in operands(claim))
         pairs = set(left) & set(right)
         datasets = _complete(claim, pairs)
         seeds = _seeds(datasets, pairs)
@@ -121,22 +121,22 @@ class Judge:
             return {"verdict": "not run"}
         saved = [mean([right[dataset, seed] - left[dataset, seed] for dataset in datasets]) for seed in seeds]
         unit = TRAINING_METRICS[claim["metric"]].unit
-        found = self._judged(lambda: combined(mean(saved), seed_half_width(saved)), seeds=len(seeds))
-        return {**found, "unit": unit}
+        verdict = self._judged(lambda: combined(mean(saved), seed_half_width(saved)), seeds=len(seeds))
+        return {**verdict, "unit": unit}
 
-    def _told(self, claim: Claim, method: str) -> dict[tuple[str, int], float]:
-        """Return what training told of a method's runs, by data set and seed."""
-        wanted, named = {"method": method, "metric": claim["metric"]}, datasets_of(claim)
+    def _training_values(self, claim: Claim, method: str) -> dict[tuple[str, int], float]:
+        """Return a training metric of a method's runs, by data set and seed."""
+        key, named = {"method": method, "metric": claim["metric"]}, datasets_of(claim)
         return {
             (entry["dataset"], entry["seed"]): entry["value"]
             for entry in self._trainings
-            if wanted.items() <= entry.items()
+            if key.items() <= entry.items()
             and entry["experiment"] in experiments_of(claim)
             and (named is None or entry["dataset"] in named)
         }
 
     def _unjudged(self, claim: Claim) -> dict[str, Any] | None:
-        """Return the verdict on a published number that cannot be held against this scale's, if it cannot."""
+        """Return the verdict on a published number that is not comparable at this scale, None if it is comparable."""
         if claim["value"] == MISSING:
             return {"verdict": UNREAD}
         if not self._spec["reproduces"] or "stand_in" in claim:
@@ -164,15 +164,15 @@ class Judge:
             return unjudged
         if claim["metric"] in TRAINING_METRICS:
             return {"verdict": "inconclusive", "published": claim["value"]}
-        found = self._outcomes(claim, operands(claim)[0])
-        datasets = _complete(claim, set(found))
-        seeds = _seeds(datasets, set(found))
+        outcomes = self._outcomes(claim, operands(claim)[0])
+        datasets = _complete(claim, set(outcomes))
+        seeds = _seeds(datasets, set(outcomes))
         if not seeds:
             return {"verdict": "not run", "published": claim["value"]}
         if len(seeds) < MINIMUM_SEEDS:
             return {"verdict": "inconclusive", "published": claim["value"], "seeds": len(seeds)}
-        accuracies = {d: [float(found[d, seed].correct.mean()) for seed in seeds] for d in datasets}
-        counted = {dataset: len(found[dataset, seeds[0]].image) for dataset in datasets}
+        accuracies = {d: [float(outcomes[d, seed].correct.mean()) for seed in seeds] for d in datasets}
+        counted = {dataset: len(outcomes[dataset, seeds[0]].image) for dataset in datasets}
         interval = value_interval(
             list(accuracies.values()),
             images=list(counted.values()),
@@ -183,7 +183,7 @@ class Judge:
         return self._against(interval, claim, seeds=len(seeds), counted=counted)
 
     def _published_images(self, claim: Claim, dataset: str, counted: int) -> int:
-        """Return on how many images a number was published: as its claim says, else on the whole split."""
+        """Return the number of test images behind a published value: from its claim, else the size of the split."""
         images: int = claim.get("images", {}).get(dataset) or self._splits.get(dataset, counted)
         return images
 
@@ -192,7 +192,7 @@ class Judge:
         common = {"published": claim["value"], "seeds": seeds, **vars(interval)}
         published = {dataset: self._published_images(claim, dataset, images) for dataset, images in counted.items()}
         if counted != published:
-            # Another subset. The interval knows of both numbers of images and is told, but no verdict rests on it.
+            # The subsets differ. The interval allows for both numbers of images and is reported, but gives no verdict.
             return {"verdict": NOT_COMPARABLE, "images": counted, "published_images": published, **common}
         return {
             "verdict": judge_value(interval, margin),
@@ -203,13 +203,13 @@ class Judge:
 
 
 def _complete(claim: Claim, keys: set[tuple[str, int]]) -> list[str]:
-    """Return the data sets that are compared: those measured; none if one that the claim names is not among them."""
+    """Return the measured data sets; none of them if the claim names a data set that is not measured."""
     measured, named = {dataset for dataset, _ in keys}, datasets_of(claim)
     return sorted(measured) if named is None or set(named) <= measured else []
 
 
 def _seeds(datasets: list[str], keys: set[tuple[str, int]]) -> list[int]:
-    """Return the seeds that have every data set."""
+    """Return the seeds that are measured on every data set."""
     return sorted({seed for d, seed in keys if d in datasets and all((other, seed) in keys for other in datasets)})
 
 
@@ -218,7 +218,7 @@ def _rows(paired: dict[str, tuple[np.ndarray, np.ndarray]]) -> int:
 
 
 def _correct(outcome: Outcome, images: np.ndarray) -> np.ndarray:
-    """Return which of some images, in order, are still classified correctly."""
+    """Return for each of `images` whether it is classified correctly."""
     order = np.argsort(outcome.image)
     return outcome.correct[order][np.searchsorted(outcome.image[order], images)]
 
@@ -226,7 +226,7 @@ def _correct(outcome: Outcome, images: np.ndarray) -> np.ndarray:
 def judged(spec: dict[str, Any], files: dict[str, Path]) -> dict[str, Any]:
     """Return the content of verdicts.json: each of the paper's own claims, and its tables of published values.
 
-    A table has its verdicts counted, and at the paper's own scale each of its cells; elsewhere all are alike.
+    A table has the counts of its verdicts, and at the paper's own scale each cell; elsewhere all cells are alike.
     """
     judge = Judge(spec, files)
     head = {"scale": spec["scale"], "paper": spec["paper"]}
@@ -237,14 +237,14 @@ def judged(spec: dict[str, Any], files: dict[str, Path]) -> dict[str, Any]:
 
 
 def _judged_table(judge: Judge, table: dict[str, Any], *, cells: bool) -> dict[str, Any]:
-    found = [{**judge.judge(claim), "cell": claim["cell"]} for claim in table["claims"]]
-    kept = {key: value for key, value in table.items() if key != "claims"}
-    counted = dict(Counter(verdict["verdict"] for verdict in found))
-    return {**kept, "verdicts": counted, **({"cells": found} if cells else {})}
+    cell_verdicts = [{**judge.judge(claim), "cell": claim["cell"]} for claim in table["claims"]]
+    rest = {key: value for key, value in table.items() if key != "claims"}
+    counted = dict(Counter(verdict["verdict"] for verdict in cell_verdicts))
+    return {**rest, "verdicts": counted, **({"cells": cell_verdicts} if cells else {})}
 
 
 def verdicts(spec: dict[str, Any], context: Context) -> None:
-    """Write the verdicts as JSON, Markdown and HTML; Markdown and JSON have every cell of the tables."""
+    """Write the verdicts as JSON, Markdown and HTML. Markdown and JSON have every cell of the tables."""
     content = judged(spec, context.inputs)
     write_json(context.outputs["json"], content)
     grid = build_grid(spec, content)
