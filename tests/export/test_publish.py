@@ -240,7 +240,7 @@ def test_a_remote_that_cannot_be_written_loses_nothing_and_the_same_command_goes
     (tmp_path / "store").write_text("a file where the remote's folder should be")
     with pytest.raises(RobustftError, match="dvc push failed") as error:
         publishing.publish(PLAN, log=lambda line: None)
-    assert "see that the remote can be reached" in str(error.value)
+    assert "check that the remote can be reached" in str(error.value)
     assert "ERROR" in capfd.readouterr().err, "DVC's own words are shown"
     assert crates == [], "nothing says that it was published"
     assert {path: path.read_bytes() for path in stored(Path("results"))} == before
@@ -255,8 +255,8 @@ import sys
 from pathlib import Path
 from tests.export.test_publish import PLAN, SimpleNamespace, publishing
 publishing.ROOT = Path.cwd()
-publishing.audited = lambda plan, *, unaudited, say: SimpleNamespace(root="f00")
-publishing.export_crate = lambda plan, target, *, say: target
+publishing.audited = lambda plan, *, unaudited, log: SimpleNamespace(root="f00")
+publishing.export_crate = lambda plan, target, *, log: target
 many = {str(p): p for p in sorted(Path("results/toy").glob("part*"))}
 PLAN.steps["train:run"].outputs.update({name: name for name in many})
 publishing.publish(PLAN)

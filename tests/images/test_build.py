@@ -9,7 +9,7 @@ import yaml
 from robustft.errors import RobustftError
 from robustft.files import ROOT
 from robustft.images import build, builders
-from robustft.provenance.container import wanted_image
+from robustft.provenance.container import expected_image
 
 ROLES = yaml.safe_load((ROOT / "config" / "images.yaml").read_text(encoding="utf-8"))["images"]
 
@@ -38,7 +38,7 @@ def stand_ins(program, tmp_path):
     log.touch()
     program("buildah", BUILDAH.format(log=log))
     program("apptainer", APPTAINER.format(log=log, identity=identity))
-    expected = wanted_image("report", {**ROLES["report"], "base": "localhost/base"})
+    expected = expected_image("report", {**ROLES["report"], "base": "localhost/base"})
     identity.write_text(json.dumps({**expected, "built_with": "buildah version 1"}))
     return log, identity
 
@@ -93,5 +93,5 @@ def test_without_apptainer_the_image_stays_in_the_builders_store(stand_ins, prog
 
 
 def test_images_of_other_pins_have_other_names():
-    tags = {build.tag_of(wanted_image(role, {**ROLES[role], "base": base})) for role in ROLES for base in ("a", "b")}
+    tags = {build.tag_of(expected_image(role, {**ROLES[role], "base": base})) for role in ROLES for base in ("a", "b")}
     assert len(tags) == 4

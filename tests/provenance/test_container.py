@@ -15,7 +15,7 @@ from robustft.plan import Plan
 from robustft.provenance import container
 from robustft.provenance.audit_circumstances import check_images
 from robustft.provenance.audit_state import AuditState
-from robustft.provenance.container import foreign_container, missing_images, observed_image, unlike, wanted_image
+from robustft.provenance.container import expected_image, foreign_container, missing_images, observed_image, unlike
 from robustft.provenance.record import Record
 
 ROLES = yaml.safe_load((ROOT / "config" / "images.yaml").read_text())["images"]
@@ -23,7 +23,7 @@ ROLES = yaml.safe_load((ROOT / "config" / "images.yaml").read_text())["images"]
 
 def ours(of: str = "train", /, **other: object) -> dict:
     """The identity of an image built from this checkout, with some entries changed."""
-    return {**wanted_image(of, ROLES[of]), "revision": "abc", "built_with": "a test", "own_python": True, **other}
+    return {**expected_image(of, ROLES[of]), "revision": "abc", "built_with": "a test", "own_python": True, **other}
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What several commands share: the plan that is asked for, and where they write lines to."""
+"""Shared parts of the commands: the plan for the arguments, and the log."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def configuration(arguments: argparse.Namespace) -> Config:
-    """Return the configuration of the scale and papers that are asked for.
+    """Return the configuration of the scale and papers in the arguments.
 
-    Without `--papers` it is that of the paper that the step's or table's name begins with, which is all that has to be
-    planned for it; else that of every paper.
+    Without `--papers` it has only the paper that the name of a step or table begins with, if there is one. That is
+    enough to plan it. Otherwise it has every paper.
     """
     from robustft.config.load import Config
     from robustft.files import ROOT
@@ -31,14 +31,14 @@ def configuration(arguments: argparse.Namespace) -> Config:
 
 
 def planned(arguments: argparse.Namespace) -> Plan:
-    """Return the plan of the scale and papers that are asked for."""
+    """Return the plan of the scale and papers in the arguments."""
     from robustft.plan import Plan
 
     return Plan(configuration(arguments))
 
 
 def logger(key: str, log_file: str | None = None) -> Callable[[str], None]:
-    """Return a function that writes lines to standard error and, with the time, at the end of a file."""
+    """Return a function that writes lines to standard error and appends them, with the time, to a file."""
     streams = []
     if log_file:
         Path(log_file).parent.mkdir(parents=True, exist_ok=True)
@@ -50,8 +50,8 @@ def logger(key: str, log_file: str | None = None) -> Callable[[str], None]:
             for stream in tuple(streams):
                 try:
                     print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}", file=stream)
-                except OSError as error:  # a full disk: the work itself will fail if it needs the room
+                except OSError as error:  # a full disk: the step goes on, and fails by itself if it needs space
                     streams.remove(stream)
-                    print(f"[{key}] the log {log_file} is written no further: {error}", file=sys.stderr, flush=True)
+                    print(f"[{key}] the log {log_file} is not written any more: {error}", file=sys.stderr, flush=True)
 
     return log

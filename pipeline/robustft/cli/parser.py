@@ -1,4 +1,4 @@
-"""The `robustft` command: reads the arguments, in groups as people meet the commands, and runs one command."""
+"""The `robustft` command: parses the arguments and runs one command. The help lists the commands in groups."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Parser(argparse.ArgumentParser):
     """A parser whose errors are RobustftErrors."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise RobustftError with the usage, in the place of an exit from here."""
+        """Raise RobustftError with the usage, instead of ending the process."""
         raise RobustftError(message, expected=" ".join(self.format_usage().split()))
 
 
 class CommandLine:
-    """The commands in groups, and the parser of each."""
+    """The parser of each command, in groups."""
 
     def __init__(self) -> None:
         self.parser = Parser(
@@ -60,11 +60,11 @@ class CommandLine:
         self.parser.description = "\n".join(self._help)
 
     def group(self, title: str) -> None:
-        """Begin a group of commands in the help."""
+        """Start a group of commands in the help."""
         self._help += ["", f"{title}:"]
 
     def add(self, name: str, text: str, run: Run | None, *, plans: bool = True) -> argparse.ArgumentParser:
-        """Add a command, with the options of one that plans, and return its parser."""
+        """Add a command and return its parser; a command that `plans` gets the options of scale and papers."""
         command = self.commands[name] = self._subparsers.add_parser(name, description=text)
         self._help.append(f"  {name:<10}{text}")
         return _set_up(command, run, plans=plans)
@@ -203,8 +203,8 @@ def _add_steps(line: CommandLine) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0 well, 1 failed or findings, 2 an error that the user can mend."""
-    # The collector would go through every module once more when the process ends: half a second after torch.
+    """Run one command and return its exit status: 0 success, 1 failure or findings, 2 an error of the user."""
+    # Without it the garbage collector visits every module when the process ends: half a second with torch.
     atexit.register(gc.freeze)
     try:
         arguments = CommandLine().parse(sys.argv[1:] if argv is None else argv)
@@ -214,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RobustftError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Commands that say what would run, what it costs and which files it needs; none of them imports torch."""
+"""Commands that print the steps, costs and files of a plan; none of them imports torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from robustft.cli.common import planned
 
 
 def plan_command(arguments: argparse.Namespace) -> int:
-    """Print what would run and what it would cost."""
+    """Print the planned steps and their estimated cost."""
     from robustft.cost import as_json, describe
     from robustft.cost.machines import machine_for
     from robustft.files import write_json
@@ -29,7 +29,7 @@ def plan_command(arguments: argparse.Namespace) -> int:
 
 
 def files_command(arguments: argparse.Namespace) -> int:
-    """Print which files from elsewhere are missing; 1 if any."""
+    """Print the missing downloads. The exit status is 1 if there are any."""
     from robustft.data.fetch.mirror import missing
 
     plan = planned(arguments)

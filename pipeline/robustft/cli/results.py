@@ -1,4 +1,4 @@
-"""Commands that read finished results: check, explain, count and show them; none of them imports torch."""
+"""Commands that read finished results: audit, explain, summary, readme and adopt; none of them imports torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from robustft.cli.common import logger, planned
 
 
 def audit_command(arguments: argparse.Namespace) -> int:
-    """Print the audit; 1 if it has findings."""
+    """Print the audit. The exit status is 1 if it has findings."""
     from robustft.provenance.audit import audit
 
     report = audit(planned(arguments), require_images=arguments.require_images)
@@ -18,7 +18,7 @@ def audit_command(arguments: argparse.Namespace) -> int:
 
 
 def explain_command(arguments: argparse.Namespace) -> int:
-    """Print where one number comes from."""
+    """Print the lineage of one number."""
     from robustft.provenance.explain import explain
 
     print(explain(planned(arguments), arguments.cell))

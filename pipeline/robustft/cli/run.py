@@ -1,6 +1,6 @@
-"""`robustft run`: the Snakefile of this project, run in the folder where the user stands.
+"""`robustft run`: run the Snakefile of this project in the current folder.
 
-Results, logs and scratch files go there, so it works from a checkout and from a wheel.
+Results, logs and scratch files go to the current folder, so it works from a checkout and from a wheel.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from robustft.files import ROOT
 
 CONFIG = ("--config", "-C")
 PLACES = ("--cores", "-c", "--jobs", "-j", "--executor", "-e", "--profile", "--workflow-profile")
-"""Options of Snakemake that say where jobs run; without one of them it may use every core of this machine."""
+"""Snakemake's options for the place of jobs; without any of them it uses every core of this machine."""
 
 
 def add_run(add) -> None:  # type: ignore[no-untyped-def]
@@ -30,21 +30,21 @@ def add_run(add) -> None:  # type: ignore[no-untyped-def]
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the Snakemake command and become it; its exit status is that of this process."""
+    """Print the Snakemake command and replace this process by it."""
     if importlib.util.find_spec("snakemake") is None:
         raise RobustftError(
             "Snakemake is not installed", where=sys.executable, next_step="install the packages of envs/run.txt"
         )
     command = snakemake_command(arguments.words, scale=arguments.scale, papers=arguments.papers)
     print(f"$ {shlex.join(command)}", file=sys.stderr, flush=True)
-    # -P: a file of the user's folder is not taken for a module.
+    # -P: Python does not import modules from the current folder.
     os.execv(sys.executable, [sys.executable, "-P", "-m", *command])
 
 
 def snakemake_command(
     words: Sequence[str], *, scale: str | None = None, papers: Sequence[str] | None = None, root: Path = ROOT
 ) -> list[str]:
-    """Return the command of `robustft run TARGET... -- OPTION...`, which the parser gives as one list of words."""
+    """Return the Snakemake command for the words of `robustft run TARGET... -- OPTION...`."""
     first = next((number for number, word in enumerate(words) if word.startswith("-")), len(words))
     targets, options = words[:first], list(words[first:])
     settings = [f"scale={scale}"] if scale else []
@@ -58,7 +58,7 @@ def snakemake_command(
 
 
 def _with_settings(settings: Sequence[str], options: list[str]) -> list[str]:
-    """Add settings to the options. Of two `--config` Snakemake would read the last one only."""
+    """Add settings to the options, in one `--config`: Snakemake reads only the last `--config`."""
     place = next((number for number, option in enumerate(options) if option in CONFIG), None)
     if place is None:
         return [*options, "--config", *settings]

@@ -17,11 +17,11 @@ EXPORTS = {
     "cards": ("a model card for each checkpoint", "cards"),
     "page": ("one HTML file with every table; a click on a cell shows what stands behind it", "page.html"),
 }
-"""What a finished scale can be exported as, and what the file or folder is called."""
+"""The forms of export: description, and default name of the file or folder."""
 
 
 def export_command(arguments: argparse.Namespace) -> int:
-    """Write a finished scale in another form, and print where."""
+    """Export a finished scale, and print the path."""
     from robustft.export.audit_gate import default_target
 
     plan, form = planned(arguments), arguments.form

@@ -1,6 +1,6 @@
 """Commands that run a step or a bundle of steps.
 
-What a command needs is imported when it is called: most start without torch, and a job without the planner.
+Modules are imported inside the commands: most commands start without torch, and a job without the planner.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def job_command(arguments: argparse.Namespace) -> int:
 
 
 def _run(file: Path, log_file: str | None) -> int:
-    """Run a job file and return the exit status: 0 if it is done, 2 if the user can mend what is wrong, else 1."""
+    """Run a job file and return the exit status: 0 if it is done, 2 for an error that the user can solve, else 1."""
     from robustft.files import storage_error
     from robustft.plan.step import Bundle
     from robustft.provenance.job import read_job
@@ -61,7 +61,7 @@ def _run(file: Path, log_file: str | None) -> int:
     try:
         _work(job, log)
         return 0
-    except Exception as error:  # noqa: BLE001 (whatever it is, it goes to the log and becomes an exit status)
+    except Exception as error:  # noqa: BLE001 (every error goes to the log and becomes an exit status)
         known = error if isinstance(error, RobustftError) else storage_error(error)
         log(f"error: {known}" if known else "".join(traceback.format_exception(error)))
         return 2 if known else 1

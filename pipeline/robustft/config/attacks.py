@@ -1,6 +1,6 @@
 """config/attacks.yaml: attacks on a finished model.
 
-An attack is an algorithm and its budget. How far it may go is another thing: the threat of the evaluation, or its own.
+An attack is an algorithm and its budget. Norm and eps are those of the threat: of the evaluation, or its own.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Target = Annotated[
 
 
 class Checks(Struct, frozen=True, kw_only=True):
-    """What the report holds against an attack.
+    """The sanity checks of an attack.
 
-    It leaves no more images right than the attacks in `not_weaker_than`; an undefended control keeps less than
-    `control_below` (a share) under it; its distance to the attack `gap_to` is shown.
+    It leaves no more images correct than the attacks in `not_weaker_than`. The accuracy of an undefended control under
+    it is below `control_below` (a share). Its accuracy is compared with that of the attack `gap_to`.
     """
 
     not_weaker_than: Maybe[list[Name]] = UNSET
@@ -54,7 +54,7 @@ class Pgd(Struct, tag_field="algorithm", tag="pgd", frozen=True, kw_only=True):
 
 
 class AutoAttack(Struct, tag_field="algorithm", tag="autoattack", frozen=True, kw_only=True):
-    """The four attacks of AutoAttack's standard version; `square_queries` cuts those of the last."""
+    """The four attacks of AutoAttack's standard version; `square_queries` limits the queries of the last."""
 
     title: str
     version: Literal["standard"]
@@ -66,7 +66,7 @@ class AutoAttack(Struct, tag_field="algorithm", tag="autoattack", frozen=True, k
 
 
 class Function(Struct, tag_field="algorithm", tag="function", frozen=True, kw_only=True):
-    """An attack that is a function of its own, with the threat that it is defined for."""
+    """An attack implemented by a function, with the threat that it is defined for."""
 
     title: str
     implementation: str
@@ -78,7 +78,7 @@ class Function(Struct, tag_field="algorithm", tag="function", frozen=True, kw_on
 
 
 class Attacks(Struct, frozen=True, kw_only=True):
-    """The attacks by the name under which ledgers, tables and claims know them."""
+    """The attacks by the name that ledgers, tables and claims use."""
 
     attacks: dict[Name, Clean | Pgd | AutoAttack | Function]
 
@@ -86,8 +86,8 @@ class Attacks(Struct, frozen=True, kw_only=True):
 def with_strengths(attacks: dict[str, Any]) -> dict[str, Any]:
     """Return the attacks with one entry for each of the `strengths` of an attack, `NAME_LABEL`.
 
-    `strengths` maps labels to eps, from weak to strong: each attack is held against the one before it. {} in `title`
-    and `source` stands for the label, with a slash for each underscore.
+    `strengths` maps labels to eps, from weak to strong: each attack is checked against the one before it. {} in `title`
+    and `source` is replaced by the label, with a slash for each underscore.
     """
     result: dict[str, Any] = {}
     for name, attack in attacks.items():
@@ -106,7 +106,7 @@ def with_strengths(attacks: dict[str, Any]) -> dict[str, Any]:
 
 
 class AttackOverride(Struct, frozen=True, kw_only=True):
-    """What a scale says of an attack."""
+    """A scale's values of an attack."""
 
     threat: PartialThreat = UNSET
     steps: Maybe[Count] = UNSET

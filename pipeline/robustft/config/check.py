@@ -1,6 +1,6 @@
-"""Checking a plain tree against the struct that describes it; an error names the file, the line and the nearest name.
+"""Checks a plain tree against its struct; an error names the file, the line and the nearest name.
 
-msgspec checks a whole file in a millisecond. Only if it fails does `_fault` walk down to the value that is wrong.
+msgspec checks a whole file in a millisecond. Only if that fails, `_fault` searches for the wrong value.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def checked(tree: Tree, kind: type[T]) -> T:
 
 
 def _fault(value: Any, kind: Any, keys: Keys) -> _Fault | None:
-    """Return what is wrong with a value, as deep down as can be told; None if nothing is."""
+    """Return the innermost fault of a value; None if it is valid."""
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
@@ -75,7 +75,7 @@ def _renamed(fault: _Fault | None) -> _Fault | None:
 
 
 def _struct_fault(value: dict[Any, Any], kind: Any, keys: Keys, message: str) -> _Fault:
-    """Return the first fault of a mapping. Unknown keys come first: a key spelt wrong is also a key that is missing."""
+    """Return the first fault of a mapping. Unknown keys come first: a misspelt key is also a missing key."""
     config, fields = kind.__struct_config__, {field.encode_name: field for field in msgspec.structs.fields(kind)}
     tag = config.tag_field
     known = [*fields, *([tag] if tag else [])]
@@ -93,7 +93,7 @@ def _struct_fault(value: dict[Any, Any], kind: Any, keys: Keys, message: str) ->
 
 
 def _tagged(kind: Any) -> dict[Any, Any]:
-    """Return the structs of a union by the tag that tells them apart; nothing without tags."""
+    """Return the structs of a union by their tag; an empty mapping without tags."""
     structs = [option for option in _options(kind) if _is_struct(option)]
     return {option.__struct_config__.tag: option for option in structs if option.__struct_config__.tag}
 
@@ -106,7 +106,7 @@ def _leaf(value: Any, kind: Any, keys: Keys, message: str) -> _Fault:
 
 
 def _options(kind: Any) -> list[Any]:
-    """Return the types that a type stands for, without annotations; a union's one by one."""
+    """Return the members of a union, or the type itself, without annotations."""
     if typing.get_origin(kind) is Annotated:
         return _options(typing.get_args(kind)[0])
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
@@ -119,7 +119,7 @@ def _literals(kind: Any) -> tuple[Any, ...]:
 
 
 def _description(kind: Any) -> str | None:
-    """Return what the type's own annotation says of it."""
+    """Return the description in the type's annotation."""
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         return next(filter(None, map(_description, typing.get_args(kind))), None)
     notes = typing.get_args(kind)[1:] if typing.get_origin(kind) is Annotated else ()

@@ -1,4 +1,4 @@
-"""Published tables: the numbers that sources print, and what the names that they print are here."""
+"""Published tables: the numbers in the sources, and the translation of the names in the sources."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ Row = Annotated[
 
 
 class MethodTarget(Struct, frozen=True, kw_only=True):
-    """Which method a published name is here, and of which experiment; or why it is none (`outside`, a reason)."""
+    """The method and experiment of a published name; or the reason for none, `outside`."""
 
     method: Maybe[Name] = UNSET
     experiment: Maybe[Name] = UNSET
     outside: Maybe[Name] = UNSET
 
     def __post_init__(self) -> None:
-        """Refuse a name that is nothing."""
+        """Refuse a name with no translation and no reason."""
         require(self, ("method",), ("outside",))
 
 
 class DatasetTarget(Struct, frozen=True, kw_only=True):
-    """Which data set a published name is here, with its number of test images; or an average; or why it is none."""
+    """The data set of a published name, with its number of test images; or an average; or the reason for none."""
 
     dataset: Maybe[Name] = UNSET
     experiment: Maybe[Name] = UNSET
@@ -40,25 +40,25 @@ class DatasetTarget(Struct, frozen=True, kw_only=True):
     outside: Maybe[Name] = UNSET
 
     def __post_init__(self) -> None:
-        """Refuse a name that is nothing."""
+        """Refuse a name with no translation and no reason."""
         Struct.__post_init__(self)
         require(self, ("dataset",), ("average_of",), ("outside",))
 
 
 class MetricTarget(Struct, frozen=True, kw_only=True):
-    """Which attack's accuracy a published metric is here, in which evaluations; or why it is none."""
+    """The attack and the evaluations of a published metric; or the reason for none."""
 
     metric: Maybe[Name] = UNSET
     evaluations: Maybe[Names] = UNSET
     outside: Maybe[Name] = UNSET
 
     def __post_init__(self) -> None:
-        """Refuse a name that is nothing."""
+        """Refuse a name with no translation and no reason."""
         require(self, ("metric",), ("outside",))
 
 
 class Statement(Struct, frozen=True, kw_only=True):
-    """A statement of a paper in its own words: the claims that judge it, or why none does."""
+    """A statement of a paper in its own words: the claims that judge it, or the reason for none."""
 
     id: Name
     claim: str
@@ -68,13 +68,13 @@ class Statement(Struct, frozen=True, kw_only=True):
     outside: Maybe[Name] = UNSET
 
     def __post_init__(self) -> None:
-        """Refuse a statement with both, and one with neither."""
+        """Refuse a statement with both or neither."""
         if (self.judged_by is UNSET) == (self.outside is UNSET):
             raise ValueError("give 'judged_by' or 'outside'")
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """How the numbers of a published table were made, as far as its source says."""
+    """The protocol of a published table, as far as its source gives it."""
 
     arch: str | float = ""
     init: str | float = ""
@@ -92,7 +92,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 class PublishedTable(Struct, frozen=True, kw_only=True):
-    """A table of a source with its own names: `rows` by metric and method, or why it could not be `unread`."""
+    """A table of a source with its own names: `rows` by metric and method, or `unread`, the reason for no rows."""
 
     about: str
     source: str
@@ -113,14 +113,14 @@ class PublishedTable(Struct, frozen=True, kw_only=True):
     unread: Maybe[str] = UNSET
 
     def __post_init__(self) -> None:
-        """Refuse a table without values that does not say why."""
+        """Refuse a table with neither values nor a reason."""
         Struct.__post_init__(self)
         if (self.unread is UNSET) == (self.rows is UNSET) or (self.rows is UNSET) != (self.columns is UNSET):
             raise ValueError("give 'columns' with 'rows', or 'unread'")
 
 
 class Claims(Struct, frozen=True, kw_only=True):
-    """Published tables of a paper, and what the names that they print are here."""
+    """Published tables of a paper, and the translation of their names."""
 
     paper: Name
     reasons: dict[Name, str]

@@ -1,4 +1,4 @@
-"""What several kinds of documents say: names, exact fractions, threat model, recipe, files from elsewhere.
+"""Parts of several kinds of documents: names, exact fractions, threat model, recipe, downloads.
 
 Every mapping of the configuration is a frozen struct that refuses unknown keys. A key that may be left out has the type
 `Maybe[...]`; its absence is UNSET, never null.
@@ -33,7 +33,7 @@ Shape = Annotated[list[Count], Meta(min_length=3, max_length=3, description="(C,
 Color = Annotated[str, Meta(pattern=r"^#[0-9A-Fa-f]{6}$", description='a colour such as "#0072B2"')]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="64 hexadecimal digits")]
 Confidence = Literal["direct", "secondary", "missing"]
-"""How a published value came to us: read in its source, read in another paper's text, or not read at all."""
+"""The source of a published value: read in its paper, read in another paper, or not read at all."""
 Fraction = Annotated[
     Annotated[str, Meta(pattern=r"^([0-9]+(/[1-9][0-9]*)?|[0-9]*\.[0-9]+)$")] | Whole,
     Meta(description="an exact fraction such as 8/255; a decimal must be quoted, so that it stays exact"),
@@ -41,10 +41,10 @@ Fraction = Annotated[
 
 
 class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A mapping with these keys and no other."""
+    """A mapping with these keys and no other keys."""
 
     def __post_init__(self) -> None:
-        """Refuse a list of names or seeds that has one of them twice."""
+        """Refuse a list with a repeated name or seed."""
         for field in self.__struct_fields__:
             value = getattr(self, field)
             if isinstance(value, list) and value and not isinstance(value[0], dict | list | float | Struct):
@@ -54,25 +54,25 @@ class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 REPEATED = ("shape", "milestones", "seeds_of_images", "resize")
-"""Lists that are no sets."""
+"""Lists that may repeat a value."""
 
 
 class Threat(Struct, frozen=True, kw_only=True):
-    """What an attacker may do: change an image by up to eps in a norm, in units of its range [0, 1]."""
+    """The threat model: a change of an image by up to eps in a norm, in units of its range [0, 1]."""
 
     norm: Literal["linf", "l2", "l1"]
     eps: Fraction
 
 
 class TrainingAttack(Struct, frozen=True, kw_only=True):
-    """The inner maximisation of training: so many steps, each so large a part of eps."""
+    """The inner maximisation of training: number of steps, and step size as a fraction of eps."""
 
     steps: Count
     step_over_eps: Fraction
 
 
 class Monitor(Struct, frozen=True, kw_only=True):
-    """What is measured while a run trains: an attack on the first images of training and validation split."""
+    """Measurements during training: an attack on the first images of the training and validation splits."""
 
     attack: Name
     every_epochs: Count
@@ -80,17 +80,17 @@ class Monitor(Struct, frozen=True, kw_only=True):
 
 
 class Diagnostics(Struct, frozen=True, kw_only=True):
-    """In how many steps of each epoch norms of weights and gradients are taken."""
+    """The number of steps of each epoch that measure norms of weights and gradients."""
 
     steps_per_epoch: Whole
 
 
 class Recipe(Struct, frozen=True, kw_only=True):
-    """How a run is optimised.
+    """The optimisation of a run.
 
-    `milestones` are epochs after which the rate is multiplied by `gamma` (schedule `steps`); it rises over
-    `warmup_steps` from `warmup_from` times `lr`, and ends at `lr_end` (schedules `cosine`, `cyclic`). Names that
-    contain a text of `no_weight_decay` are not decayed. `selection`: which epoch's weights stay.
+    `milestones` are epochs after which the learning rate is multiplied by `gamma` (schedule `steps`). The rate rises
+    over `warmup_steps` from `warmup_from` times `lr`, and ends at `lr_end` (schedules `cosine`, `cyclic`). Weights
+    whose name contains a text of `no_weight_decay` are not decayed. `selection` is the epoch of the final weights.
     """
 
     epochs: Count
@@ -115,9 +115,8 @@ class Recipe(Struct, frozen=True, kw_only=True):
 class Evaluation(Struct, frozen=True, kw_only=True):
     """Attacks on a run's model over images of a split, into one ledger of `parts` files.
 
-    `shard_images` is the attack's batch. Without `images` it is the whole split; without `datasets` that of the data
-    set that the run was trained on. Only the listed methods and seeds are evaluated, if any are. `threat` is laid over
-    that of the experiment.
+    `shard_images` is the attack's batch. Default: all `images` of the split, the data set that the run was trained on
+    (`datasets`), all methods and all seeds. `threat` overrides values of the experiment's threat.
     """
 
     attacks: Names
@@ -132,13 +131,13 @@ class Evaluation(Struct, frozen=True, kw_only=True):
 
 
 class PartParameters(Struct, frozen=True, kw_only=True):
-    """Other parameters of a part."""
+    """Changed parameters of a component."""
 
     parameters: dict[str, Any]
 
 
 def partial(kind: type[msgspec.Struct]) -> Any:
-    """Return a struct with the same keys, each of which may be left out: a layer that is laid over another one."""
+    """Return a struct with the same keys, all optional: a layer over another layer."""
     fields = [(field.name, _PARTIAL.get(field.type, field.type) | UnsetType, UNSET) for field in structs.fields(kind)]
     _PARTIAL[kind] = part = msgspec.defstruct(
         f"Partial{kind.__name__}", fields, bases=(Struct,), kw_only=True, frozen=True
@@ -160,7 +159,7 @@ else:
 
 
 class Layer(Struct, frozen=True, kw_only=True):
-    """What a scale or an experiment says of how runs are trained, laid over what is said before."""
+    """The training settings of a scale or an experiment, a layer over earlier ones."""
 
     recipe: PartialRecipe = UNSET
     training_attack: PartialTrainingAttack = UNSET
@@ -169,7 +168,7 @@ class Layer(Struct, frozen=True, kw_only=True):
 
 
 class Override(Struct, frozen=True, kw_only=True):
-    """What a scale or an experiment says of one method."""
+    """The settings of a scale or an experiment for one method."""
 
     recipe: PartialRecipe = UNSET
     parameters: Maybe[dict[str, Any]] = UNSET
@@ -178,10 +177,10 @@ class Override(Struct, frozen=True, kw_only=True):
 
 
 class File(Struct, frozen=True, kw_only=True):
-    """A file from elsewhere: its bytes by a published hash, and where to get it.
+    """A downloaded file: its published hash, and its addresses.
 
-    `sha256_prefix` is what is published where the whole hash is not, 8 digits at least. Where no hash is published a
-    `note` says so. `manual` says what to do where no address serves it.
+    `sha256_prefix` has the first digits of the hash, 8 at least, if only they are published. If no hash is published, a
+    `note` says so. `manual` describes how to get a file without an address.
     """
 
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -194,7 +193,7 @@ class File(Struct, frozen=True, kw_only=True):
     note: Maybe[str] = UNSET
 
     def __post_init__(self) -> None:
-        """Refuse a file that nothing identifies, and one that nobody can get."""
+        """Refuse a file without a hash or note, and a file without an address or manual."""
         Struct.__post_init__(self)
         if all(value is UNSET for value in (self.md5, self.sha256, self.sha256_prefix, self.note)):
             raise ValueError(

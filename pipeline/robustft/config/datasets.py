@@ -12,7 +12,7 @@ Texts = Annotated[list[str], Meta(min_length=1)]
 
 
 class Geometry(Struct, frozen=True, kw_only=True):
-    """How pictures get one size: the shorter side (or height and width) resized, then a central crop, in pixels."""
+    """The size of images, in pixels: a resize of the shorter side (or height and width), then a central crop."""
 
     resize: Count | Annotated[list[Count], Meta(min_length=2, max_length=2)]
     crop: Maybe[Count] = UNSET
@@ -27,10 +27,11 @@ class CorruptedFrom(Struct, frozen=True, kw_only=True):
 
 
 class Source(Struct, frozen=True, kw_only=True):
-    """Images as their publisher ships them, decoded once into one file.
+    """Images in their published form, decoded once into one file.
 
     It comes from downloads (`files` by role), from a file of an installed package, or from another data set.
-    `shape` is (C, H, W), `levels` the number of values of a pixel, `lossy` says that pixels are not the published ones.
+    `shape` is (C, H, W), `levels` the number of values of a pixel, and `lossy` whether the pixels differ from the
+    published ones.
     """
 
     title: str
@@ -52,7 +53,7 @@ class Source(Struct, frozen=True, kw_only=True):
     corrupted_from: Maybe[CorruptedFrom] = UNSET
 
     def __post_init__(self) -> None:
-        """Refuse a source that comes from nowhere."""
+        """Refuse a source without an origin."""
         Struct.__post_init__(self)
         require(self, ("package_file", "sha256", "bytes"), ("corrupted_from",), ("files", "images"))
 
@@ -66,7 +67,7 @@ class Splits(Struct, frozen=True, kw_only=True):
 
 
 class Groups(Struct, frozen=True, kw_only=True):
-    """Which group of a source's images each split is taken from."""
+    """The group of a source's images for each split."""
 
     train: Maybe[Name] = UNSET
     validation: Maybe[Name] = UNSET
@@ -74,14 +75,14 @@ class Groups(Struct, frozen=True, kw_only=True):
 
 
 class Augmentation(Struct, frozen=True, kw_only=True):
-    """What training does to an image: a crop after padding by so many pixels or a random resized one, and a flip."""
+    """The augmentation of training: a crop after padding (in pixels) or a random resized crop, and a flip."""
 
     flip: bool
     pad: Maybe[Whole] = UNSET
     random_resized_crop: Maybe[Literal[True]] = UNSET
 
     def __post_init__(self) -> None:
-        """Refuse two crops, and none."""
+        """Refuse two crops or none."""
         if (self.pad is UNSET) == (self.random_resized_crop is UNSET):
             raise ValueError("give 'pad' or 'random_resized_crop'")
 

@@ -10,7 +10,7 @@ from robustft.config.common import Name, Struct
 
 
 class Image(Struct, frozen=True, kw_only=True):
-    """A container image: what it is built on (pinned by digest), its file, its lock, and what must import in it."""
+    """A container image: its base (pinned by digest), file and lock, and the modules that it must import."""
 
     title: str
     base: Annotated[str, Meta(pattern=r"@sha256:[0-9a-f]{64}$", description="a reference that ends in @sha256:...")]

@@ -1,4 +1,4 @@
-"""Components in configuration files: short names become full ones, and parameters are checked before anything runs."""
+"""Components in configuration files: short names are completed, and parameters are checked before a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KINDS = {
     "weights": "reader",
     **{kind: kind for kind in ("tuning", "derivation", "head")},
 }
-"""Which kind of component a mapping under this key holds, itself or entry by entry."""
+"""The kind of component in a mapping under this key, which is one component or has one in each entry."""
 
 
 NO_TARGET = "exported_model"
@@ -32,7 +32,7 @@ NO_TARGET = "exported_model"
 
 @dataclass(frozen=True)
 class Use:
-    """One component in a tree: where its name stands, its kind, and its parameters."""
+    """One component in a tree: the place of its name, its kind, and its parameters."""
 
     keys: Keys
     kind: str
@@ -41,7 +41,7 @@ class Use:
 
 
 def uses(tree: Any, *, kind: str | None = None, keys: Keys = ()) -> Iterator[Use]:
-    """Yield every component that a tree names."""
+    """Yield every component of a tree."""
     if not isinstance(tree, dict):
         return
     for key, value in tree.items():
@@ -52,7 +52,7 @@ def uses(tree: Any, *, kind: str | None = None, keys: Keys = ()) -> Iterator[Use
 
 
 def with_full_names(tree: Tree) -> Tree:
-    """Return a tree with `module:name` for every component. Raises ConfigError for a module that there is not."""
+    """Return a tree with `module:name` for every component. Raises ConfigError for an unknown module."""
     for use in list(uses(tree.values)):
         try:
             _put(tree.values, use.keys, full_name(use.name, use.kind))
@@ -68,13 +68,13 @@ def _put(values: Any, keys: Keys, value: str) -> None:
 
 
 def check_components(tree: Tree) -> None:
-    """Raise ConfigError for a component that there is not, and for a parameter that it does not take or needs."""
+    """Raise ConfigError for an unknown component, an unknown parameter and a missing one."""
     for use in uses(tree.values):
         _check(use, tree)
 
 
 def check_override(tree: Tree, keys: Keys, override: Mapping[str, Any], method: Mapping[str, Any]) -> None:
-    """Raise ConfigError for a parameter, in a layer that is laid over a method's entry, that the method cannot take."""
+    """Raise ConfigError for an unknown parameter in a layer over a method's entry."""
     for part in ("", "tuning", "derivation"):
         base, over = (method, override) if not part else (method.get(part), override.get(part))
         if base and over and "parameters" in over and "implementation" in base:
@@ -84,7 +84,7 @@ def check_override(tree: Tree, keys: Keys, override: Mapping[str, Any], method: 
 
 
 def _check(use: Use, tree: Tree, *, partial: bool = False) -> None:
-    # What a data source's or a figure's function reads is its whole entry, not `parameters` as arguments.
+    # The function of a data source or a figure reads its whole entry, not `parameters` as arguments.
     whole = use.kind in ("loader", "figure", "target")
     fault = fault_of(use.name, {} if whole else use.parameters, kind=use.kind, partial=partial or whole)
     if fault is None:

@@ -44,19 +44,19 @@ KINDS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Document:
-    """One document: its plain tree, and the typed object that it fits."""
+    """One document: its plain tree, and its typed object."""
 
     tree: Tree
     typed: Any
 
     @property
     def path(self) -> Path:
-        """The file that the document is named after."""
+        """The main file of the document."""
         return self.tree.path
 
     @property
     def values(self) -> dict[str, Any]:
-        """The plain values, for layers that are laid over each other."""
+        """The plain values, for layers."""
         return self.tree.values
 
     @property
@@ -68,8 +68,8 @@ class Document:
 def load_document(path: Path, kind: str) -> Document:
     """Read and check one file of a kind.
 
-    Raises ConfigError for a missing file, broken YAML, a key given twice, an unknown or missing key, a value of the
-    wrong kind, and a component or a parameter of one that there is not; each says where and what is valid.
+    Raises ConfigError for a missing file, broken YAML, a repeated key, an unknown or missing key, a value of the wrong
+    kind, and an unknown component or parameter. Each error names the place and the valid values.
     """
     return _document(read_tree(path, kind), kind)
 
@@ -115,7 +115,7 @@ class Config:
 
     @property
     def sources(self) -> dict[str, Any]:
-        """Where data sets come from."""
+        """The sources of data sets."""
         return self._catalogue["sources"]  # type: ignore[no-any-return]
 
     @property
@@ -130,7 +130,7 @@ class Config:
 
     @functools.cached_property
     def files(self) -> dict[str, Any]:
-        """The files from elsewhere that data and weights are made of."""
+        """The downloads of data and weights."""
         data, weights = self._catalogue.get("files", {}), self._weights.get("files", {})
         if twice := sorted(set(data) & set(weights)):
             where = self.folder / "weights.yaml"
@@ -159,7 +159,7 @@ class Config:
         return load_document(self.folder / "methods.yaml", "methods").values["methods"]  # type: ignore[no-any-return]
 
     def _check_overrides(self) -> None:
-        """Raise ConfigError for a parameter that an experiment or the scale gives a method that cannot take it."""
+        """Raise ConfigError for an unknown parameter of a method in an experiment or the scale."""
         for name, paper in self.papers.items():
             methods = self.methods(name)
             layers: list[tuple[Tree, Keys]] = [(self._scale.tree, ("papers", name, "overrides"))]

@@ -1,4 +1,4 @@
-"""benchmarks/machines.yaml: machines that runs are estimated for without a measurement."""
+"""benchmarks/machines.yaml: machines for estimates without a measurement."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Rates(Struct, frozen=True, kw_only=True):
 
 
 class Machine(Struct, frozen=True, kw_only=True):
-    """A device: its published peak in TFLOP/s for dense matrices, and the share of it that is assumed."""
+    """A device: its published peak in TFLOP/s for dense matrices, and the assumed share of it."""
 
     title: str
     device: Literal["cpu", "cuda"]
@@ -27,7 +27,7 @@ class Machine(Struct, frozen=True, kw_only=True):
 
 
 class Machines(Struct, frozen=True, kw_only=True):
-    """The machines by name, and the one that is assumed for a GPU."""
+    """The machines by name, and the default machine for a GPU."""
 
     default: str
     machines: dict[Name, Machine]

@@ -1,4 +1,4 @@
-"""Methods: of config/methods.yaml for every paper, and of each paper for itself."""
+"""Methods: in config/methods.yaml for every paper, and in each paper for itself."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Part(Struct, frozen=True, kw_only=True):
 
 
 class Method(Struct, rename={"from_": "from"}, frozen=True, kw_only=True):
-    """An objective (`implementation`) over the weights of a `tuning`, or what a `derivation` makes `from` other runs.
+    """An objective (`implementation`) over the weights of a `tuning`, or a `derivation` `from` other runs.
 
-    With both, it is trained on from what the derivation makes. `pretraining` and `recipe` are laid over the
-    experiment's; of the pre-trained model only `pretrained_parts` are taken, if any are named. `trains_on` is the
-    split. `color` is that of its lines in figures.
+    With both, training starts from the derived model. `pretraining` and `recipe` override the experiment's.
+    `pretrained_parts` are the parts of the pre-trained model to load, by default all. `trains_on` is the split, `color`
+    the colour of its lines in figures.
     """
 
     title: str

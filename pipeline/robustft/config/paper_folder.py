@@ -1,8 +1,8 @@
 """A paper's folder, read as one document.
 
-Each YAML file of `config/papers/PAPER/` holds some keys of the paper. An experiment may be a file of its own under
-`experiments/`, and says there what its table shows. Claims that a measurement can bear out are rows of `claims.csv`;
-each published table is a CSV file under `claims/`, and `claims.yaml` says what its names are here.
+Each YAML file of `config/papers/PAPER/` has some keys of the paper. An experiment may have its own file under
+`experiments/`, with the content of its table. Claims that a measurement can confirm are rows of `claims.csv`. Each
+published table is a CSV file under `claims/`, and `claims.yaml` translates its names.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from robustft.config.tree import Keys, Tree, extended, parse, read_tree, unwrapp
 from robustft.errors import ConfigError, lookup
 
 LISTS = ("experiment", "dataset")
-"""Columns of claims.csv that may hold several names, with spaces between them."""
+"""Columns of claims.csv that may have several names, separated by spaces."""
 
 NUMBERS = ("value", "decimals", "margin")
 
@@ -24,7 +24,7 @@ NUMBERS = ("value", "decimals", "margin")
 def read_paper(folder: Path, baselines: Mapping[str, Any]) -> Tree:
     """Return a paper as one tree; its methods may extend those of `baselines`.
 
-    Raises ConfigError as `read_tree`, and for a key that two files give.
+    Raises ConfigError as `read_tree`, and for a key in two files.
     """
     values: dict[str, Any] = {}
     places: list[tuple[Path, Keys]] = []
@@ -67,22 +67,22 @@ def read_claims(folder: Path) -> Tree | None:
 
 
 def _experiments(folder: Path, names: list[str], places: list[tuple[Path, Keys]]) -> dict[str, Any]:
-    """Read the experiments, in the order of the paper's list, which names each file once."""
+    """Read the experiments, in the order of the paper's list of files."""
     known = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-    found = {}
+    experiments = {}
     for name in names:
         path = lookup(known, name, kind="experiment", where=folder)
-        found[name] = parse(path)
+        experiments[name] = parse(path)
         places.append((path, ("experiments", name)))
     for name in names:
-        base = found[name].get("extends")
+        base = experiments[name].get("extends")
         if base in known:
             places.append((known[base], ("experiments", name)))
     if unlisted := sorted(set(known) - set(names)):
         raise ConfigError(
             f"the experiment '{unlisted[0]}' is not in the paper's list", where=folder.parent / "paper.yaml"
         )
-    return found
+    return experiments
 
 
 def _extended(
@@ -96,14 +96,14 @@ def _extended(
         return entry
     lookup({**known, **entries}, entry["extends"], kind=f"{kind} (in `extends` of '{name}')", where=where)
     own = {key: value for key, value in entry.items() if key != "extends"}
-    # What an experiment's table shows is its own.
+    # An experiment does not inherit a table.
     base = _extended(entry["extends"], entries, known, kind, where, (*below, name))
-    kept = {key: value for key, value in base.items() if kind != "experiment" or key not in ("table", "title")}
-    return extended(kept, own)
+    inherited = {key: value for key, value in base.items() if kind != "experiment" or key not in ("table", "title")}
+    return extended(inherited, own)
 
 
 def _add_evaluations(values: dict[str, Any], folder: Path) -> None:
-    """Move the evaluations that experiments describe to those of the paper, and leave their names."""
+    """Move evaluations in experiments to those of the paper, and leave their names in the experiments."""
     known = values.setdefault("evaluations", {})
     for name, experiment in values.get("experiments", {}).items():
         own = experiment.get("evaluations")
@@ -117,9 +117,9 @@ def _add_evaluations(values: dict[str, Any], folder: Path) -> None:
 
 
 def _add_tables(values: dict[str, Any]) -> None:
-    """Move what experiments say of their tables to `tables`, in the `order` of the paper or else of the experiments.
+    """Move the tables of experiments to `tables`, in the `order` of the paper or else of the experiments.
 
-    An experiment with a `title` has a table: of all that its evaluations measure, unless `table` says otherwise.
+    An experiment with a `title` has a table, by default with all attacks of its evaluations.
     """
     caption, order = values.pop("caption", None), values.pop("order", None)
     tables: dict[str, Any] = {}
@@ -149,7 +149,7 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
 
 
 def _claims(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield each claim with the columns that its row fills."""
+    """Yield each claim with the non-empty columns of its row."""
     for row in _rows(path):
         claim: dict[str, Any] = {key: text for key, text in row.items() if text}
         claim |= {key: _number(claim[key]) for key in NUMBERS if key in claim}
@@ -169,7 +169,7 @@ def _published(path: Path) -> tuple[list[str], dict[str, dict[str, list[Any]]]]:
 
 
 def _number(text: str) -> float | str:
-    """Return the number that a text writes, a whole one as such; any other text as it is."""
+    """Return the int or float that a text represents; any other text unchanged."""
     for kind in (int, float):
         try:
             return kind(text)

@@ -32,9 +32,9 @@ from robustft.config.methods import Method
 class Experiment(Struct, frozen=True, kw_only=True):
     """Runs: each of `methods`, from `pretraining` of `backbone`, on each of `datasets`, with each of `seeds`.
 
-    Each run is measured by `evaluations`. `control` is the experiment whose models no attack may fail on. `auxiliary`
-    is a second data set for the methods that train on one. `overrides` says what is different of a method here,
-    `threat` what is different from the paper's.
+    Each run is measured by `evaluations`. `control` is the experiment of undefended models, on which every attack must
+    succeed. `auxiliary` is a second data set for the methods that train on one. `overrides` has changed values of
+    methods, and `threat` changed values of the paper's threat.
     """
 
     datasets: Names
@@ -54,7 +54,7 @@ class Experiment(Struct, frozen=True, kw_only=True):
 
 
 class Pretraining(Struct, frozen=True, kw_only=True):
-    """A training that experiments start from; it may go on from another one, `pretraining`."""
+    """A training that experiments start from; it may start from another one, `pretraining`."""
 
     title: str
     dataset: Name
@@ -84,7 +84,7 @@ class Table(Struct, frozen=True, kw_only=True):
     metric: Maybe[Name] = UNSET
 
     def __post_init__(self) -> None:
-        """Refuse a table of both kinds, and of none."""
+        """Refuse a table of both kinds or none."""
         Struct.__post_init__(self)
         require(self, ("columns",), ("across", "metric"))
         if self.columns is not UNSET and (self.across, self.metric) != (UNSET, UNSET):
@@ -92,7 +92,7 @@ class Table(Struct, frozen=True, kw_only=True):
 
 
 class Figure(Struct, frozen=True, kw_only=True):
-    """A figure of an experiment: the function that draws it, and the methods that are in it."""
+    """A figure of an experiment: the function that draws it, and its methods."""
 
     title: str
     kind: Component
@@ -103,7 +103,7 @@ class Figure(Struct, frozen=True, kw_only=True):
 
 
 class _Claim(Struct, frozen=True, kw_only=True):
-    """A statement of a paper that a measurement can bear out, with where it stands and how it came to us."""
+    """A statement of a paper that a measurement can confirm, with its source and confidence."""
 
     id: Name
     statement: str
@@ -126,7 +126,7 @@ class Ordering(_Claim, tag_field="kind", tag="ordering", frozen=True, kw_only=Tr
 
 
 class Value(_Claim, tag_field="kind", tag="value", frozen=True, kw_only=True):
-    """A method's metric: the number as printed, with how many decimals, and by how many points ours may differ."""
+    """A method's metric: the published number, its decimals, and the margin in points for ours."""
 
     method: Name
     value: float | Literal["missing"]
@@ -135,7 +135,7 @@ class Value(_Claim, tag_field="kind", tag="value", frozen=True, kw_only=True):
 
 
 class Difference(_Claim, tag_field="kind", tag="difference", frozen=True, kw_only=True):
-    """By how many points the method `left` has more of the metric than `right`."""
+    """The difference in points between the methods `left` and `right`."""
 
     left: Name
     right: Name
@@ -145,7 +145,7 @@ class Difference(_Claim, tag_field="kind", tag="difference", frozen=True, kw_onl
 
 
 class Deviation(Struct, frozen=True, kw_only=True):
-    """What is done otherwise than the paper does it, or than is known of it."""
+    """A difference from the paper, or a choice that the paper leaves open."""
 
     key: Name
     text: str

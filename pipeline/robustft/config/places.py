@@ -1,7 +1,7 @@
-"""Where a value of `config/` stands: its line, and the basis and source that it is tagged with.
+"""The place of a value of `config/`: its file and line, and the basis and source in its tag.
 
-Planning needs none of it, so files are parsed for it only when somebody asks: the parser that keeps lines takes
-several times as long as the one that does not.
+Planning does not need places, so files are parsed for them only on request: a parser with lines takes several times as
+long.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Position(NamedTuple):
-    """A value's file, its line, and its tag, if it has one: {value, basis, source}."""
+    """A value's file and line, and the basis and source of its tag, if it has one."""
 
     file: Path
     line: int
@@ -25,10 +25,10 @@ class Position(NamedTuple):
 
 
 def find(path: Path, keys: tuple[str, ...]) -> Position | None:
-    """Return where a value stands in a file, or in one that the file extends.
+    """Return the position of a value in a file, or in a file that it extends.
 
-    `keys` lead from the top of the file to the value. They go through tags, anchors and `<<`. For a value that
-    stands in no file, such as the name of an entry, it is the place of what is around it; None if there is nothing.
+    `keys` are the path from the top of the file to the value, through tags, anchors and `<<`. A value that is in no
+    file, such as the name of an entry, has the position of the mapping around it. None if there is none.
     """
     node, line = _document(path), 1
     tag: tuple[str | None, str | None] = (None, None)
@@ -51,7 +51,7 @@ def _document(path: Path) -> yaml.Node:
 
 
 def _child(node: yaml.Node, key: str) -> tuple[yaml.Node, int] | None:
-    """Return the node under a key, the mapping's own before one that it merges in, and the key's line."""
+    """Return the node under a key and the key's line; the mapping's own key comes before a merged one."""
     if not isinstance(node, yaml.MappingNode):
         return None
     for name, value in node.value:

@@ -1,4 +1,4 @@
-"""config/scales/*.yaml and config/config.yaml: what stands in for what, on which machine, with how much budget."""
+"""config/scales/*.yaml and config/config.yaml: stand-ins, machine and budget of a scale."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from robustft.config.papers import Pretraining
 
 
 class Optimizations(Struct, frozen=True, kw_only=True):
-    """Which optimizations are used: the same numbers up to rounding, for less work."""
+    """The optimizations: the same numbers up to rounding, for less work."""
 
     folded_batch_norm: bool
     needed_tokens: bool
@@ -34,7 +34,7 @@ class Optimizations(Struct, frozen=True, kw_only=True):
 
 
 class Defaults(Struct, frozen=True, kw_only=True):
-    """config/config.yaml: what one call of Snakemake runs."""
+    """config/config.yaml: the scale and papers of one call of Snakemake."""
 
     scale: Name
     papers: Literal["all"] | Names
@@ -42,7 +42,7 @@ class Defaults(Struct, frozen=True, kw_only=True):
 
 
 class StandIns(Struct, frozen=True, kw_only=True):
-    """What stands in for a paper's data sets, backbones and pre-trainings, by their names."""
+    """The stand-ins for a paper's data sets, backbones and pre-trainings, by name."""
 
     datasets: dict[Name, Name]
     backbones: dict[Name, Name]
@@ -50,7 +50,7 @@ class StandIns(Struct, frozen=True, kw_only=True):
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """What a cluster is asked for, for one job of a stage: memory in MB, time in minutes."""
+    """The request to a cluster for one job of a stage: memory in MB, time in minutes."""
 
     mem_mb: Count
     runtime_min: Count
@@ -75,14 +75,14 @@ else:
 
 
 class ScaledExperiment(Layer, frozen=True, kw_only=True):
-    """What a scale says of one experiment of a paper."""
+    """The settings of a scale for one experiment of a paper."""
 
     seeds: Maybe[Counts] = UNSET
     methods: Maybe[Names] = UNSET
 
 
 class ScaledPaper(ScaledExperiment, frozen=True, kw_only=True):
-    """What a scale says of one paper, laid over what the paper says. `left_out` names experiments that it skips."""
+    """The settings of a scale for one paper, over those of the paper. `left_out` names experiments to skip."""
 
     threat: PartialThreat = UNSET
     evaluations: Maybe[dict[Name, PartialEvaluation]] = UNSET
@@ -95,10 +95,10 @@ class ScaledPaper(ScaledExperiment, frozen=True, kw_only=True):
 class Scale(Struct, frozen=True, kw_only=True):
     """One scale.
 
-    `reproduces` says whether its numbers may be held against published ones. Of each training or attack job: `device`
-    and `threads`; of a training run: `processes` that share each batch, on `nodes`. `bundle` methods are one job, 0:
-    each step is a job. The resume state is saved each `save_every_steps`. Without `fused_optimizer: false` one kernel
-    updates all weights.
+    `reproduces` says whether its numbers are comparable with published ones. Each training or attack job has a `device`
+    and `threads`. The `processes` of a training run, on `nodes`, share each batch. `bundle` is the number of methods in
+    a job; with 0 each step is a job. The resume state is saved every `save_every_steps`. With `fused_optimizer`, the
+    default, one kernel updates all weights.
     """
 
     scale: Name

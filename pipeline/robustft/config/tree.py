@@ -1,7 +1,7 @@
 """YAML files as plain trees: no key twice, exact values, and the basis and line of each value.
 
-A value may be tagged with where it comes from, `{value: 60, basis: released, source: train.sh}`. The tree holds the
-value alone; basis and source stand beside it under the value's path.
+A value may have a tag with its origin, `{value: 60, basis: released, source: train.sh}`. The tree has the value alone;
+`bases` has basis and source under the value's path.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ import yaml
 from robustft.errors import ConfigError, nearest
 
 BASES = ("published", "released", "ours")
-"""Where a tagged value comes from: the paper's own text, its authors' code, or this project's choice."""
+"""The basis of a tagged value: the paper's own text, its authors' code, or this project's choice."""
 
 Keys = tuple[str | int, ...]
 """A path in a tree: the keys of mappings and the positions in lists, from the top."""
 
-# libyaml's parser, where PyYAML has it, takes a tenth of the time: half a second less in every job.
+# libyaml's parser, if PyYAML has it, takes a tenth of the time: half a second less in every job.
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _StrictLoader(_SafeLoader):  # type: ignore[misc]
-    """PyYAML's safe loader, except that a key given twice is an error instead of the last one winning."""
+    """PyYAML's safe loader, except that a repeated key is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Refuse a mapping that gives one key twice."""
+        """Refuse a mapping with a repeated key."""
         keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
         if len(set(keys)) < len(keys):
             twice = next(key for number, key in enumerate(keys) if key in keys[:number])
@@ -41,8 +41,8 @@ class _StrictLoader(_SafeLoader):  # type: ignore[misc]
 class Tree:
     """The plain values of one document, and the files that it is read from.
 
-    `places` are files, each with the path in the tree under which its content stands: the document's own file first,
-    then what it consists of, then what those extend.
+    `places` are files, each with the path of its content in the tree: first the main file, then its parts, then the
+    files that they extend.
     """
 
     places: tuple[tuple[Path, Keys], ...]
@@ -52,7 +52,7 @@ class Tree:
 
     @property
     def path(self) -> Path:
-        """The file that the document is named after."""
+        """The main file of the document."""
         return self.places[0][0]
 
     def where(self, keys: Keys) -> str:
@@ -61,7 +61,7 @@ class Tree:
         return f"{path}, line {line}"
 
     def place(self, keys: Keys) -> tuple[Path, int]:
-        """Return file and line of a value, from the file that gives it, or those of the nearest value around it."""
+        """Return the file and line of a value, or else of the nearest value around it."""
         fitting = [(path, prefix) for path, prefix in self.places if keys[: len(prefix)] == prefix]
         lines = [(_line(path, keys[len(prefix) :]), len(prefix), path) for path, prefix in fitting]
         places = [(depth + known, line, path) for (depth, line), known, path in lines]
@@ -70,10 +70,9 @@ class Tree:
 
 
 def read_tree(path: Path, kind: str) -> Tree:
-    """Read a file, laid over the file beside it that it `extends`.
+    """Read a file, as a layer over the file in its folder that it `extends`.
 
-    Raises ConfigError for a missing file, broken YAML, a key given twice, files that extend each other and an unknown
-    basis.
+    Raises ConfigError for a missing file, broken YAML, a repeated key, circular extension and an unknown basis.
     """
     paths: list[Path] = []
     bases: dict[str, dict[str, str]] = {}
@@ -82,7 +81,7 @@ def read_tree(path: Path, kind: str) -> Tree:
 
 
 def parse(path: Path) -> dict[str, Any]:
-    """Return the mapping that a YAML file holds, tags and all."""
+    """Return the mapping in a YAML file, with its tags."""
     try:
         tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
     except yaml.YAMLError as error:
@@ -106,7 +105,7 @@ def _layered(path: Path, kind: str, paths: list[Path]) -> dict[str, Any]:
 
 
 def unwrapped(tree: Any, path: str, bases: dict[str, dict[str, str]], where: Path) -> Any:
-    """Replace each {value, basis, source} by its value, noting basis and source under the value's path."""
+    """Replace each {value, basis, source} by its value, and add basis and source to `bases` under its path."""
     if isinstance(tree, dict):
         if "value" in tree and "basis" in tree:
             if tree["basis"] not in BASES:
@@ -121,17 +120,17 @@ def unwrapped(tree: Any, path: str, bases: dict[str, dict[str, str]], where: Pat
 
 
 def merged(base: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
-    """Return `base` with the values of `override` laid over it, mapping by mapping."""
+    """Return `base` with the values of `override` over it, mapping by mapping."""
     result = dict(base)
     for key, value in override.items():
-        # A value that is tagged with its source is replaced whole: its source is not that of another value.
+        # A tagged value is replaced with its tag: its source is not the source of the new value.
         both = all(isinstance(one, dict) and "basis" not in one for one in (value, result.get(key)))
         result[key] = merged(result[key], value) if both else value
     return result
 
 
 def extended(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Return what extends `base`: its own values laid over it, without the keys that it sets to null."""
+    """Return `base` with `own` values over it, without the keys that are null in `own`."""
     return _without_nulls(merged(base, own))
 
 
@@ -143,27 +142,27 @@ def _without_nulls(tree: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-# -- lines, for errors alone: the parser that keeps them takes several times as long -----------------------------------
+# -- lines, only for errors: a parser with lines takes several times as long ------------------------------------------
 
 
 def _line(path: Path, keys: Keys) -> tuple[int, int]:
     """Return how many of `keys` a file has, and the line of the last of them."""
     node, line = _composed(path, path.stat().st_mtime_ns), 1
     for depth, key in enumerate(keys):
-        found = _child(node, key)
-        if found is None:
+        child = _child(node, key)
+        if child is None:
             return depth, line
-        node, line = found
+        node, line = child
     return len(keys), line
 
 
 @functools.lru_cache(maxsize=32)
-def _composed(path: Path, stamp: int) -> Any:  # the stamp only tells states of the file apart
+def _composed(path: Path, stamp: int) -> Any:  # the stamp is part of the cache's key
     return yaml.compose(path.read_text(encoding="utf-8"), Loader=_SafeLoader)
 
 
 def _child(node: yaml.Node, key: str | int) -> tuple[yaml.Node, int] | None:
-    """Return the node under a key, looking through tags and `<<`, and its line."""
+    """Return the node under a key, through tags and `<<`, and its line."""
     if isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
         return node.value[key], node.value[key].start_mark.line + 1
     if not isinstance(node, yaml.MappingNode):

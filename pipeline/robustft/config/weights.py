@@ -10,9 +10,9 @@ from robustft.config.common import Component, Count, File, Maybe, Name, Sha256, 
 
 
 class Weights(Struct, frozen=True, kw_only=True):
-    """A pre-trained model that somebody published.
+    """A published pre-trained model.
 
-    It is a download (`file`), or a file of an installed package. `shape` is (C, H, W) of the images that it takes,
+    It is a download (`file`), or a file of an installed package. `shape` is (C, H, W) of its input images,
     `classes` the number of its logits, 0 for none.
     """
 
@@ -30,7 +30,7 @@ class Weights(Struct, frozen=True, kw_only=True):
     parameters: Maybe[dict[str, Any]] = UNSET
 
     def __post_init__(self) -> None:
-        """Refuse weights that come from nowhere."""
+        """Refuse weights without an origin."""
         require(self, ("file",), ("package_file", "sha256", "bytes"))
 
 

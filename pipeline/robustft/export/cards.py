@@ -1,7 +1,7 @@
-"""`robustft export cards`: a model card for each checkpoint, in Markdown with the front matter that model hubs read.
+"""`robustft export cards`: a model card for each checkpoint, in Markdown with the front matter of model hubs.
 
-An ensemble or a merged network has no checkpoint of its own: the cards of its members describe it. The words about a
-step are those of `provenance/facts.py`.
+An ensemble or a merged network has no checkpoint: the cards of its members describe it. Texts about a step are those
+of `provenance/facts.py`.
 """
 
 from __future__ import annotations
@@ -75,6 +75,8 @@ def _fact_table(facts: Facts | list[Fact]) -> list[str]:
 
 
 class _Card:
+    """The card of one checkpoint, a section for each method."""
+
     def __init__(self, lineage: Lineage, standing: Standing, step: Step, used_by: list[Model]) -> None:
         self.lineage, self.standing, self.step = lineage, standing, step
         self.own = next((model for model in used_by if model.run.steps == (step,) and not model.run.derivation), None)
@@ -95,7 +97,7 @@ class _Card:
 
     @property
     def title(self) -> str:
-        """What the checkpoint is, in a line."""
+        """The checkpoint in one line: method or weights, architecture, data and seed."""
         plan, spec = self.lineage.plan, self.step.spec
         backbone = plan.config.backbones[spec["backbone"]["name"]]["title"]
         if self.step.kind == "weights":
@@ -172,8 +174,8 @@ class _Card:
                 + (" (a check failed)" if one.failed else "")
                 for one in model.measured
             )
-            made = f"{how}, {len(model.run.steps)} checkpoints"
-            lines.append(f"- {model.title}, `{model.run.id}` ({made}): {accuracies}.")
+            origin = f"{how}, {len(model.run.steps)} checkpoints"
+            lines.append(f"- {model.title}, `{model.run.id}` ({origin}): {accuracies}.")
         return [*lines, ""]
 
     def _deviations(self) -> list[str]:

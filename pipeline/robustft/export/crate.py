@@ -1,7 +1,7 @@
 """`robustft export crate`: a finished scale as a Workflow Run RO-Crate, of the profile Provenance Run Crate.
 
-Its layout is that of a checkout with its results, so what is in it can be run and audited where it lies. Data and
-checkpoints are described by hash and size; with `include_large` they are in it too.
+Its layout is that of a checkout with its results, so the workflow can be run and audited inside the crate. Data and
+checkpoints are described by hash and size; with `include_large` they are included.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from robustft.provenance.lineage import Lineage
 
 METADATA = "ro-crate-metadata.json"
 VERSION = "1.1"
-"""Of RO-Crate: the one that Provenance Run Crate 0.5 builds on."""
+"""The version of RO-Crate that Provenance Run Crate 0.5 extends."""
 
 LARGE = {("data", "data"), ("download", "file"), ("weights", "checkpoint"), ("train", "checkpoint")}
-"""Kinds of steps and roles of their outputs that are left out unless asked for."""
+"""Kinds of steps and roles of their outputs that are left out without `include_large`."""
 
 TYPES = {".parquet": "application/vnd.apache.parquet", ".safetensors": "application/octet-stream",
          ".yaml": "application/yaml", ".smk": "text/plain", ".md": "text/markdown", ".tex": "text/x-tex"}  # fmt: skip
@@ -56,8 +56,8 @@ def export_crate(
 ) -> Path:
     """Write the crate of a plan's scale as a folder, or as an archive if `target` ends in .zip, and return `target`.
 
-    The same results give the same bytes. Raises RobustftError if the audit fails (unless `unaudited`), or if something
-    else is in the target's place.
+    The same results give the same bytes. Raises RobustftError if the audit fails (unless `unaudited`), or if the target
+    exists and is not a crate.
     """
     standing = audited(plan, unaudited=unaudited, log=log)
     builder = _Builder(plan, standing, include_large=include_large)
@@ -79,11 +79,11 @@ class _Builder:
         self.plan, self.standing, self.include_large = plan, standing, include_large
         self.lineage, self.crate = Lineage(plan), ROCrate(version=VERSION)
         self.places: dict[str, str] = {}
-        """For each path of checkout or results, the identifier of its entity."""
+        """The identifier of the entity of each file of the checkout and the results."""
         self.left_out = 0
 
     def write(self, folder: Path, *, log: Callable[[str], None]) -> None:
-        """Describe everything and copy what is included."""
+        """Describe every file and step, and copy the files that are included."""
         self.lineage.hash_all(path for step in self.plan.steps.values() for path in step.outputs.values())
         for name in project_files():
             if name != "Snakefile":
@@ -105,7 +105,7 @@ class _Builder:
     def _results(self) -> None:
         for step in self.plan.steps.values():
             if not Path(step.record).is_file():
-                continue  # of a run that was not finished, or whose audit failed
+                continue  # an unaudited crate may lack steps
             for role in step.outputs:
                 file = self.lineage.file(step, role)
                 if file.observed is None or ((step.kind, role) in LARGE and not self.include_large):
@@ -119,25 +119,25 @@ class _Builder:
     def _include(self, name: str, source: Path, sha256: str) -> None:
         kind = TYPES.get(source.suffix) or mimetypes.guess_type(name)[0] or "text/plain"
         size = str(source.stat().st_size)
-        told = {"name": name, "sha256": sha256, "contentSize": size, "encodingFormat": kind}
-        self.places[name] = self.crate.add_file(source, dest_path=name, properties=told).id
+        properties = {"name": name, "sha256": sha256, "contentSize": size, "encodingFormat": kind}
+        self.places[name] = self.crate.add_file(source, dest_path=name, properties=properties).id
 
     def _leave_out(self, path: str, sha256: str, size: int, *, there: bool) -> None:
-        """Describe a file that is not in the crate; RO-Crate's own word, File, is for what can be got."""
+        """Describe a file that is not in the crate. In RO-Crate a `File` can be fetched, so it is a CreativeWork."""
         why = "Not in this crate, for its size." if there else "MISSING when this crate was made."
-        told = {"name": path, "sha256": sha256, "contentSize": str(size), "description": why}
-        self.crate.add_jsonld({"@id": f"#{path}", "@type": "CreativeWork", **told})
+        properties = {"name": path, "sha256": sha256, "contentSize": str(size), "description": why}
+        self.crate.add_jsonld({"@id": f"#{path}", "@type": "CreativeWork", **properties})
         self.places[path] = f"#{path}"
         self.left_out += 1
 
     def _workflow(self, graph: RunGraph) -> None:
         sha256 = sha256_file(ROOT / "Snakefile")
-        told = {**graph.workflow(), "sha256": sha256}
-        self.crate.add_workflow(ROOT / "Snakefile", "Snakefile", properties=told, main=True, lang="snakemake")
+        properties = {**graph.workflow(), "sha256": sha256}
+        self.crate.add_workflow(ROOT / "Snakefile", "Snakefile", properties=properties, main=True, lang="snakemake")
         self.places["Snakefile"] = "Snakefile"
 
     def _about(self, folder: Path) -> None:
-        chosen = list(self.plan.config.papers)  # in the run's order, which its manifest keeps
+        chosen = list(self.plan.config.papers)  # in the order of the manifest
         every = sorted(path.parent.name for path in (ROOT / "config" / "papers").glob("*/paper.yaml"))
         text = ABOUT.format(
             metadata=METADATA,
@@ -159,7 +159,7 @@ class _Builder:
         root["name"] = f"{cited['title']} {cited['version']}, scale {self.plan.scale}"
         root["description"] = f"{cited['abstract']} {self.standing.meaning} {self.standing.verdict.capitalize()}."
         root["license"] = ref(LICENCE)
-        root["datePublished"] = graph.times()[1]  # of the results, so that the same results are the same crate
+        root["datePublished"] = graph.times()[1]  # the end of the run, so that the same results give the same crate
         root["author"] = refs(f"#author-{place}" for place in range(len(cited["authors"])))
         publisher = next((place for place, author in enumerate(cited["authors"]) if "name" in author), None)
         if publisher is not None:

@@ -1,8 +1,8 @@
 """The graph of a run in an RO-Crate, in the terms of the profile Provenance Run Crate.
 
-Written here, as `rocrate` writes files and their metadata but knows no actions, tools or steps of a run.
-The Snakefile is the workflow, each kind of step a tool that it calls, each job a CreateAction of that tool; a
-ControlAction binds a job to its place in the workflow, and an OrganizeAction all of them to Snakemake.
+The package `rocrate` writes files and their metadata, but has no actions, tools or steps of a run.
+The Snakefile is the workflow, each kind of step is a tool that it calls, and each job is a CreateAction of that tool.
+A ControlAction connects a job to its step in the workflow, and an OrganizeAction connects all of them to Snakemake.
 See https://www.researchobject.org/workflow-run-crate/profiles/0.5/provenance_run_crate/
 """
 
@@ -27,7 +27,7 @@ TERMS = {
     name: f"https://w3id.org/ro/terms/workflow-run#{name}"
     for name in ("sha256", "ContainerImage", "SIFImage", "containerImage", "resourceUsage")
 }
-"""Terms that RO-Crate 1.1 lacks, written out: a reader of the crate need not fetch a second context."""
+"""Terms that RO-Crate 1.1 lacks. They are in the crate itself, so its reader needs no second context."""
 
 ENGINE, OPERATOR, RUN, LICENCE = (
     "https://snakemake.readthedocs.io",
@@ -45,7 +45,7 @@ def ref(id: str) -> dict[str, str]:
 
 
 def refs(ids: Iterable[str]) -> dict[str, str] | list[dict[str, str]]:
-    """Return references to entities; a single one stands without a list, as RO-Crate wants it."""
+    """Return references to entities; a single reference is no list, as RO-Crate requires."""
     references = [ref(id) for id in ids]
     return references[0] if len(references) == 1 else references
 
@@ -56,7 +56,7 @@ def action_id(step: Step) -> str:
 
 
 def context_entities(cited: dict[str, Any]) -> list[Entity]:
-    """Return who made and who ran this, under which licence, and what the crate conforms to."""
+    """Return the entities around the run: profiles, licence, operator, authors and cited papers."""
     entities: list[Entity] = [
         {"@id": id, "@type": "CreativeWork", "name": name, "version": version}
         for id, (name, version) in PROFILES.items()
@@ -94,7 +94,7 @@ def _article(entry: dict[str, Any]) -> Entity:
 
 
 class RunGraph:
-    """The entities of one run; `places` says which entity stands for each file that a step read or wrote."""
+    """The entities of one run; `places` has the entity of each file that a step read or wrote."""
 
     def __init__(self, lineage: Lineage, standing: Standing, places: dict[str, str]) -> None:
         self.lineage, self.standing, self.places = lineage, standing, places
@@ -105,7 +105,7 @@ class RunGraph:
         return step.record in self.places
 
     def entities(self) -> list[Entity]:
-        """Return tools, steps, jobs, and what binds them."""
+        """Return tools, images, jobs with their steps, and the actions that connect them."""
         jobs = [entity for step in self.steps for entity in (self._job(step), self._control(step))]
         return [*self._tools(), *self._images(), *jobs, self._run(), self._organise(), self._root_hash()]
 
@@ -123,11 +123,11 @@ class RunGraph:
         }
 
     def mentions(self) -> list[dict[str, str]]:
-        """Return what the root refers to: the whole run, and each job."""
+        """Return references to the whole run and to each job."""
         return [ref(RUN), *(ref(action_id(step)) for step in self.steps)]
 
     def times(self) -> tuple[str, str]:
-        """Return when the first job started and the last one ended."""
+        """Return the start of the first job and the end of the last one."""
         all_circumstances = [self.lineage.record(step).values["circumstances"] for step in self.steps]
         return min(one["started"] for one in all_circumstances), max(one["ended"] for one in all_circumstances)
 
@@ -135,7 +135,7 @@ class RunGraph:
         return refs(self.places[path] for path in paths if path in self.places)
 
     def _observed(self, part: str, key: str) -> list[str]:
-        """Return the values of something in the steps' environments, each once."""
+        """Return the values of a key in the steps' environments, each once."""
         values = {str(self.lineage.record(step).values["environment"][part].get(key)) for step in self.steps}
         return sorted(values)
 

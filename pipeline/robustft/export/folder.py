@@ -1,4 +1,4 @@
-"""Folders and archives that are whole or absent."""
+"""Folders and archives that are complete or absent."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from robustft.errors import RobustftError
 from robustft.files import atomic_path
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The date of every file in an archive, the first that the format knows, so that equal content is an equal archive."""
+"""The date of every file in an archive, the earliest of the format, so that equal content gives equal bytes."""
 
 
 @contextlib.contextmanager
 def whole_folder(target: Path, *, mark: str) -> Iterator[Path]:
-    """Yield an empty folder that takes the place of `target` once all is written; a killed export leaves the old one.
+    """Yield an empty folder that replaces `target` once it is complete; a killed export leaves the old folder.
 
-    `mark` is a file that every such export has: a folder without it is something else and is not replaced
-    (RobustftError).
+    `mark` is a file of every such export. Raises RobustftError if the target exists without it.
     """
     target = target.absolute()
     if target.exists() and not (target / mark).is_file() and (not target.is_dir() or any(target.iterdir())):

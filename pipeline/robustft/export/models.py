@@ -1,4 +1,4 @@
-"""The models of a scale and what was measured of each, for exports that speak of models rather than of tables."""
+"""The models of a scale and the measurements of each, for exports by model instead of by table."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Threat = tuple[str, str]
 
 @dataclass(frozen=True)
 class Measured:
-    """One measurement, with the attack as it was made."""
+    """One measurement, with the specification of its attack."""
 
     values: dict[str, Any]
     """The entry of numbers.json."""
     attack: dict[str, Any]
     threat: Threat
     steps: tuple[Step, ...]
-    """The attack steps whose ledgers it was counted from."""
+    """The attack steps that wrote its ledgers."""
 
     @property
     def failed(self) -> list[str]:
@@ -46,13 +46,13 @@ def models(plan: Plan, lineage: Lineage) -> Iterator[Model]:
     """Yield the evaluated models of a plan whose numbers were computed, in plan order."""
     for step in plan.of_kind("numbers"):
         numbers = read_json(step.outputs["numbers"])
-        found: dict[tuple[Any, ...], list[Measured]] = {}
+        by_run: dict[tuple[Any, ...], list[Measured]] = {}
         for one in numbers["measurements"]:
             key = (one["experiment"], one["trained_on"], one["method"], one["seed"])
-            found.setdefault(key, []).append(_measured(lineage, step.id, one))
+            by_run.setdefault(key, []).append(_measured(lineage, step.id, one))
         titles = plan.config.methods(step.id)
         for run in (run for run in plan.runs if run.paper == step.id):
-            measured = found.get((run.experiment, run.dataset, run.method, run.seed), [])
+            measured = by_run.get((run.experiment, run.dataset, run.method, run.seed), [])
             if measured:
                 yield Model(run, titles[run.method]["title"], tuple(measured))
 
@@ -65,13 +65,13 @@ def _measured(lineage: Lineage, paper: str, one: dict[str, Any]) -> Measured:
 
 
 def trained_on(steps: list[Step]) -> set[str]:
-    """Return the data sets that training steps read, and `published weights` for weights from elsewhere."""
-    found: set[str] = set()
+    """Return the data sets that training steps read, and `published weights` if a step provides them."""
+    names: set[str] = set()
     for step in steps:
         if step.kind == "weights":
-            found.add("published weights")
+            names.add("published weights")
         elif step.kind == "train":
-            found.add(step.spec["dataset"]["name"])
+            names.add(step.spec["dataset"]["name"])
             if step.spec["auxiliary"]:
-                found.add(step.spec["auxiliary"]["name"])
-    return found
+                names.add(step.spec["auxiliary"]["name"])
+    return names

@@ -1,6 +1,6 @@
-"""`robustft export page`: every table of a scale in one HTML file, where a click on a cell shows what stands behind it.
+"""`robustft export page`: every table of a scale in one HTML file, where a click on a cell shows its lineage.
 
-The file needs nothing else: content, style and script are in it, and it asks for nothing from a network.
+The file is complete: content, style and script are in it, and it loads nothing from a network.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ PLACE = re.compile(r"\{\{(\w+)\}\}")
 
 
 def export_page(plan: Plan, target: Path, *, unaudited: bool = False, log: Callable[[str], None] = print) -> Path:
-    """Write the audit page of a plan's scale to `target` and return it. A link that is broken is an error."""
+    """Write the audit page of a plan's scale to `target` and return it.
+
+    Raises RobustftError if the audit fails, unless `unaudited`.
+    """
     standing = audited(plan, unaudited=unaudited, log=log)
     content = PageData(plan, standing).gather()
     write_text(target, render(content, standing))
@@ -48,7 +51,7 @@ def render(content: dict[str, Any], standing: Standing) -> str:
         "content": _embedded(content),
         "figures": _embedded(figures),
     }
-    return PLACE.sub(lambda found: parts[found[1]], _part("page.html"))
+    return PLACE.sub(lambda match: parts[match[1]], _part("page.html"))
 
 
 def _part(name: str) -> str:
@@ -56,7 +59,7 @@ def _part(name: str) -> str:
 
 
 def _embedded(value: Any) -> str:
-    """Return JSON that cannot end the script element that it stands in."""
+    """Return JSON that cannot end the script element around it."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c")
 

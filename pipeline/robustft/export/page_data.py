@@ -1,7 +1,7 @@
 """The content of the audit page: the cells of each table, their lineage, and the claims about them.
 
-What many numbers share is written once: a cell names its measurements, a measurement its ledgers, a step its inputs,
-its environment and its source files, all by place in the lists of the page. The words are those of
+Shared content is written once. A cell refers to its measurements, a measurement to its ledgers, and a step to its
+inputs, environment and source files, all by their place in the lists of the page. The texts are those of
 `provenance/facts.py`.
 """
 
@@ -44,7 +44,7 @@ class Results(NamedTuple):
 
 
 class Pool:
-    """A list of different values, each named by its place."""
+    """A list of distinct values, each identified by its place."""
 
     def __init__(self) -> None:
         self.values: list[Any] = []
@@ -140,7 +140,7 @@ class PageData:
             "step": self._step(step),
         }
 
-    # -- cells and what they are made of -----------------------------------------------------------------------------
+    # -- cells and their lineage ---------------------------------------------------------------------------------------
 
     def _part(self, results: Results, cell: dict[str, Any]) -> dict[str, Any]:
         keys = ("dataset", "attack", "unit", "mean", "sd", "seeds", "images", "failed_checks")
@@ -204,7 +204,7 @@ class PageData:
     def _step_values(self, step: Step) -> dict[str, Any]:
         record = self.lineage.record(step)
         values, source, environment = record.values, record.values["source"], record.values["environment"]
-        # A report's step shows only the numbers as its input: their own lineage stands under each cell.
+        # A step of the report shows only the numbers as its input: the lineage of the numbers is under each cell.
         inputs = {} if step.kind in ("numbers", "verdicts") else self.lineage.inputs_of(step)
         if step.kind in ("table", "figure"):
             inputs = {role: one for role, one in inputs.items() if one.kind == "numbers"}
@@ -229,7 +229,7 @@ class PageData:
 
 
 def _row(fact: Fact) -> list[str]:
-    """Return a fact as the page has it: label, text, and where its values are from if that is on record."""
+    """Return a fact as a list: label, text, and the origin of its values if that is on record."""
     return [fact.label, fact.text, *([fact.origin] if fact.origin else [])]
 
 

@@ -1,8 +1,8 @@
-"""`robustft publish`: what passed the audit goes to the DVC remote, and a crate of it is written.
+"""`robustft publish`: send audited results to the DVC remote, and write a crate of them.
 
-Nothing is sent of a run that cannot be traced: not from a tree that was edited, not past a failed audit, not what the
-audit does not know, and not what a step made from files that no commit of a branch or tag holds. Each part can be
-repeated, so after a failure the same command goes on: DVC sends only what the remote lacks.
+Only results that can be traced are sent. The tree must be clean, the audit must pass and know every file, and the files
+that each step ran from must be in a commit of a branch or tag. After a failure the same command goes on: every part can
+be repeated, and DVC sends only the files that the remote lacks.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ AGAIN = "then run robustft publish again"
 def publish(plan: Plan, *, log: Callable[[str], None] = print) -> Path:
     """Audit a scale, store its results with DVC, push them, write its crate, and return the crate's path.
 
-    Raises RobustftError if the tree is not clean, the audit fails, a step cannot be traced to a commit, there are
-    results that the audit does not know, no remote is set, or DVC fails. What was published before stays as it is.
+    Raises RobustftError if the tree is not clean, the audit fails, a step cannot be traced to a commit, the audit does
+    not know a result, no remote is set, or DVC fails. Earlier publications stay as they are.
     """
     require_checkout("publish")
     if Path.cwd() != ROOT:
@@ -56,22 +56,20 @@ def publish(plan: Plan, *, log: Callable[[str], None] = print) -> Path:
     _only_planned(plan, _outputs(stage))
     _traceable(plan)
     log(f"storing the results of scale {plan.scale}")
-    _dvc("commit", "--force", name, next_step=f"mend what it says, {AGAIN}")
-    log(f"sending them to the remote '{remote}'; what it has already is not sent again")
-    # A DVC that is killed while it collects what to push keeps the list as far as it got, and the next one believes it:
-    # it says that all is sent, and a clone lacks files. So this one begins with no such list.
+    _dvc("commit", "--force", name, next_step=f"solve the problem that it names, {AGAIN}")
+    log(f"sending them to the remote '{remote}'; files that it has are not sent again")
+    # DVC caches the list of files to push. If it is killed while it writes the list, the next push uses the incomplete
+    # list, reports success, and a clone lacks files. An empty cache folder avoids that.
     with tempfile.TemporaryDirectory() as lists:
         _dvc(
             *("push", name),
-            next_step=f"see that the remote can be reached and has room, {AGAIN}; what was sent stays sent",
+            next_step=f"check that the remote can be reached and has room, {AGAIN}; it sends only the missing files",
             DVC_SITE_CACHE_DIR=lists,
         )
     crate = export_crate(plan, default_target(plan, "crate"), log=log)
     log(f"published: root {standing.root}, crate {crate}")
     if _git("status", "--porcelain", "--", "dvc.lock"):
-        log(
-            "left to you: git add dvc.lock && git commit, then git push; who clones that commit can `dvc pull` the rest"
-        )
+        log("left to you: git add dvc.lock && git commit, then git push; in a clone `dvc pull` gets the results")
     return crate
 
 
@@ -80,12 +78,12 @@ def _run(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 def _git(*arguments: str) -> str:
-    """Return what git says of the checkout, nothing where it cannot tell."""
+    """Return the output of git in the checkout; an empty text if git fails."""
     return _run("git", *arguments).stdout.strip()
 
 
 def _clean_tree(sources: list[str]) -> None:
-    """Raise RobustftError if a tracked file was edited, or if there is a file beside the sources that git lacks."""
+    """Raise RobustftError if a tracked file was edited, or if a file among the sources is not tracked."""
     edited = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)dvc.lock").splitlines()
     new = _git("ls-files", "--others", "--exclude-standard", "--", *sources).splitlines()
     changed = [*edited, *(f"{path} (git does not have it)" for path in new)]
@@ -129,11 +127,11 @@ def _outputs(stage: dict[str, Any]) -> list[str]:
 
 
 def _only_planned(plan: Plan, outputs: list[str]) -> None:
-    """Raise RobustftError if DVC would store what no step of the plan made, which nobody has audited."""
+    """Raise RobustftError if DVC would store a file of no step of the plan, which the audit does not know."""
     known = {path for step in plan.steps.values() for path in (*step.outputs.values(), step.record)}
     folders = [folder for folder in map(Path, outputs) if folder.is_dir()]
-    found = {str(path) for folder in folders for path in folder.rglob("*") if not path.is_dir()}
-    unknown = {*found, *(path for path in outputs if Path(path) not in folders)} - known
+    files = {str(path) for folder in folders for path in folder.rglob("*") if not path.is_dir()}
+    unknown = {*files, *(path for path in outputs if Path(path) not in folders)} - known
     if unknown:
         ignored = _run(sys.executable, "-m", "dvc", "check-ignore", *sorted(unknown)).stdout.splitlines()
         unknown -= set(ignored)
@@ -141,29 +139,29 @@ def _only_planned(plan: Plan, outputs: list[str]) -> None:
         raise RobustftError(
             f"{len(unknown)} files among the results are of no step, so the audit does not know them",
             where=", ".join(sorted(unknown)[:5]),
-            next_step=f"publish every paper of the scale at once; take away what is not of the DAG, {AGAIN}",
+            next_step=f"publish every paper of the scale at once; remove files that are not of the DAG, {AGAIN}",
         )
 
 
 def _traceable(plan: Plan) -> None:
     """Raise RobustftError unless a branch or tag has the files that each step ran from, as its record names them."""
-    told: dict[str, dict[tuple[str, str], str]] = {}
+    by_commit: dict[str, dict[tuple[str, str], str]] = {}
     for step in plan.steps.values():
         if step.kind == "download":
-            continue  # its bytes are those that were published, whatever code fetched them
+            continue  # the published hash identifies its bytes, whatever code fetched them
         values = read_record(step.record).values
         git, lock = values["environment"]["git"], values["environment"]["lock"]
         if git["clean"] is not True:
             raise _untraceable(step.record, "edited files, or files that git did not know", observed=git["commit"])
-        files = told.setdefault(git["commit"], {(lock["path"], lock["sha256"]): step.record})
+        files = by_commit.setdefault(git["commit"], {(lock["path"], lock["sha256"]): step.record})
         for file in values["source"]["files"].items():
             files.setdefault(file, step.record)
-    for commit, files in told.items():
+    for commit, files in by_commit.items():
         if not _git("for-each-ref", "--count=1", f"--contains={commit}"):
             raise _untraceable(next(iter(files.values())), "a commit that is on no branch or tag", observed=commit)
-        held = _held(commit, {path for path, _ in files})
+        hashes = _hashes_in(commit, {path for path, _ in files})
         for (path, sha256), record in files.items():
-            if held[path] != sha256:
+            if hashes[path] != sha256:
                 raise _untraceable(record, f"another {path} than its commit holds", observed=commit)
 
 
@@ -177,23 +175,23 @@ def _untraceable(record: str, what: str, *, observed: str) -> RobustftError:
     )
 
 
-def _held(commit: str, paths: Iterable[str]) -> dict[str, str | None]:
-    """Return the SHA-256 of files as a commit holds them, None for one that it lacks."""
-    held: dict[str, str | None] = {}
+def _hashes_in(commit: str, paths: Iterable[str]) -> dict[str, str | None]:
+    """Return the SHA-256 of files in a commit, None for a file that it lacks."""
+    hashes: dict[str, str | None] = {}
     for path in paths:
-        shown = subprocess.run(["git", "show", f"{commit}:./{path}"], cwd=ROOT, capture_output=True, check=False)
-        held[path] = hashlib.sha256(shown.stdout).hexdigest() if shown.returncode == 0 else None
-    return held
+        process = subprocess.run(["git", "show", f"{commit}:./{path}"], cwd=ROOT, capture_output=True, check=False)
+        hashes[path] = hashlib.sha256(process.stdout).hexdigest() if process.returncode == 0 else None
+    return hashes
 
 
 def _dvc(*arguments: str, next_step: str, **variables: str) -> None:
-    """Run DVC in the checkout, its progress and words shown as they come. Raises RobustftError if it fails."""
+    """Run DVC in the checkout with its own output. Raises RobustftError if it fails."""
     command = [sys.executable, "-m", "dvc", *arguments]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, **variables}, check=False)
     if done.returncode:
         raise RobustftError(
             f"dvc {arguments[0]} failed",
             where=ROOT,
-            observed=f"exit status {done.returncode}; its own words stand above",
+            observed=f"exit status {done.returncode}; its own messages are above",
             next_step=next_step,
         )

@@ -3,10 +3,10 @@
 The shape is that of `model_info/<data set>/<threat>/<model>.json` in github RobustBench/robustbench (read at commit
 ae5814d): strings `link`, `name`, `authors`, `venue`, `dataset`, `architecture` and `eps` (a fraction); accuracies in
 percent with two decimals, as strings: `clean_acc`, `autoattack_acc` (standard AutoAttack), `reported` (by the paper)
-and, where somebody found less, `external`; `additional_data` (whether it was trained on more than the data set);
+and `external`, if others measured less; `additional_data` (whether it was trained on more than the data set);
 `number_forward_passes`; `footnote`; `unreliable`.
 
-Nothing is filled in that was not measured: such a value is null. What is ours beyond the shape stands under `robustft`.
+A value that was not measured is null. Values beyond the shape are under `robustft`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FOLDERS = {"linf": "Linf", "l2": "L2", "l1": "L1"}
 """RobustBench's names of norms."""
 
 SEVERAL = "robustft.models.ensemble:mean_of_softmax"
-"""The derivation whose model asks each of its members; the others give one network."""
+"""The derivation whose model runs each of its members; the other derivations give one network."""
 
 
 def export_robustbench(
@@ -50,20 +50,20 @@ def export_robustbench(
 
 
 def _grouped(model: Model) -> dict[tuple[str, Threat], list[Measured]]:
-    """Return a model's measurements by data set and threat model; a clean accuracy belongs to every threat model there.
+    """Return a model's measurements by data set and threat model; a threat model without an attack has no entry.
 
-    A threat model without an attack under it has no entry.
+    A clean accuracy belongs to every threat model of its data set.
     """
-    found: dict[tuple[str, Threat], list[Measured]] = {}
+    grouped: dict[tuple[str, Threat], list[Measured]] = {}
     for one in model.measured:
         if one.attack["algorithm"] != "none":
-            found.setdefault((one.values["dataset"], one.threat), []).append(one)
+            grouped.setdefault((one.values["dataset"], one.threat), []).append(one)
     for one in model.measured:
         if one.attack["algorithm"] == "none":
-            for (dataset, _), group in found.items():
+            for (dataset, _), group in grouped.items():
                 if dataset == one.values["dataset"]:
                     group.append(one)
-    return found
+    return grouped
 
 
 def _percent(one: Measured | None) -> str | None:
@@ -79,7 +79,7 @@ class _Entry:
         self.lineage, self.standing, self.model = lineage, standing, model
         self.dataset, self.threat, self.measured = dataset, threat, measured
         self.paper = lineage.plan.config.papers[model.run.paper].values
-        self.alarms = sorted({name for one in measured for name in one.failed})
+        self.failed_checks = sorted({name for one in measured for name in one.failed})
 
     def values(self) -> dict[str, Any]:
         """Return the entry."""
@@ -87,13 +87,13 @@ class _Entry:
         clean = self._one(lambda attack: attack["algorithm"] == "none")
         autoattack = self._one(lambda attack: attack["algorithm"] == "autoattack" and attack["version"] == "standard")
         backbone = plan.config.backbones[run.step.spec["backbone"]["name"]]["title"]
-        read = trained_on(self.lineage.closure(run.steps))
+        data = trained_on(self.lineage.closure(run.steps))
         several = run.derivation is not None and run.derivation["implementation"] == SEVERAL
         return {
             "link": f"https://arxiv.org/abs/{self.paper['arxiv']}" if "arxiv" in self.paper else None,
             "name": f"{self.model.title} (re-run for: {self.paper['title']})",
             "authors": ", ".join(self.paper["authors"]),
-            "additional_data": bool(read - {self.dataset}),
+            "additional_data": bool(data - {self.dataset}),
             "number_forward_passes": len(run.steps) if several else 1,
             "dataset": self.dataset,
             "venue": self.paper["venue"],
@@ -102,16 +102,16 @@ class _Entry:
             "clean_acc": _percent(clean),
             "reported": self._reported(autoattack),
             "autoattack_acc": _percent(autoattack),
-            "footnote": self._footnote(autoattack, read),
-            "unreliable": bool(self.alarms) or not self.standing.report.ok,
+            "footnote": self._footnote(autoattack, data),
+            "unreliable": bool(self.failed_checks) or not self.standing.report.ok,
             "robustft": self._ours(),
         }
 
-    def _one(self, wanted: Callable[[dict[str, Any]], bool]) -> Measured | None:
-        return next((one for one in self.measured if wanted(one.attack)), None)
+    def _one(self, matches: Callable[[dict[str, Any]], bool]) -> Measured | None:
+        return next((one for one in self.measured if matches(one.attack)), None)
 
     def _reported(self, autoattack: Measured | None) -> str | None:
-        """Return the published accuracy under AutoAttack, if this is the published thing and it is on record."""
+        """Return the published accuracy under AutoAttack; None if it is not on record or the setting differs."""
         document, run = self.lineage.plan.config.claims[self.model.run.paper], self.model.run
         if not self.standing.reproduces or document is None or autoattack is None:
             return None
@@ -121,18 +121,18 @@ class _Entry:
                 return None if claim["value"] == MISSING else f"{claim['value']:.2f}"
         return None
 
-    def _footnote(self, autoattack: Measured | None, read: set[str]) -> str:
+    def _footnote(self, autoattack: Measured | None, data: set[str]) -> str:
         run = self.model.run
         notes = [f"Seed {run.seed} of method {run.method} in experiment {run.experiment}.", self.standing.meaning]
-        others = sorted(read - {self.dataset})
+        others = sorted(data - {self.dataset})
         if others:
             notes.append(f"Also trained on: {', '.join(others)}.")
         if self.dataset != run.dataset:
             notes.append(f"Fine-tuned on {run.dataset}, measured on {self.dataset}.")
         if autoattack is None:
             notes.append("AutoAttack was not run under this threat model.")
-        if self.alarms:
-            notes.append(f"Sanity checks failed: {', '.join(self.alarms)}.")
+        if self.failed_checks:
+            notes.append(f"Sanity checks failed: {', '.join(self.failed_checks)}.")
         if not self.standing.report.ok:
             notes.append(f"{self.standing.verdict}.")
         return " ".join(notes)
@@ -156,5 +156,5 @@ class _Entry:
         }
 
     def _measurement(self, one: Measured) -> dict[str, Any]:
-        kept = ("attack", "images", "correct", "accuracy", "interval", "ledgers")
-        return {**{key: one.values[key] for key in kept}, "title": one.attack["title"], "failed_checks": one.failed}
+        keys = ("attack", "images", "correct", "accuracy", "interval", "ledgers")
+        return {**{key: one.values[key] for key in keys}, "title": one.attack["title"], "failed_checks": one.failed}

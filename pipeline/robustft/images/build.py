@@ -15,7 +15,7 @@ from robustft.errors import RobustftError
 from robustft.files import ROOT, digest_of, require_checkout
 from robustft.images import builders
 from robustft.images.pip_settings import PipSettings, machine_settings
-from robustft.provenance.container import IDENTITY_FILE, PINS, wanted_image
+from robustft.provenance.container import IDENTITY_FILE, PINS, expected_image
 
 COMPRESSIONS = {"gzip": "", "lz4": "-comp lz4", "zstd": "-comp zstd"}
 """Options of mksquashfs for a SIF. gzip is Apptainer's default; lz4 is much faster and a third larger."""
@@ -42,7 +42,7 @@ def build_image(role: str, about: Mapping[str, Any], settings: Settings, log: Ca
     moved there. Raises RobustftError if a command fails or the finished image does not have the expected identity.
     """
     require_checkout("images")
-    expected = wanted_image(role, {**about, "base": settings.base or about["base"]}, root=settings.root)
+    expected = expected_image(role, {**about, "base": settings.base or about["base"]}, root=settings.root)
     target = settings.root / about["image"]
     if settings.folder is not None:
         target = settings.folder.resolve() / target.name

@@ -1,6 +1,6 @@
-"""From configuration to steps: what there is to run, from what, into which files. Never imports torch.
+"""From configuration to steps, each with its inputs and outputs. Never imports torch.
 
-A name is imported when it is first asked for: a job needs `plan.step` and neither the planner nor the configuration.
+A name is imported at its first use: a job needs `plan.step`, but neither the planner nor the configuration.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from robustft.plan.plan import Plan
 
 _MODULES = {"RESULTS": "graph", "Origin": "origins", "origins_of": "origins", "Plan": "plan"}
-"""Where each name is defined."""
+"""The module that defines each name."""
 
 __all__ = ["RESULTS", "Origin", "Plan", "origins_of"]
 

@@ -1,4 +1,4 @@
-"""Bundles: the training and attack steps of a few methods as one job, where a step takes less time than starting up."""
+"""Bundles: the training and attack steps of a few methods as one job, since a short step needs no own process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from robustft.plan.step import Bundle, Evaluation, Run, Step
 def bundled(runs: Iterable[Run], evaluations: Iterable[Evaluation], *, methods: int) -> list[Bundle]:
     """Return the steps of runs and evaluations as bundles of up to `methods` methods, over all seeds.
 
-    A bundle holds neighbours of one experiment and data set, in plan order, so what it reads is there before it.
+    A bundle has neighbours of one experiment and data set, in plan order, so its inputs are planned before it.
     """
     attacks: dict[str, list[Step]] = {}
     for evaluation in evaluations:

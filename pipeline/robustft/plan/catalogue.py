@@ -1,6 +1,6 @@
 """Steps that follow from the lists of files, data and weights alone: downloads, decoded data, converted weights.
 
-Each is planned when a step first needs it, so nothing is fetched or decoded that no run reads.
+A step is planned when another step first needs it, so only data that a run reads is fetched and decoded.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from robustft.plan.layers import Layered, Parts, given
 from robustft.plan.step import Step, implementations
 
 IDENTITY = ("name", "bytes", "md5", "sha256", "sha256_prefix")
-"""What of a file's entry says which bytes it holds. Where they come from changes nothing of them."""
+"""The keys of a file's entry that identify its bytes. The addresses do not identify them."""
 
 PROSE = ("terms", "note", "source")
-"""What an entry says to people only."""
+"""The keys of an entry that change no result."""
 
 
 class Catalogue:
@@ -72,7 +72,7 @@ class Catalogue:
         )
 
     def weights(self, name: str) -> Step:
-        """Return the step that makes a checkpoint of published weights."""
+        """Return the step that converts published weights to a checkpoint."""
         if step := self.graph.get("weights", name):
             return step
         where = self.config.folder / "weights.yaml"

@@ -1,7 +1,7 @@
-"""What a scale makes of the lists in `config/`: stand-ins, and the entries of data sets, backbones and attacks.
+"""The lists of `config/` at one scale: stand-ins, and the entries of data sets, backbones and attacks.
 
-A stand-in takes the place of a paper's data set, backbone or pre-training. At the papers' own scale everything else
-stands for itself; at another scale what has no stand-in is not there.
+A stand-in replaces a paper's data set, backbone or pre-training. Without a stand-in the papers' own scale uses the
+original, and another scale leaves it out.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from robustft.errors import lookup
 from robustft.plan.layers import Layer, Layered, Parts, Place, given, layers_at
 
 BUILT = ("implementation", "parameters", "normalisation", "head")
-"""What of a backbone's entry decides the model that is built."""
+"""The keys of a backbone's entry that define its model."""
 
 
 def prompts(dataset: dict[str, Any]) -> list[str] | dict[str, str] | None:
-    """Return a text for each class of a data set, in class order, or None if it has no texts.
+    """Return a text for each class of a data set, in class order; None if it has no texts.
 
-    Where the class names come with the data it is the template alone, {template: ...}.
+    If the class names are in the data itself, it is the template alone, {template: ...}.
     """
     if "template" not in dataset:
         return None
@@ -31,7 +31,7 @@ def prompts(dataset: dict[str, Any]) -> list[str] | dict[str, str] | None:
 
 
 class Entries:
-    """The entries of one scale. An entry is made once for each place that names it."""
+    """The entries of one scale, cached for each place that names them."""
 
     def __init__(self, config: Config) -> None:
         self.config, self.scale = config, config.scale
@@ -47,11 +47,11 @@ class Entries:
     # -- stand-ins -------------------------------------------------------------------------------------------------
 
     def override(self, paper: str | None) -> dict[str, Any]:
-        """Return what the scale says of a paper."""
+        """Return the scale's entry for a paper."""
         return self.scale["papers"].get(paper, {})  # type: ignore[no-any-return]
 
     def stand_ins(self, paper: str, kind: str) -> dict[str, str]:
-        """Return what stands in for a paper's `datasets`, `backbones` or `pretraining`: its own or the shared map."""
+        """Return the stand-ins of a paper's `datasets`, `backbones` or `pretraining`: its own map or the shared one."""
         return self._stand_ins(paper, kind).value  # type: ignore[no-any-return]
 
     def _stand_ins(self, paper: str, kind: str) -> Layered:
@@ -59,9 +59,9 @@ class Entries:
         return Layered(*(own or self.of_scale("stand_ins", kind)))
 
     def stand_in(self, paper: str, kind: str, name: Layered) -> Layered | None:
-        """Return what this scale has in the place of a paper's data set or backbone; None if nothing.
+        """Return this scale's stand-in for a paper's data set or backbone; None if it has none.
 
-        At the paper's own scale that is the thing itself.
+        At the paper's own scale it is the original.
         """
         stand_ins = self._stand_ins(paper, kind)
         if name.value in stand_ins.value:
@@ -81,7 +81,7 @@ class Entries:
 
     @functools.cached_property
     def machine(self) -> dict[str, Layered]:
-        """What a training or attack runs on, as far as it decides the bits."""
+        """The settings of device and arithmetic that change the bits of a training or attack."""
         shared = given("config", "optimizations", self.config.optimizations)
         own = self.of_scale("optimizations")
         return {
@@ -91,18 +91,18 @@ class Entries:
         }
 
     def _entry(self, kind: str, name: Layered, make: Callable[[Layered], dict[str, Any]]) -> Parts:
-        """Return an entry with its name, made once for each place that names it."""
+        """Return an entry with its name, cached for each place that names it."""
         key = (kind, name.value, name.layers[-1].place)
         if key not in self._made:
             self._made[key] = Parts({"name": name, **make(name)})
         return self._made[key]
 
     def _file(self, name: Layered) -> Path:
-        """Return the file that names something."""
+        """Return the file of a place."""
         return self.config.folder / f"{name.layers[-1].place.file}.yaml"
 
     def dataset(self, name: Layered) -> Parts:
-        """Return what a training must know of a data set."""
+        """Return the entry of a data set for a training."""
         return self._entry("dataset", name, self._dataset)
 
     def _dataset(self, name: Layered) -> dict[str, Any]:
@@ -116,7 +116,7 @@ class Entries:
         return lookup(self.config.datasets, name, kind="data set", where=self.listed)  # type: ignore[no-any-return]
 
     def backbone(self, name: Layered) -> Parts:
-        """Return what of a backbone decides the model that is built."""
+        """Return the entry of a backbone with the keys that define its model."""
         return self._entry("backbone", name, self._backbone)
 
     def _backbone(self, name: Layered) -> dict[str, Any]:
@@ -125,12 +125,12 @@ class Entries:
         return {key: entry[key] for key in BUILT if key in backbone}
 
     def attack(self, name: Layered) -> Parts:
-        """Return an attack's specification, with what the scale says of it."""
+        """Return an attack's specification, with the scale's values over its own."""
         return self._entry("attack", name, self._attack)
 
     def _attack(self, name: Layered) -> dict[str, Any]:
         attack = lookup(self.config.attacks, name.value, kind="attack", where=self._file(name))
-        # What is checked of an attack afterwards changes nothing of the attack itself.
+        # The sanity checks of an attack do not change the attack.
         attack = {key: value for key, value in attack.items() if key != "checks"}
         shared = given("attacks", f"attacks.{name.value}", attack)
         return Layered(*shared.layers, *self.of_scale("attacks", name.value)).parts()

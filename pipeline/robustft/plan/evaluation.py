@@ -1,4 +1,4 @@
-"""Steps that attack: each evaluation of a run, in parts over its images, every part into a ledger of its own."""
+"""Steps that attack: each evaluation of a run, in parts over its images, each part with its own ledger."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ class Evaluations:
             )
 
     def _of_attacks(self, paper: str, evaluation: ResolvedEvaluation) -> tuple[str, ...]:
-        """Return the implementations that the attacks of an evaluation name: the same for thousands of steps."""
+        """Return the implementations of an evaluation's attacks. Cached: thousands of steps share them."""
         key = (paper, evaluation.name)
         if key not in self._attacks:
             self._attacks[key] = implementations([attack.value for attack in evaluation.attacks])
         return self._attacks[key]
 
     def _texts(self, run: Run, evaluation: ResolvedEvaluation) -> Step | None:
-        """Return the step of the model that reads the classes' texts, if the head of the run has not read them.
+        """Return the step of the model that reads the texts of the classes; None if the run's head has read them.
 
-        A text head that no run was trained with on this data set is told the classes: elsewhere, or as pre-trained.
+        A text head reads the texts of a data set that it was not trained on.
         """
         named = "template" in self.resolver.entries.view(evaluation.dataset.value)
         if not evaluation.transfer_eval and not (run.pretrained and not run.trained and named):

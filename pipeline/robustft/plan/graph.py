@@ -1,4 +1,4 @@
-"""The graph of steps: make them, add them, look them up. It knows no configuration."""
+"""The graph of steps: add steps and look them up. It does not read the configuration."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Graph:
         self._parts: dict[str, Parts] = {}
 
     def add(self, kind: str, id: str, parts: Parts, *, inputs: dict[str, str], **rest: Any) -> Step:
-        """Make a step of the resolved parts of its specification, add it, and return it.
+        """Create a step from the resolved parts of its specification, add it, and return it.
 
-        `inputs` are paths that earlier steps write, by role; `rest` goes to `Step` as it is. Raises ConfigError if the
+        `inputs` are paths that earlier steps write, by role; `rest` is passed to `Step`. Raises ConfigError if the
         key is taken.
         """
         upstream = {role: self._producers[path].record for role, path in inputs.items()}
@@ -36,11 +36,11 @@ class Graph:
         return step
 
     def get(self, kind: str, id: str) -> Step | None:
-        """Return a step, or None if the graph has none of this name."""
+        """Return a step, or None if there is none with this name."""
         return self.steps.get(f"{kind}:{id}")
 
     def step(self, kind: str, id: str) -> Step:
-        """Return a step; an unknown name is an error that offers the nearest one."""
+        """Return a step. Raises ConfigError with the nearest name for an unknown one."""
         step = self.get(kind, id)
         if step is None:
             ids = [one.id for one in self.of_kind(kind)]
@@ -56,5 +56,5 @@ class Graph:
         return self._producers.get(path)
 
     def places(self, step: Step) -> dict[str, Place]:
-        """Return where the configuration gives each value of a step's specification, by the value's path in it."""
+        """Return the place in the configuration of each value of a step's specification, by the value's path."""
         return self._parts[step.key].places()

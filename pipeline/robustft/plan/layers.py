@@ -1,8 +1,8 @@
-"""Values that several places of the configuration give together, the later ones laid over the earlier ones.
+"""Values in layers: several places of the configuration give parts of a value, and later places override earlier ones.
 
-A recipe is the experiment's, with what the scale, the scale's entry for the paper and the method itself say laid over
-it. `Layered` keeps these layers beside the merged value, so that `plan/origins.py` can tell of each value which layer
-it comes from. Merging happens once, when the value is first read; origins cost nothing until somebody asks.
+The layers of a recipe are the experiment, the scale, the scale's entry for the paper, and the method. `Layered` keeps
+these layers beside the merged value, so that `plan/origins.py` can return the layer of each value. A value is merged
+when it is first read. Origins are computed only on request.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from robustft.config import merged
 
 
 class Place(NamedTuple):
-    """Where a value stands: a file of `config/` without its ending, and the path of keys in it, joined by dots."""
+    """The place of a value: a file of `config/` without its ending, and the path of keys in it, joined by dots."""
 
     file: str
     path: str
@@ -26,14 +26,14 @@ class Place(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """What one place gives: a mapping of some values, or a single value."""
+    """The values of one place: a mapping, or a single value."""
 
     place: Place
     value: Any
 
 
 class Layered:
-    """One value, or one mapping of values, from layers; of two layers that give a leaf the later one counts.
+    """One value, or one mapping of values, from layers. A later layer overrides the leaves of an earlier one.
 
     Mappings are merged key by key. Anything else, a list too, is replaced whole.
     """
@@ -48,7 +48,7 @@ class Layered:
         return functools.reduce(_over, values) if values else None
 
     def __getitem__(self, key: str) -> Layered:
-        """Return what the layers give for one key, which may be nothing."""
+        """Return the layers of one key, possibly none."""
         return Layered(
             *(
                 Layer(place / key, value[key])
@@ -62,11 +62,11 @@ class Layered:
         return {key: self[key] for key in self.value}
 
     def each(self) -> list[Layered]:
-        """Return the elements of a list, each from the place that gives the list."""
+        """Return the elements of a list, each with the place of the list."""
         return [Layered(Layer(self.layers[-1].place, one)) for one in self.value]
 
     def places(self) -> dict[str, Place]:
-        """Return for each leaf the place that it comes from, by its path below this value ("" is the value itself)."""
+        """Return the place of each leaf, by its path below this value ("" is the value itself)."""
         places: dict[str, Place] = {}
         for layer in self.layers:
             for path, place in _leaves(layer.value, "", layer.place):
@@ -82,11 +82,11 @@ class Parts(dict[str, Any]):
 
     @functools.cached_property
     def value(self) -> dict[str, Any]:
-        """The plain mapping, as it stands in the specification of a step."""
+        """The plain mapping for the specification of a step."""
         return {key: _plain(part) for key, part in self.items()}
 
     def places(self) -> dict[str, Place]:
-        """Return for each leaf that the configuration gives the place that it comes from, by its path."""
+        """Return the place of each leaf that comes from the configuration, by its path."""
         return {
             f"{key}.{path}" if path else key: place
             for key, part in self.items()
@@ -95,7 +95,7 @@ class Parts(dict[str, Any]):
 
 
 def given(file: str, path: str, value: Any) -> Layered:
-    """Return a value that one place gives."""
+    """Return a value of one place."""
     return Layered(Layer(Place(file, path), value))
 
 
@@ -129,7 +129,7 @@ def _places(part: Any) -> dict[str, Place]:
 
 
 def _leaves(value: Any, path: str, place: Place) -> list[tuple[str, Place]]:
-    """Return path and place of every leaf: of what is no mapping, and of an empty one."""
+    """Return the path and place of every leaf: a value that is no mapping, or an empty mapping."""
     if not isinstance(value, dict) or not value:
         return [(path, place)]
     below = [(f"{path}.{key}" if path else key, place / key, inner) for key, inner in value.items()]
@@ -137,5 +137,5 @@ def _leaves(value: Any, path: str, place: Place) -> list[tuple[str, Place]]:
 
 
 def _below(path: str, other: str) -> bool:
-    """Tell whether `path` is `other` or stands below it."""
+    """Tell whether `path` is `other` or below it."""
     return path == other or not other or path.startswith(f"{other}.")

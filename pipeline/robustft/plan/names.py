@@ -1,6 +1,6 @@
-"""Checking, before anything is resolved, that every name in a paper and in the scale is that of something defined.
+"""Checks, before the configuration is resolved, that every name in a paper and in the scale is defined.
 
-A name that nothing defines would else do nothing: an override that changes no run, a row that no table shows.
+Without them an undefined name would have no effect: an override that changes no run, a row that is in no table.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from robustft.errors import ConfigError, lookup
 from robustft.plan.entries import Entries
 
 Names = tuple[str, Iterable[str], Mapping[str, Any], Path]
-"""Kind, names as they are used, names as they are defined, and the file that uses them."""
+"""Kind, used names, defined names, and the file that uses them."""
 
 
 def check_names(config: Config) -> None:
-    """Raise ConfigError for a name that nothing defines, with the nearest one that is, and for a scale at odds."""
+    """Raise ConfigError for an undefined name, with the nearest defined one, and for a contradictory scale."""
     if config.papers:
         _check_attacks(config)
     if config.scale.get("nodes", 1) > 1 and config.scale["bundle"]:
@@ -31,7 +31,7 @@ def check_names(config: Config) -> None:
 
 
 def check_paper(config: Config, paper: str, entries: Entries) -> None:
-    """Raise ConfigError for a name in a paper, or in what the scale says of it, that nothing defines."""
+    """Raise ConfigError for an undefined name in a paper or in the scale's entry for it."""
     names = [*_used_by_paper(config, paper, entries), *_used_by_scale(config, paper)]
     for kind, used, defined, where in names:
         for name in used:

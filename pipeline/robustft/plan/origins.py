@@ -1,4 +1,4 @@
-"""Where each value of a step comes from: the layer that gives it, and on what basis. Never imports torch."""
+"""The origin of each value of a step: its layer, and the basis of the value. Never imports torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from robustft.plan.step import Step
 
 @dataclass(frozen=True)
 class Origin:
-    """Where one value comes from."""
+    """The origin of one value."""
 
     file: str
     """The file of the layer from the folder around `config/`, such as `config/papers/twins.yaml`."""
@@ -22,7 +22,7 @@ class Origin:
     basis: str | None = None
     """`published` (the paper's own text), `released` (its authors' code) or `ours`; None for a value without a tag."""
     source: str | None = None
-    """What the tag says of it: a script, a section, a reason."""
+    """The source in the tag: a script, a section, a reason."""
 
     @property
     def layer(self) -> str:
@@ -31,16 +31,16 @@ class Origin:
 
 
 def origins_of(plan: Plan, step: Step) -> dict[str, Origin]:
-    """Return the origin of each value that the configuration gives a step, by the value's path in its specification.
+    """Return the origin of each value of a step's specification, by the value's path.
 
-    A path joins keys by dots, such as `recipe.lr` or `attacks.0.steps`. A list of values is one value. What the plan
-    computes itself (digests, texts, ranges of images) has no origin. Nothing is resolved again, but the files that the
-    values stand in are parsed for their lines, each once a process.
+    A path joins keys by dots, such as `recipe.lr` or `attacks.0.steps`. A list of values is one value. Values that the
+    plan computes (digests, texts, ranges of images) have no origin. Each file with a value is parsed again for its
+    lines, once in a process.
     """
     return {path: _origin(plan, *place) for path, place in plan.places(step).items()}
 
 
-@functools.lru_cache(maxsize=8192)  # many steps have values of one place
+@functools.lru_cache(maxsize=8192)  # many steps share the values of one place
 def _origin(plan: Plan, file: str, keys: str) -> Origin:
     folder = plan.config.folder
     if file.startswith("papers/"):
@@ -50,6 +50,6 @@ def _origin(plan: Plan, file: str, keys: str) -> Origin:
         return Origin(str(of_paper.relative_to(folder.parent)), keys, line, tag.get("basis"), tag.get("source"))
     path = folder / f"{file}.yaml"
     place = find(path, tuple(keys.split("."))) if path.is_file() else None
-    # A scale that extends another one takes values from that one's file.
+    # A scale that extends another scale also has values of the other scale's file.
     name = str((place.file if place else path).relative_to(folder.parent))
     return Origin(name, keys, *((place.line, place.basis, place.source) if place else ()))

@@ -1,8 +1,8 @@
-"""The plan of one scale: every step that there is to run. Never imports torch.
+"""The plan of one scale: every step to run. Never imports torch.
 
-Snakemake asks it for a step's inputs while it parses, the command line for the step to run, and the audit for the
-records that must exist: one list, three readers. Configuration is resolved first (`resolve`), then made into steps
-(`catalogue`, `training`, `evaluation`, `reporting`) of one graph (`graph`), which `bundles` groups into jobs.
+The plan has three readers: Snakemake reads the inputs of each step, the command line the step to run, and the audit the
+records that must exist. First the configuration is resolved (`resolve`). Then steps are created (`catalogue`,
+`training`, `evaluation`, `reporting`) in one graph (`graph`), and `bundles` groups them into jobs.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Plan(Graph):
                 yield evaluation
 
     def bundle(self, name: str) -> Bundle:
-        """Return one bundle; an unknown name is an error that offers the nearest one."""
+        """Return one bundle. Raises ConfigError with the nearest name for an unknown one."""
         return lookup({bundle.name: bundle for bundle in self.bundles()}, name, kind="bundle", where=self.config.folder)
 
     def bundles(self) -> list[Bundle]:
@@ -59,5 +59,5 @@ class Plan(Graph):
 
     @cached_property
     def bundled(self) -> dict[str, bool]:
-        """Tell of each step in a bundle whether it is the first one there."""
+        """Return for each step in a bundle whether it is the first one."""
         return {step.key: number == 0 for bundle in self.bundles() for number, step in enumerate(bundle.steps)}

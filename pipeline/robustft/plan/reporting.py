@@ -27,7 +27,7 @@ class Report:
         reproduces = self.config.scale["reproduces"]
         self.head = {"scale": self.config.scale_name, "reproduces": reproduces, "paper": paper}
         self.ledgers = {evaluation.step.id: evaluation.step.outputs["ledger"] for evaluation in evaluations}
-        # Of the attacks that are run here only: a new one elsewhere changes nothing of this report.
+        # Only the attacks of this paper, so that a new attack elsewhere does not change this report.
         names = {attack for evaluation in evaluations for attack in evaluation.attacks}
         self.attacks = {name: attack for name, attack in self.config.attacks.items() if name in names}
 
@@ -56,7 +56,7 @@ class Report:
 
     @functools.cached_property
     def members(self) -> list[dict[str, Any]]:
-        """Which measurement each ledger holds."""
+        """The measurement in each ledger."""
         return [
             {
                 "ledger": evaluation.step.id,
@@ -118,7 +118,7 @@ class Report:
 
     @functools.cached_property
     def common(self) -> dict[str, Any]:
-        """What tables and figures are told alike: titles, and the attacks' budgets at this scale."""
+        """The shared specification of tables and figures: titles, and the attacks' budgets at this scale."""
         datasets = self.config.datasets
         metrics = {name: metric.title for name, metric in TRAINING_METRICS.items()}
         return {
@@ -131,14 +131,14 @@ class Report:
 
     @functools.cached_property
     def measured(self) -> dict[str, set[str]]:
-        """What is measured in each experiment: attacks, and metrics of training."""
+        """The metrics of each experiment: attacks, and metrics of training."""
         measured = {run.experiment: set(TRAINING_METRICS) for run in self.trained}
         for evaluation in self.evaluations:
             measured.setdefault(evaluation.run.experiment, set()).update(evaluation.attacks)
         return measured
 
     def _table(self, name: str, table: dict[str, Any], numbers: Step) -> None:
-        """Add a table, unless this scale has nothing to show in it."""
+        """Add a table, unless it would be empty at this scale."""
         experiment = table["experiment"]
         measured = self.measured.get(experiment, set())
         if not measured & {*table.get("columns", [table.get("metric")])}:

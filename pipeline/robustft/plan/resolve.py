@@ -1,6 +1,7 @@
-"""From configuration to resolved values: what each run, pre-training and evaluation is at one scale.
+"""From configuration to resolved values: each run, pre-training and evaluation at one scale.
 
-Values come in layers (`plan/layers.py`). Nothing here knows what a step is, and nothing that makes steps merges layers.
+Values come in layers (`plan/layers.py`). This module creates no steps, and the modules that create steps merge no
+layers.
 
 | value | its layers, the later over the earlier |
 | --- | --- |
@@ -30,12 +31,12 @@ BUDGET = ("recipe", "training_attack", "monitor", "diagnostics")
 """How long and how a model is trained."""
 
 PRETRAINING = ("dataset", "backbone", "method", "seed", "threat", *BUDGET)
-"""What must be known of a pre-training."""
+"""The keys of a complete pre-training."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """What decides one training, except what it starts from."""
+    """The settings of one training, except its initial weights."""
 
     method: Layered
     dataset: Parts
@@ -91,7 +92,7 @@ class ResolvedEvaluation:
     transfer_eval: bool
     """Whether the evaluation lists its data sets, instead of taking the one that the run was trained on."""
     threat: tuple[Layer, ...] = ()
-    """What is laid over the threat of the run."""
+    """The layers over the threat of the run."""
 
 
 class Resolver:
@@ -109,8 +110,8 @@ class Resolver:
     def runs(self, paper: str) -> Iterator[ResolvedRun]:
         """Yield the runs of a paper at this scale: by experiment, data set, method and seed.
 
-        An experiment is left out if the scale says so or has nothing in the place of its backbone or pre-training.
-        Raises ConfigError for a name that nothing defines.
+        An experiment is left out if the scale says so, or if its backbone or pre-training has no stand-in.
+        Raises ConfigError for an undefined name.
         """
         check_paper(self.config, paper, self.entries)
         left_out = self.entries.override(paper).get("left_out", [])
@@ -172,8 +173,8 @@ class Resolver:
     def _training_parts(
         self, method: Layered, budget: dict[str, Layered], auxiliary: Layered | None, *, threat: Layered, id: str
     ) -> dict[str, Any]:
-        """Return the parts of a training that its method and its budget decide."""
-        # Only the methods that train on it wait for it: ImageNet is no small matter.
+        """Return the parts of a training that depend on its method and its budget."""
+        # Only methods that train on the auxiliary data depend on it, since ImageNet is large.
         uses_auxiliary = method.value.get("uses_auxiliary", False)
         if uses_auxiliary and auxiliary is None:
             raise ConfigError(
@@ -192,7 +193,7 @@ class Resolver:
         }
 
     def method(self, paper: str | None, name: str, where: Path, *, experiment: str | None = None) -> Layered:
-        """Return a method's entry, with what the experiment and then the scale say of it."""
+        """Return a method's entry, with the overrides of the experiment and then those of the scale."""
         entry = lookup(self.config.methods(paper), name, kind="method", where=where)
         file = "methods" if name in self.config.baselines else f"papers/{paper}"
         layers = [Layer(Place(file, f"methods.{name}"), {"name": name, "parameters": {}, **entry})]
@@ -206,9 +207,9 @@ class Resolver:
     # -- pre-trainings ---------------------------------------------------------------------------------------------
 
     def pretraining(self, name: str, paper: str) -> Pretraining:
-        """Return what stands at this scale for a pre-training that a paper names.
+        """Return this scale's pre-training for a name in a paper.
 
-        Raises ConfigError for an unknown name, one with two meanings, and one without all that a training needs.
+        Raises ConfigError for an unknown name, a name with two meanings, and an incomplete training.
         """
         name = self.entries.stand_ins(paper, "pretraining").get(name, name)
         document, scale = self.config.papers[paper], self.scale["pretraining"]
@@ -265,7 +266,7 @@ class Resolver:
                 yield from evaluations
 
     def _evaluation(self, paper: str, name: str, own: Layered) -> tuple[dict[str, Any], list[ResolvedEvaluation]]:
-        """Return an evaluation's entry, and what it is on each of its data sets; `own` is the one trained on."""
+        """Return an evaluation's entry, and its resolved form on each data set; `own` is the training data set."""
         document = self.config.papers[paper]
         lookup(document.values["evaluations"], name, kind="evaluation", where=document.path)
         layers = layers_at(f"papers/{paper}", document.values, "evaluations", name)

@@ -1,9 +1,9 @@
-"""Which source files a step can import, found by reading them, not by running them.
+"""The source files that a step can import, from their import statements.
 
-Snakemake does not see an edit in an imported module, so every rule has the hash of these files among its parameters,
-and every record stores the hash of each. The planner itself (`plan`, `steps`, `config`, `cost`, the command line, this
-file) is not among them: all that it does to a step is in the step's specification, whose digest is tracked by itself.
-So a new paper, method or table re-runs nothing that exists.
+Snakemake does not see an edit in an imported module. So every rule has the hash of these files among its parameters,
+and every record stores the hash of each. The planner (`plan`, `config`, `cost`, `cli`) is not among them: its whole
+effect on a step is the step's specification, whose digest is tracked separately. So a new paper, method or table does
+not run existing steps again.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ _AMONG_OTHERS = re.compile(rf"[;:][ \t]*{_BEGINNING}")
 
 
 def _imports(path: Path) -> ast.Module:
-    """Return the syntax tree of a file's import statements, alone where they can be told from the rest at a glance.
+    """Return a syntax tree with at least the import statements of a file.
 
-    They can where each begins a line and is whole without the lines around it. A text that only looks like an import
-    counts as one. For any other file it is the tree of the whole, which takes several times as long.
+    If every import statement begins its line, it is the tree of these statements alone; a line of a text that looks
+    like an import counts too. Otherwise it is the tree of the whole file, which takes several times as long.
     """
     text = path.read_text(encoding="utf-8")
     if not _AMONG_OTHERS.search(text):
@@ -56,17 +56,17 @@ def _imports(path: Path) -> ast.Module:
 def _direct(module: str) -> frozenset[str]:
     """Return the modules of this package that `module` imports, anywhere in its text, and its parent packages."""
     path = _file_of(module)
-    if path is None or module == PACKAGE.name:  # the public names are imported only when a user asks for one
+    if path is None or module == PACKAGE.name:  # the package imports its public names lazily
         return frozenset()
     top = module.split(".")[0]
-    found = {module.rsplit(".", 1)[0]} if "." in module else set()
+    names = {module.rsplit(".", 1)[0]} if "." in module else set()
     for node in ast.walk(_imports(path)):
         if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
+            names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            found.add(node.module)
-            found.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return frozenset(name for name in found if name.split(".")[0] == top and _file_of(name))
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(name for name in names if name.split(".")[0] == top and _file_of(name))
 
 
 def closure(*modules: str) -> list[str]:
@@ -105,12 +105,12 @@ def source_hashes(files: list[str]) -> dict[str, str]:
     hashes = {}
     for name in files:
         path = _path(name)
-        status = os.stat(path)  # noqa: PTH116 (no Path for each of some fifty files in each step)
+        status = os.stat(path)  # noqa: PTH116 (faster than Path, for fifty files in each step)
         hashes[name] = _hash(path, (status.st_mtime_ns, status.st_size))
     return hashes
 
 
 @functools.cache
 def code_digest(files: tuple[str, ...]) -> str:
-    """Return one hash over source files, as they were when this process first asked: a plan does not change midway."""
+    """Return one hash over source files, as they were at the first call: a plan does not change while it is used."""
     return digest_of(source_hashes(list(files)))

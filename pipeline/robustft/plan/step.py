@@ -1,4 +1,4 @@
-"""What a step, a run and an evaluation are: the planner's values. Never imports torch."""
+"""The planner's values: step, run, evaluation and bundle. Never imports torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ENTRIES = {
     "figure": "robustft.report.figures.step:figure",
     "manifest": "robustft.provenance.manifest:manifest",
 }
-"""The function that does the work of each kind of step."""
+"""The function of each kind of step."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class Step:
     outputs: dict[str, str]
     implementations: tuple[str, ...] = ()
     upstream: dict[str, str] = field(default_factory=dict)
-    """For each input role, the record that vouches for it."""
+    """For each input role, the record of the step that writes the input."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """What may differ without changing the outputs: how often to save the resume state."""
+    """Settings that do not change the outputs: how often to save the resume state."""
     origins: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Where the values of `spec` come from (provenance/origins.py): kept in the record, no part of the identity."""
+    """The origins of the values of `spec` (provenance/origins.py): in the record, but no part of the identity."""
 
     @property
     def key(self) -> str:
@@ -61,7 +61,7 @@ class Step:
 
     @property
     def entry(self) -> str:
-        """`module:function` that does the work."""
+        """`module:function` of this kind of step."""
         return ENTRIES[self.kind]
 
     def sources(self) -> list[str]:
@@ -78,7 +78,7 @@ class Step:
 class Run:
     """dataset x backbone x pretraining x method x hyper-parameters x seed: one model.
 
-    Most runs train it. A derived run does not: its model is made from other checkpoints whenever it is evaluated.
+    Most runs train the model. A derived run computes it from other checkpoints at each evaluation.
     """
 
     paper: str
@@ -87,7 +87,7 @@ class Run:
     method: str
     seed: int
     steps: tuple[Step, ...]
-    """The training steps whose checkpoints make the model: its own one, or those that it is derived from."""
+    """The training steps of the model: its own, or those that it is derived from."""
     trained: bool = True
     derivation: dict[str, Any] | None = None
 
@@ -98,12 +98,12 @@ class Run:
 
     @property
     def step(self) -> Step:
-        """The training step, of a derived run the first that it is derived from."""
+        """The training step; for a derived run, the first one that it is derived from."""
         return self.steps[0]
 
     @property
     def pretrained(self) -> bool:
-        """Whether its model is the pre-trained one itself, or weights from elsewhere."""
+        """Whether the model is the pre-trained one itself, or published weights."""
         return self.step.kind == "weights" or self.step.id.startswith("pretraining/")
 
 
@@ -122,7 +122,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Bundle:
-    """Steps that one job runs one after another, since each alone takes less time than starting up.
+    """Steps that one job runs in sequence, since each takes less time than a process needs to start.
 
     It is named after its first method.
     """
@@ -144,21 +144,21 @@ class Bundle:
 
 def implementations(tree: Any) -> tuple[str, ...]:
     """Return every `module:name` under a key `implementation` or `target` of a specification, each once."""
-    found: dict[str, None] = {}
-    _gather(tree, found)
-    return tuple(found)
+    names: dict[str, None] = {}
+    _gather(tree, names)
+    return tuple(names)
 
 
-def _gather(tree: Any, found: dict[str, None]) -> None:
-    """Note what `implementations` returns. It sees every specification, so it calls itself for containers alone."""
+def _gather(tree: Any, names: dict[str, None]) -> None:
+    """Add the implementations of a tree. It is called for every specification, so it recurses into containers only."""
     if isinstance(tree, dict):
         for key, value in tree.items():
             if isinstance(value, str):
                 if key in ("implementation", "target") and ":" in value:
-                    found[value] = None
+                    names[value] = None
             elif isinstance(value, dict | list):
-                _gather(value, found)
+                _gather(value, names)
     elif isinstance(tree, list):
         for value in tree:
             if isinstance(value, dict | list):
-                _gather(value, found)
+                _gather(value, names)

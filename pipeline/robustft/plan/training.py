@@ -1,4 +1,4 @@
-"""Steps that train: pre-trainings, and the runs of the experiments, from what each starts from."""
+"""Steps that train: pre-trainings, and the runs of the experiments, each from its initial weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from robustft.plan.step import Run, Step, implementations
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """What a training starts from: `spec` in its specification, and the checkpoints by role."""
+    """The initial weights of a training: `spec` in its specification, and the checkpoints by role."""
 
     spec: dict[str, Any]
     inputs: dict[str, str]
@@ -30,7 +30,7 @@ class InitialWeights:
 
     @classmethod
     def runs(cls, names: list[str], steps: list[Step], derivation: dict[str, Any] | None) -> InitialWeights:
-        """Start from what a derivation makes of other runs' models; `initial` is the pre-trained one."""
+        """Start from the derivation of other runs' models; `initial` is the pre-trained model."""
         roles = {name if name == "initial" else f"from_{name}": step for name, step in zip(names, steps, strict=True)}
         built = implementations([[step.spec["backbone"], step.spec["method"]["tuning"]] for step in steps])
         spec = {
@@ -50,7 +50,7 @@ class Trainings:
         self.folder = f"{RESULTS}/{resolver.config.scale_name}"
 
     def run(self, resolved: ResolvedRun) -> Run:
-        """Plan one run. A method without an implementation trains nothing: its model is derived from other runs'."""
+        """Plan one run. A method without an implementation has no training: its model is derived from other runs."""
         run = (resolved.paper, resolved.experiment, resolved.dataset, resolved.method, resolved.seed)
         details = resolved.details
         names, derivation = details.get("from", []), details.get("derivation")
@@ -66,7 +66,7 @@ class Trainings:
         return Run(*run, (self._train(Run(*run, ()).id, resolved.training, initial),))
 
     def pretraining(self, name: str, paper: str) -> Step:
-        """Return the step that makes the pre-trained model a paper names: published weights, or a training."""
+        """Return the step of a pre-trained model: published weights, or a training."""
         pretraining = self.resolver.pretraining(name, paper)
         if pretraining.training is None:
             return self.catalogue.weights(pretraining.name)
@@ -79,7 +79,7 @@ class Trainings:
         return self._train(id, pretraining.training, initial)
 
     def _source(self, name: str, resolved: ResolvedRun) -> Step:
-        """Return the step of a model that a run starts from or is derived from: pre-trained, or another run's."""
+        """Return the step of a model that a run uses: pre-trained, or of another run."""
         if name == "initial":
             return self.pretraining(resolved.pretraining, resolved.paper)
         id = Run(resolved.paper, resolved.experiment, resolved.dataset, name, resolved.seed, ()).id

@@ -1,9 +1,9 @@
-"""Adopting results that came from elsewhere: what verifies is made known to Snakemake, the rest is made again.
+"""Adopting results of another machine: Snakemake takes the results that verify as its own and makes the others again.
 
-After `git clone` and `dvc pull` Snakemake has never seen the files: it remembers nothing of how they were made, and
-their times are those of the download. So it would run everything again, and would not notice an edit of the source
-afterwards. The records tell what it cannot know. A step is adopted if its record is of this configuration and this
-source, and its files, and those it read, are the recorded ones; Snakemake is then told that it made them.
+After `git clone` and `dvc pull` Snakemake has no metadata of the files, and their times are those of the download. So
+it would run every step again, and would not notice a later edit of the source. The records replace its metadata. A step
+is adopted if its record has this configuration and this source, and if its outputs and inputs are the recorded files.
+Snakemake then notes them as its own outputs.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ UNKNOWN = "is not here"
 
 
 class _Verifier:
-    """Tells of each step, in plan order, why its results are not to be relied on."""
+    """Compares each step, in plan order, with its record."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.hashes = sha256_files(path for step in plan.steps.values() for path in step.outputs.values())
         self.records: dict[str, Record] = {}
-        """Of the steps that verify."""
+        """The records of the steps that verify, by key."""
         self.source: dict[tuple[str, ...], dict[str, str]] = {}
 
     def problem(self, step: Step) -> str | None:
-        """Return why a step's results cannot be adopted, or None, and then keep its record."""
+        """Return why a step's results cannot be adopted; None if they verify."""
         if not Path(step.record).is_file():
             return UNKNOWN
         try:
@@ -54,7 +54,7 @@ class _Verifier:
             return "it was made with another configuration"
         files = tuple(step.sources())
         now = self.source[files] = self.source.get(files) or source_hashes(list(files))
-        # A download's bytes are those that were published, whatever code fetched them.
+        # The published hash identifies a download's bytes, whatever code fetched them.
         same = step.kind == "download" or values["source"]["files"] == now
         return None if same else "it was made by other source files"
 
@@ -75,8 +75,8 @@ class _Verifier:
                 continue
             if producer.key not in self.records:
                 return f"it read what {producer.key} made, which does not verify"
-            made, read = self.records[producer.key].output(path), record.values["inputs"].get(role)
-            if made is None or read is None or made["sha256"] != read["sha256"]:
+            output, entry = self.records[producer.key].output(path), record.values["inputs"].get(role)
+            if output is None or entry is None or output["sha256"] != entry["sha256"]:
                 return f"it read another {path}"
             if vouchers.get(role, {}).get("sha256") != self.records[producer.key].sha256:
                 return f"it quotes another record of {producer.key}"
@@ -92,17 +92,17 @@ def _jobs(plan: Plan) -> list[tuple[Step, ...]]:
 
 
 def adoptable(plan: Plan) -> tuple[list[Step], dict[str, str]]:
-    """Return the steps whose results verify, and why others do not, by step.
+    """Return the steps whose results verify, and the problem of each other step by its key.
 
-    A job is adopted whole or not at all, and only if all that it builds on is.
+    A job is adopted as a whole, and only if every step that it reads from is adopted.
     """
     verifier = _Verifier(plan)
-    problems = {step.key: found for step in plan.steps.values() if (found := verifier.problem(step))}
+    problems = {step.key: problem for step in plan.steps.values() if (problem := verifier.problem(step))}
     adopted: dict[str, Step] = {}
     for job in _jobs(plan):
         own = {step.key for step in job}
-        needed = {p.key for step in job for path in step.inputs.values() if (p := plan.producer(path))}
-        if not own & problems.keys() and needed - own <= adopted.keys():
+        inputs = {p.key for step in job for path in step.inputs.values() if (p := plan.producer(path))}
+        if not own & problems.keys() and inputs - own <= adopted.keys():
             adopted |= {step.key: step for step in job}
         else:
             problems |= dict.fromkeys(own - problems.keys(), "the job that makes it has to run again")
@@ -110,9 +110,9 @@ def adoptable(plan: Plan) -> tuple[list[Step], dict[str, str]]:
 
 
 def adopt(plan: Plan, *, log: Callable[[str], None] = print) -> None:
-    """Tell Snakemake of every step of a plan whose results verify.
+    """Make every step of a plan whose results verify known to Snakemake.
 
-    Raises RobustftError if Snakemake does not take them, as while it runs in this folder.
+    Raises RobustftError if Snakemake refuses them, for example while it runs in this folder.
     """
     log(f"verifying {len(plan.steps)} steps of scale {plan.scale}")
     steps, problems = adoptable(plan)
@@ -125,7 +125,7 @@ def adopt(plan: Plan, *, log: Callable[[str], None] = print) -> None:
 
 
 def _touch(plan: Plan, steps: list[Step]) -> None:
-    """Have Snakemake date the steps' files in the order of the DAG and note how they are made."""
+    """Let Snakemake set the times of the steps' files in the order of the DAG and write its metadata of them."""
     targets = [next(iter(step.outputs.values())) for step in steps]
     config = [f"scale={plan.scale}", f"papers=[{','.join(plan.config.papers)}]"]
     command = [sys.executable, "-m", "snakemake", "--touch", "--forceall", "--cores", "1", "--quiet", "all"]
@@ -135,5 +135,5 @@ def _touch(plan: Plan, steps: list[Step]) -> None:
             "Snakemake does not take the results",
             where=Path.cwd(),
             observed="\n".join((done.stdout + done.stderr).strip().splitlines()[-6:]),
-            next_step="mend what it says, then run robustft adopt again; no file has been changed",
+            next_step="solve the problem that it names, then run robustft adopt again; no file has been changed",
         )

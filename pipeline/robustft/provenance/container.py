@@ -1,4 +1,4 @@
-"""The container of a step: what the checkout says each role's image is, what a step saw, and where the two differ."""
+"""The container of a step: the image that the checkout defines for each role, and the image of this process."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ IDENTITY_FILE = Path("/etc/robustft-image.json")
 """Written when an image is built (docker/install.sh); a step that finds it ran inside that image."""
 
 PREFIX = "/opt/robustft"
-"""Where an image keeps its Python and packages."""
+"""The folder of Python and its packages in an image."""
 
 PINS = {"base": "base", "lock_sha256": "lock", "recipe_sha256": "recipe"}
-"""What makes an image this checkout's, and how it is called in a sentence."""
+"""The keys that identify an image of this checkout, with their names in messages."""
 
 MARKS = {"apptainer": "/.singularity.d", "docker": "/.dockerenv", "podman": "/run/.containerenv"}
-"""What each program leaves in the root of every container that it starts."""
+"""The path that each program creates in every container that it starts."""
 
 
 def recipe_sha256(role: str, *, root: Path = ROOT) -> str | None:
-    """Return the hash of what a role's image is made by, as docker/install.sh counts it; None where it is not here."""
+    """Return the hash of the files that build a role's image, as docker/install.sh computes it; None without them."""
     names = ("docker/install.sh", f"docker/{role}/Dockerfile", f"docker/{role}/robustft-{role}.def")
     if not all((root / name).is_file() for name in names):
         return None
@@ -35,8 +35,8 @@ def recipe_sha256(role: str, *, root: Path = ROOT) -> str | None:
     return hashlib.sha256(listing.encode()).hexdigest()
 
 
-def wanted_image(role: str, about: Mapping[str, Any], *, root: Path = ROOT) -> dict[str, Any]:
-    """Return what identifies a role's image, from its entry in config/images.yaml and the checkout's files."""
+def expected_image(role: str, about: Mapping[str, Any], *, root: Path = ROOT) -> dict[str, Any]:
+    """Return the identity of a role's image, from its entry in config/images.yaml and the checkout's files."""
     return {
         "name": f"robustft-{role}",
         "role": role,
@@ -48,10 +48,10 @@ def wanted_image(role: str, about: Mapping[str, Any], *, root: Path = ROOT) -> d
 
 
 def observed_image() -> dict[str, Any] | None:
-    """Return the identity that the image's builder baked in, or what is known of a foreign container, or None.
+    """Return the identity of the image that this process runs in; None outside of containers.
 
-    `own_python` tells whether this process runs the image's Python: another one, of a mounted folder, say, has
-    packages that the image does not vouch for. A foreign container has a `container` and no `name`.
+    `own_python` tells whether this process runs the image's Python. Another Python, such as one of a mounted folder,
+    has packages that are not in the image. A foreign container has a `container` and no `name`.
     """
     try:
         identity = dict(json.loads(IDENTITY_FILE.read_text(encoding="utf-8")))
@@ -62,7 +62,7 @@ def observed_image() -> dict[str, Any] | None:
 
 
 def foreign_container(marks: Mapping[str, str] = MARKS) -> str | None:
-    """Return which program made the container that this process is in, and its image's file if told; None outside."""
+    """Return the program of this process's container, and the image file if known; None outside of containers."""
     image = os.environ.get("APPTAINER_CONTAINER") or os.environ.get("SINGULARITY_CONTAINER")
     if image:
         return f"apptainer: {Path(image).name}"
@@ -72,7 +72,7 @@ def foreign_container(marks: Mapping[str, str] = MARKS) -> str | None:
 
 
 def unlike(image: Mapping[str, Any] | None, roles: Mapping[str, Any], *, root: Path = ROOT) -> str | None:
-    """Return in words why a recorded image is none of this checkout's, or None if it is one of them."""
+    """Return in words why a recorded image is not an image of this checkout; None if it is one."""
     if image is None:
         return "ran outside every image of this project"
     if not image.get("name"):
@@ -80,11 +80,11 @@ def unlike(image: Mapping[str, Any] | None, roles: Mapping[str, Any], *, root: P
     role = str(image.get("role"))
     if role not in roles:
         return f"ran in the image {image['name']}, whose role '{role}' is not in config/images.yaml"
-    wanted = wanted_image(role, roles[role], root=root)
+    expected = expected_image(role, roles[role], root=root)
     other = [
-        f"another {what} ({_short(image.get(pin))}, here {_short(wanted[pin])})"
+        f"another {what} ({_short(image.get(pin))}, here {_short(expected[pin])})"
         for pin, what in PINS.items()
-        if image.get(pin) != wanted[pin]
+        if image.get(pin) != expected[pin]
     ]
     if not image.get("own_python", True):
         other.append("a Python that is not the image's own")
@@ -97,16 +97,16 @@ def _short(value: object) -> str:
 
 
 def missing_images(roles: Mapping[str, Any], *, folder: Path | None = None) -> RobustftError | None:
-    """Return the one message about image files that are not there, or None; `docker://...` is Apptainer's to find."""
+    """Return an error that names the missing image files, or None. Apptainer itself looks for `docker://...`."""
     where = folder or Path.cwd()
     paths = [about["image"] for about in roles.values() if "://" not in about["image"]]
-    lost = [path for path in paths if not (where / path).is_file()]
-    if not lost:
+    missing = [path for path in paths if not (where / path).is_file()]
+    if not missing:
         return None
     return RobustftError(
         "the steps are to run in Apptainer images that are not there",
         where=where,
         expected=", ".join(paths),
-        observed=f"missing: {', '.join(lost)}",
+        observed=f"missing: {', '.join(missing)}",
         next_step="build them with `make images` (docker/README.md), or run without --use-singularity",
     )

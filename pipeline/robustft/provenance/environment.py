@@ -1,4 +1,4 @@
-"""What a step ran in, as seen from inside its own process."""
+"""The environment of a step: Python, packages, commit, image and machine of this process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from robustft.provenance.container import observed_image
 LOCK = "envs/run.txt"
 
 BUILD = "build.json"
-"""In a wheel, what git said when it was built: {commit, clean}."""
+"""In a wheel, the state of git at its build: {commit, clean}."""
 
 MAXRSS_PER_MB = 1 << 20 if sys.platform == "darwin" else 1 << 10
 """`ru_maxrss` counts kilobytes, on macOS bytes."""
@@ -42,11 +42,10 @@ def _git(*arguments: str) -> str | None:
 
 @functools.cache
 def git_state() -> dict[str, Any]:
-    """Return the commit and whether every tracked file equals it; None where git cannot tell.
+    """Return `commit` and `clean`, whether every tracked file equals the commit; None if git does not know.
 
-    A wheel tells what its build saw (setup.py), and that it is a wheel: git, asked where a wheel lies, would tell of
-    whatever repository that is. DVC's lock file does not count: it describes results, and DVC rewrites it while a run
-    goes on.
+    A wheel returns the state at its build (setup.py) and `wheel`: git may know another repository around the installed
+    wheel. DVC's lock file is left out, since it describes results and DVC rewrites it during a run.
     """
     if IS_WHEEL:
         return {**read_json(ROOT / BUILD), "wheel": True}
@@ -66,16 +65,16 @@ def locked_versions(lock: Path) -> dict[str, set[str]]:
 
 
 def environment() -> dict[str, Any]:
-    """Return Python, packages, lock, commit and image: what is the same for every step of a clean installation."""
+    """Return Python, packages, lock, commit and image. They are equal for all steps of a clean installation."""
     return {**_installed(ROOT / LOCK), "git": git_state(), "image": observed_image()}
 
 
 @functools.cache  # a process cannot change what it has imported
 def _installed(lock: Path) -> dict[str, Any]:
-    """Return the Python and packages of this process, and which of them are not as the lock says."""
+    """Return the Python and packages of this process, and the packages whose version is not in the lock."""
     locked = locked_versions(lock) if lock.is_file() else {}
     packages: dict[str, str] = {}
-    astray: list[str] = []
+    unlocked: list[str] = []
     for name in PACKAGES:
         version = _version(name)
         if version is None:
@@ -83,23 +82,23 @@ def _installed(lock: Path) -> dict[str, Any]:
         packages[name] = version
         allowed = locked.get(name.lower().replace("_", "-"), set())
         if packages[name] not in allowed:
-            astray.append(name)
+            unlocked.append(name)
     return {
         "python": platform.python_version(),
         "packages": packages,
-        "lock": {"path": LOCK, "sha256": sha256_file(lock) if lock.is_file() else None, "not_as_locked": astray},
+        "lock": {"path": LOCK, "sha256": sha256_file(lock) if lock.is_file() else None, "not_as_locked": unlocked},
     }
 
 
 def _version(name: str) -> str | None:
     """Return an installed package's version, None if there is none.
 
-    Python's own way is slow to import beside a small step, and is asked only where no metadata is found at a glance.
+    importlib.metadata is slow to import beside a small step, so it is used only if the metadata file is not found.
     """
     with contextlib.suppress(KeyError, OSError):
         metadata = _metadata()[_normalised(name)].read_text(encoding="utf-8")
-        if found := re.search(r"^Version:[ \t]*(\S+)[ \t]*$", metadata, re.MULTILINE):
-            return found[1]
+        if match := re.search(r"^Version:[ \t]*(\S+)[ \t]*$", metadata, re.MULTILINE):
+            return match[1]
     import importlib.metadata
 
     try:
@@ -112,14 +111,14 @@ def _version(name: str) -> str | None:
 def _metadata() -> dict[str, Path]:
     """Return the metadata files of the packages on Python's path, NAME-VERSION.dist-info/METADATA, by name.
 
-    Of two of one name the first counts, as it does for an import (PyPA, "Recording installed projects").
+    The first of two files of one name counts, as for an import (PyPA, "Recording installed projects").
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for folder in sys.path:
-        with contextlib.suppress(OSError):  # an archive, or a folder that is not there
+        with contextlib.suppress(OSError):  # an archive, or a missing folder
             for package in Path(folder).glob("*.dist-info"):
-                found.setdefault(_normalised(package.name.split("-")[0]), package / "METADATA")
-    return found
+                files.setdefault(_normalised(package.name.split("-")[0]), package / "METADATA")
+    return files
 
 
 def _normalised(name: str) -> str:
@@ -127,7 +126,7 @@ def _normalised(name: str) -> str:
 
 
 def circumstances() -> dict[str, Any]:
-    """Return what differs between two honest runs: host, processor, process, peak memory so far."""
+    """Return what may differ between two correct runs: host, processor, process, peak memory so far."""
     return {
         "host": platform.node(),
         "machine": platform.machine(),
@@ -142,16 +141,16 @@ def circumstances() -> dict[str, Any]:
 
 
 def forget_peak() -> None:
-    """Let the kernel measure this process's peak anew from here: a bundle runs many steps in one process (proc(5))."""
+    """Reset the kernel's peak memory of this process: a bundle runs many steps in one process (proc(5))."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def peak_memory_mb() -> int:
-    """Return the most memory in MB that this process held at a time since `forget_peak`.
+    """Return the peak memory of this process in MB since `forget_peak`.
 
-    Pages of libraries count, the system's cache of files that were read does not. It is VmHWM where Linux tells it:
-    ru_maxrss is never reset, and a new process inherits it from the one that started it.
+    It includes pages of libraries, but not the system's cache of files. It is VmHWM where Linux provides it: ru_maxrss
+    is never reset, and a new process inherits it from its parent.
     """
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii")

@@ -35,19 +35,19 @@ CELL = re.compile(
 )
 SEED = re.compile(r"/seed\d+")
 MAIN_OUTPUT = {"attack": ("ledger", "Ledger"), "data": ("data", "Data"), "download": ("file", "File")}
-"""The output of a step that is named first, and what it is called; of other kinds it is the checkpoint."""
+"""The main output of a kind of step, and its name in the text; for other kinds it is the checkpoint."""
 
 
 def explain(plan: Plan, cell: str) -> str:
     """Return the lineage of one cell, named PAPER/TABLE:ROW/COLUMN (ROW may be DATASET.METHOD).
 
-    Every file of the lineage is hashed again. One that differs from its record is marked where it is named.
+    Every file of the lineage is hashed again. A file that differs from its record is marked in the text.
     """
     return _Explainer(plan).explain(cell)
 
 
 class _Explainer:
-    """Writes the paragraphs. A step is described once; of another seed's step only what differs is written."""
+    """Writes the paragraphs. Each step is described once, and a step of another seed by its differences only."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.lineage = plan, Lineage(plan)
@@ -55,7 +55,7 @@ class _Explainer:
         self.described: dict[str, Step] = {}
         """The steps described so far, by key."""
         self.facts: dict[str, tuple[Step, list[str]]] = {}
-        """The first step described of those that differ in their seed alone, and the texts of its facts."""
+        """By name without seed: the first described step of the seeds, and the texts of its facts."""
 
     def log(self, text: str, depth: int = 0) -> None:
         """Add one paragraph, with hashes shortened."""
@@ -113,7 +113,7 @@ class _Explainer:
         self._claims(paper, cell)
 
     def _histories(self, runs: list[Run]) -> None:
-        """Name the training histories that a value of training was read from."""
+        """Name the histories that a training metric was read from."""
         for run in (run for run in runs if run.trained):
             file = file_fact(f"Seed {run.seed}", self.lineage.file(run.step, "history"))
             self.log(f"{file.label}: read from {file.text}.", depth=1)
@@ -185,7 +185,7 @@ class _Explainer:
 
 
 def _named(role: str) -> str:
-    """Return what an input of a training is called."""
+    """Return the name of an input of a training."""
     if role == "auxiliary":
         return "Auxiliary data"
     return "Initial weights" if role == "initial" else f"Initial weights ({role.removeprefix('from_')})"

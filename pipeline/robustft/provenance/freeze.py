@@ -1,6 +1,6 @@
-"""A frozen checkout: one commit in a folder of its own, so that no edit reaches jobs that wait or run.
+"""A frozen checkout: one commit in its own folder, so that no edit reaches waiting or running jobs.
 
-It is a clone and no worktree: a job in a container sees its history too, wherever the first checkout lies.
+It is a clone, not a worktree: a worktree needs the first checkout, which a job in a container may not see.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from robustft.errors import RobustftError
 from robustft.files import ROOT, require_checkout
 
 PARTS = ("Snakefile", "config", "pipeline", "profiles", "envs", "docker")
-"""What a run reads of a checkout; an untracked file there would be missing from the frozen one."""
+"""The parts of a checkout that a run reads; an untracked file in them would be missing from the clone."""
 
 
 def _git(folder: Path, *arguments: str) -> str:
@@ -32,7 +32,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def changes(checkout: Path) -> list[str]:
-    """Return what a clone of the last commit would lack: changed tracked files, and new files that a run would read."""
+    """Return the differences from the last commit: changed tracked files, and new files that a run would read."""
     tracked = _git(checkout, "status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)dvc.lock")
     read = _git(checkout, "status", "--porcelain", "--untracked-files=all", "--", *PARTS)
     return list(dict.fromkeys([*tracked.splitlines(), *read.splitlines()]))
@@ -41,16 +41,15 @@ def changes(checkout: Path) -> list[str]:
 def freeze(folder: Path, *, checkout: Path = ROOT) -> Path:
     """Clone the checkout's commit into `folder`, under the commit's name, make it read-only, and return the clone.
 
-    A clone that is there already is returned again. Raises RobustftError if the checkout is not as committed, or if the
-    clone has been edited.
+    An existing clone is returned. Raises RobustftError if the checkout or the existing clone differs from the commit.
     """
     require_checkout("freeze")
     commit = _git(checkout, "rev-parse", "--verify", "HEAD")
-    if found := changes(checkout):
+    if differences := changes(checkout):
         raise RobustftError(
             "the checkout is not as committed, so a frozen copy would not be what you see",
             where=checkout,
-            observed=", ".join(line.strip() for line in found[:5]) + (" ..." if len(found) > 5 else ""),
+            observed=", ".join(line.strip() for line in differences[:5]) + (" ..." if len(differences) > 5 else ""),
             next_step="commit these files (or remove them), then freeze again",
         )
     target = folder / commit[:12]

@@ -1,6 +1,6 @@
-"""The lineage of a number: its measurements, the steps that made them, and the files that those steps read and wrote.
+"""The lineage of a number: its measurements, the steps behind them, and the files that those steps read and wrote.
 
-Each file is hashed again, once, when it is first asked for. What is said of a step stands in `provenance/facts.py`.
+Each file is hashed once, at its first use. The description of a step is in `provenance/facts.py`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from robustft.report.verdict_tables import NOT_COMPARABLE, UNREAD
 
 @dataclass(frozen=True)
 class FileFact:
-    """An output file: its size and SHA-256 as recorded, and the SHA-256 of the file now (None: it is missing)."""
+    """An output file: its size and SHA-256 as recorded, and the SHA-256 of the file now, None if it is missing."""
 
     path: str
     bytes: int
@@ -38,17 +38,17 @@ class FileFact:
 
 @dataclass(frozen=True)
 class RawFile:
-    """A file that data or weights were made from: of a package, downloaded, or the output of another step."""
+    """A source file of data or weights: in a package, downloaded, or the output of another step."""
 
     name: str
     sha256: str
     came_from: str | None = None
     published: str | None = None
-    """The hashes that its publisher gives, in words; None for a file that nobody publishes."""
+    """The published hashes, in words; None for a file that is not published."""
 
 
 class Lineage:
-    """Finds, for the numbers of one plan, what each was made from."""
+    """Finds the steps and files behind each number of a plan."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -74,7 +74,7 @@ class Lineage:
         return FileFact(path, entry["bytes"], entry["sha256"], self._hashes[path])
 
     def producer(self, path: str) -> Step:
-        """Return the step that makes an input."""
+        """Return the step that writes an input."""
         producer = self.plan.producer(path)
         assert producer is not None, "the plan makes every input"
         return producer
@@ -95,7 +95,7 @@ class Lineage:
         return list(closure.values())
 
     def initial_weights(self, step: Step) -> dict[str, Step]:
-        """Return the steps that made the initial weights of a training, by role."""
+        """Return the steps that provide the initial weights of a training, by role."""
         return {
             role: producer
             for role, producer in self.inputs_of(step).items()
@@ -103,15 +103,12 @@ class Lineage:
         }
 
     def origins(self, step: Step) -> Origins:
-        """Return where the values of a step's specification come from.
-
-        They are those of its record; for a record without them, those of the configuration.
-        """
+        """Return the origins of a step's specification, from its record or else from the configuration."""
         origins: Origins | None = self.record(step).values["step"].get("origins")
         return recorded_origins(self.plan, step) if origins is None else origins
 
     def raw_files(self, step: Step) -> list[RawFile]:
-        """Return the files that a step of kind `data` or `weights` was made from."""
+        """Return the source files of a step of kind `data` or `weights`."""
         about = step.spec["source" if step.kind == "data" else "weights"]
         if "package_file" in about:
             return [RawFile(about["package_file"], about["sha256"])]
@@ -137,7 +134,7 @@ class Lineage:
     def cells(
         self, step: Step, numbers: dict[str, Any], *, method: str, column: str, dataset: str | None
     ) -> list[dict[str, Any]]:
-        """Return the cells of numbers.json that a table's cell shows: one, or for an average one for each data set."""
+        """Return the cells of numbers.json behind a table's cell: one, or for an average one for each data set."""
         table = step.spec["table"]
         key = {"experiment": table["experiment"], "method": method}
         key |= {"attack": table["metric"]} if column == tables.AVERAGE else tables.selection(table, column)
@@ -147,12 +144,12 @@ class Lineage:
         return [cell for cell in numbers["cells"] if key.items() <= cell.items()]
 
     def measurements(self, numbers: dict[str, Any], cell: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return the measurements, one for each seed, that a cell is the mean of."""
+        """Return the measurements of a cell, one for each seed."""
         key = {part: cell[part] for part in CELL}
         return [one for one in numbers["measurements"] if key.items() <= one.items()]
 
     def evaluations(self, paper: str, measurement: dict[str, Any]) -> list[Evaluation]:
-        """Return the evaluations that wrote the ledgers of a measurement."""
+        """Return the evaluations whose ledgers a measurement is counted from."""
         ledgers = {ledger["step"] for ledger in measurement["ledgers"]}
         return [one for one in self.plan.paper_evaluations(paper) if one.step.id in ledgers]
 
@@ -164,9 +161,9 @@ class Lineage:
     # -- claims --------------------------------------------------------------------------------------------------------
 
     def claims(self, paper: str, cell: dict[str, Any], judged: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return the claims that are about a cell, each with its verdict; `judged` is the paper's verdicts.json.
+        """Return the claims about a cell, each with its verdict; `judged` is the paper's verdicts.json.
 
-        A claim without an entry there, a cell of a long table, gets the verdict that all such claims have at the scale.
+        A claim of a long table may have no entry there. It gets the verdict that all such claims have at the scale.
         """
         spec = self.plan.step("verdicts", paper).spec
         verdicts = judged_claims(judged)
@@ -175,7 +172,7 @@ class Lineage:
 
 
 def came_from(record: dict[str, Any]) -> str:
-    """Return where a downloaded file came from, by the record of its step."""
+    """Return the source of a downloaded file, from the record of its step."""
     return str(record["circumstances"].get("came_from", "elsewhere"))
 
 

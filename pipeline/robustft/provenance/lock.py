@@ -1,4 +1,4 @@
-"""One process at a time for one step: two that write the same files would undo each other's work."""
+"""Locks: one process at a time runs a step, because two would overwrite each other's files."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from robustft.errors import BusyError
 from robustft.files import digest_of
 
 SCRATCH = "scratch"
-"""Resume state, attempts and locks of unfinished steps; Snakemake does not know it and so never deletes it."""
+"""The folder of resume state, attempts and locks; Snakemake does not know it and so never deletes it."""
 
 
 @contextlib.contextmanager
 def held(name: str, *, what: str) -> Iterator[None]:
-    """Hold the lock `name` of this checkout's results, or raise BusyError that says which process holds it.
+    """Hold the lock `name` of this checkout's results, or raise BusyError, which names the process that holds it.
 
     The operating system drops the lock of a process that dies, so a crash never blocks a step.
     """
@@ -42,7 +42,7 @@ def held(name: str, *, what: str) -> Iterator[None]:
             path.write_text(f"process {os.getpid()} on {socket.gethostname()}, since {started}", encoding="utf-8")
         yield
     finally:
-        path.unlink(missing_ok=True)  # while it is held: who waits for it sees that the name is gone, and makes it anew
+        path.unlink(missing_ok=True)  # before the release: a waiting process then creates a new file
         lock.release()
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from robustft.plan import Plan
-from robustft.plan.origins import origins_of
+from robustft.plan import Plan, origins_of
 from robustft.plan.step import Bundle, Step
 
 KINDS = ("train", "attack")

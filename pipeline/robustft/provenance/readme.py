@@ -1,7 +1,8 @@
-"""Numbers in the README: each is inside a block that is bound to a file of docs/, or it is reported.
+"""Numbers in the README: each one is in a block that is bound to a file of docs/; any other number is a finding.
 
-A block looks like `<!-- robustft:begin docs/demo/twins/tables/main.md -->` ... `<!-- robustft:end -->`; what stands
-between equals the file. docs/ holds a snapshot of one run with its numbers, so tables there can be rendered again.
+A block looks like `<!-- robustft:begin docs/demo/twins/tables/main.md -->` ... `<!-- robustft:end -->`. The text
+between the two lines equals the file. docs/ holds a snapshot of one run with its numbers, so its tables can be rendered
+again.
 """
 
 from __future__ import annotations
@@ -20,16 +21,19 @@ from robustft.report.summary import summary
 
 BLOCK = re.compile(r"(<!-- robustft:begin (\S+) -->\n)(.*?)(<!-- robustft:end -->)", re.DOTALL)
 LOOSE_NUMBER = re.compile(r"\d+(?:\.\d+)?\s?%|\d+(?:\.\d+)?\s±")
-"""What reads as a result: a percentage or a mean with a spread."""
+"""A number that reads as a result: a percentage or a mean with a spread."""
 
 
 def snapshot_folder(scale: str) -> Path:
-    """Return where the README's numbers of a scale are kept."""
+    """Return the folder of a scale's snapshot."""
     return ROOT / "docs" / scale
 
 
 def update_readme(plan: Plan) -> str:
-    """Copy the plan's tables, figures, verdicts and numbers to docs/<scale>/ and fill the README's blocks."""
+    """Copy the plan's tables, figures, verdicts and numbers to docs/<scale>/ and fill the README's blocks.
+
+    Raises RobustftError if the scale has not been run to its end.
+    """
     require_checkout("readme")
     manifest = plan.step("manifest", plan.scale).outputs["manifest"]
     if not Path(manifest).is_file():
@@ -60,66 +64,73 @@ def update_readme(plan: Plan) -> str:
 
 
 def _without_passed_checks(numbers: dict[str, Any]) -> dict[str, Any]:
-    """Keep a paper's numbers but of the sanity checks only those that failed: a snapshot in git should be small."""
-    kept = [
+    """Return a paper's numbers with the failed sanity checks only: a snapshot in git should be small."""
+    measurements = [
         {**measurement, "checks": [check for check in measurement["checks"] if not check["ok"]]}
         for measurement in numbers["measurements"]
     ]
-    return {**numbers, "measurements": kept}
+    return {**numbers, "measurements": measurements}
 
 
-def readme_findings(counts: Counter[str], root: Path = ROOT) -> list[tuple[str, str, str]]:
-    """Return (code, subject, text) for each README block that is not its file, and each number outside a block."""
+Finding = tuple[str, str, str]
+"""Code, subject and text of a finding."""
+
+
+def readme_findings(counts: Counter[str], root: Path = ROOT) -> list[Finding]:
+    """Return a finding for each README block that is not its file, and for each number outside a block."""
     path = root / "README.md"
     if not path.is_file():
         return []
     text = path.read_text(encoding="utf-8")
-    found = []
+    findings = []
     for _, name, body, _ in BLOCK.findall(text):
         counts["README blocks"] += 1
         source = root / name
         if not source.is_file():
-            found.append(("unbound-readme", name, "the README shows a block of a file that does not exist"))
+            findings.append(("unbound-readme", name, "the README shows a block of a file that does not exist"))
         elif source.read_text(encoding="utf-8") != body:
-            found.append(("edited-readme", name, _first_difference(source.read_text(encoding="utf-8"), body)))
+            findings.append(("edited-readme", name, _first_difference(source.read_text(encoding="utf-8"), body)))
     for number in LOOSE_NUMBER.findall(BLOCK.sub("", text)):
-        found.append(("unbound-readme", number.strip(), "a number in the README is bound to no result file"))
-    return found + _snapshot_findings(root)
+        findings.append(("unbound-readme", number.strip(), "a number in the README is bound to no result file"))
+    return findings + _summary_findings(root) + _table_findings(root)
 
 
-def _first_difference(wanted: str, found: str) -> str:
-    for ours, theirs in zip(wanted.splitlines(), found.splitlines(), strict=False):
+def _first_difference(expected: str, observed: str, *, page: str = "the README", source: str = "the file") -> str:
+    for ours, theirs in zip(expected.splitlines(), observed.splitlines(), strict=False):
         if ours != theirs:
-            return f"the README has '{theirs}', the file has '{ours}'"
+            return f"{page} has '{theirs}', {source} has '{ours}'"
     return "lines were added or removed"
 
 
-def _snapshot_findings(root: Path) -> list[tuple[str, str, str]]:
-    """Render the tables and summaries of docs/ again from the numbers beside them."""
-    found = []
+def _summary_findings(root: Path) -> list[Finding]:
+    """Make the summaries of docs/ again from the numbers and verdicts beside them."""
+    findings = []
     for path in sorted(root.glob("docs/*/summary.md")):
         papers = [numbers.parent.name for numbers in sorted(path.parent.glob("*/numbers.json"))]
-        wanted = formats.to_markdown(summary(path.parent, papers, scale=path.parent.name))
-        if path.read_text(encoding="utf-8") != wanted:
-            text = _first_difference(wanted, path.read_text(encoding="utf-8"))
-            found.append(("edited-docs", str(path.relative_to(root)), text.replace("the README", "the summary")))
+        expected = formats.to_markdown(summary(path.parent, papers, scale=path.parent.name))
+        observed = path.read_text(encoding="utf-8")
+        if observed != expected:
+            text = _first_difference(expected, observed, page="the summary")
+            findings.append(("edited-docs", str(path.relative_to(root)), text))
+    return findings
+
+
+def _table_findings(root: Path) -> list[Finding]:
+    """Make the tables of docs/ again from the numbers beside them."""
+    findings = []
     for spec_path in sorted(root.glob("docs/*/*/tables/*.spec.json")):
         numbers = read_json(spec_path.parents[1] / "numbers.json")
         try:
             grid = tables.build_grid(read_json(spec_path), numbers)
         except (KeyError, TypeError) as error:
             text = f"its numbers no longer give it ({type(error).__name__}: {error}); run robustft readme"
-            found.append(("edited-docs", str(spec_path.relative_to(root)), text))
+            findings.append(("edited-docs", str(spec_path.relative_to(root)), text))
             continue
         for kind in ("md", "csv"):
-            target = spec_path.with_name(spec_path.name.split(".")[0] + f".{kind}")
-            wanted = formats.FORMATS[kind](grid)
-            if not target.is_file() or target.read_text(encoding="utf-8") != wanted:
-                body = target.read_text(encoding="utf-8") if target.is_file() else ""
-                text = (
-                    _first_difference(wanted, body)
-                    .replace("the README", "the table")
-                    .replace("the file", "its numbers")
-                )
-                found.append(("edited-docs", str(target.relative_to(root)), text))
-    return found
+            path = spec_path.with_name(spec_path.name.split(".")[0] + f".{kind}")
+            expected = formats.FORMATS[kind](grid)
+            observed = path.read_text(encoding="utf-8") if path.is_file() else ""
+            if observed != expected:
+                text = _first_difference(expected, observed, page="the table", source="its numbers")
+                findings.append(("edited-docs", str(path.relative_to(root)), text))
+    return findings
