@@ -212,7 +212,7 @@ def taken(source: AuxiliaryBatches, counts: list[int]) -> list[int]:
     return [int(label) - 100 for step, count in enumerate(counts) for label in source.get(step, count)[1]]
 
 
-def test_there_are_as_many_companions_as_asked_for_with_labels_counted_on():
+def test_there_are_as_many_auxiliary_images_as_asked_for_with_labels_counted_on():
     x, y = auxiliary_batches().get(3, 5)
     assert (x.shape, y.shape) == ((5, 1, 2, 2), (5,))
     assert (255 * x[:, 0, 0, 0]).round().int().tolist() == (y - 100).tolist()
@@ -221,7 +221,7 @@ def test_there_are_as_many_companions_as_asked_for_with_labels_counted_on():
 
 
 @pytest.mark.parametrize("size", [1, 3, 4, 12])
-def test_a_pass_takes_every_companion_once_in_an_order_of_its_own(size):
+def test_a_pass_takes_every_auxiliary_image_once_in_an_order_of_its_own(size):
     result = taken(auxiliary_batches(size=size), [size] * (24 // size))
     assert sorted(result[:12]) == sorted(result[12:]) == list(range(12))
     assert list(range(12)) not in (result[:12], result[12:])
@@ -245,7 +245,7 @@ def test_only_the_chosen_classes_accompany_and_keep_their_labels():
     assert sorted(result[:3]) == sorted(result[3:]) == [2, 7, 9]
 
 
-def test_companions_are_a_function_of_the_step():
+def test_auxiliary_images_are_a_function_of_the_step():
     used = auxiliary_batches(flip=True)
     for step in (5, 0, 3):
         used.get(step, 4)
@@ -255,7 +255,7 @@ def test_companions_are_a_function_of_the_step():
     assert taken(auxiliary_batches(size=12), [12]) != taken(auxiliary_batches(size=12, seed=1), [12])
 
 
-def test_companions_are_mirrored_if_their_data_set_is_and_else_not():
+def test_auxiliary_images_are_mirrored_if_their_data_set_is_and_else_not():
     pixels = torch.tensor([[1, 2], [3, 4]], dtype=torch.uint8).expand(40, 1, 2, 2).contiguous()
     images = Images(pixels, torch.zeros(40, dtype=torch.int64), 4)
     for flip, kinds in ((False, 1), (True, 2)):
@@ -266,7 +266,7 @@ def test_companions_are_mirrored_if_their_data_set_is_and_else_not():
         assert {tuple(image.flatten().tolist()) for image in x} <= {(0.25, 0.5, 0.75, 1.0), (0.5, 0.25, 1.0, 0.75)}
 
 
-def test_which_companions_are_mirrored_differs_from_step_to_step():
+def test_which_auxiliary_images_are_mirrored_differs_from_step_to_step():
     pixels = torch.tensor([[1, 2], [3, 4]], dtype=torch.uint8).expand(40, 1, 2, 2).contiguous()
     source = AuxiliaryBatches(
         Images(pixels, torch.zeros(40).long(), 4),
@@ -279,8 +279,8 @@ def test_which_companions_are_mirrored_differs_from_step_to_step():
     assert len({source.get(step, 40)[0].numpy().tobytes() for step in range(3)}) == 3
 
 
-def test_companions_of_an_epoch_whose_last_batch_is_smaller_do_not_repeat_within_a_pass():
-    # Batches of 4, 4 and 3, as a training set of 11 gives: 11 of 12 companions, none of them twice.
+def test_auxiliary_images_of_an_epoch_whose_last_batch_is_smaller_do_not_repeat_within_a_pass():
+    # Batches of 4, 4 and 3, as a training set of 11 gives: 11 of 12 auxiliary images, none of them twice.
     result = taken(auxiliary_batches(), [4, 4, 3])
     assert len(set(result)) == len(result) == 11
 

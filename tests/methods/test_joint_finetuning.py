@@ -59,7 +59,7 @@ class TestJointFinetuningCase(MethodCase):
         return start()
 
     def stated_cost(self):
-        # Of an image of the target: half of this batch are their companions.
+        # Of an image of the target: half of this batch are auxiliary images.
         return super().stated_cost() * 0.5
 
     def reductions(self):

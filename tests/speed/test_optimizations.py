@@ -69,7 +69,7 @@ def test_a_narrow_network_does_not_overwrite_memory_as_channels_last_strided_con
     assert result.returncode == 0, result.stderr[-500:]
 
 
-def test_every_levered_module_is_told():
+def test_every_optimizable_module_is_set():
     model = network(8)
     inner = Optimizable()
     model.backbone.add_module("inner", inner)
@@ -79,6 +79,6 @@ def test_every_levered_module_is_told():
     assert Optimizable().optimizations == Optimizations(), "others keep theirs"
 
 
-def test_an_unknown_lever_is_an_error():
+def test_an_unknown_optimization_is_an_error():
     with pytest.raises(TypeError, match="needed_token"):
         Optimizations.of({"needed_token": True})

@@ -4,56 +4,20 @@ from __future__ import annotations
 
 import copy
 from fractions import Fraction
-from functools import partial
 
 import pyautoattack
 import pytest
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from robustft.attacks.autoattack import STANDARD, AutoAttackShard, ShardOutcome
-from robustft.attacks.objectives import cross_entropy
-from robustft.attacks.pgd import Budget, pgd
 from robustft.attacks.threat import ThreatModel
-from robustft.models.classifier import build_classifier
 from robustft.speed.settled_images import OpenRows, Run, SettledError, _later_targets, _other_targets, apgd
-from robustft.speed.square_windows import Search, square
 
 CPU = torch.device("cpu")
 CLASSES = 5
 QUERIES = 200
 THREATS = {"linf": ThreatModel("linf", Fraction(3, 20)), "l2": ThreatModel("l2", Fraction(4, 5))}
-
-
-@pytest.fixture(scope="module")
-def digits() -> tuple[Tensor, Tensor]:
-    found = load_digits(n_class=CLASSES)
-    return torch.tensor(found.images / 16, dtype=torch.float32).unsqueeze(1), torch.tensor(found.target)
-
-
-@pytest.fixture(scope="module")
-def model(tiny_backbone, digits) -> nn.Module:
-    """A residual network with batch norm, adversarially trained on digits for a moment."""
-    torch.manual_seed(0)
-    model = build_classifier(tiny_backbone, shape=[1, 8, 8], classes=CLASSES)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    budget = Budget(THREATS["linf"], 3, Fraction(1, 2))
-    for step in range(150):
-        x, y = (part[torch.arange(step * 32, step * 32 + 32) % 800] for part in digits)
-        x_adv = pgd(model.eval(), x, budget=budget, objective=partial(cross_entropy, y=y), start="none")
-        optimizer.zero_grad()
-        cross_entropy(model.train()(x_adv), y).mean().backward()
-        optimizer.step()
-    return model.eval()
-
-
-@pytest.fixture(scope="module")
-def images(digits) -> tuple[Tensor, Tensor]:
-    """Twenty-four images that were not trained on; the last has a wrong label."""
-    x, y = digits[0][-24:], digits[1][-24:].clone()
-    y[-1] = (y[-1] + 1) % CLASSES
-    return x, y
 
 
 def shard_of(
@@ -264,50 +228,6 @@ def test_which_rows_a_break_closes():
     assert torch.equal(_other_targets(broken), image)
     later = torch.tensor([[False] * 3, [False] * 3, [True] * 3])
     assert torch.equal(_later_targets(broken), later)
-
-
-@pytest.mark.parametrize("norm", THREATS)
-def test_squares_search_takes_the_packages_steps_whatever_the_batch(norm, model, images):
-    """Same draws, proposals and decisions: at the end the same image, for those that hold and those that fall."""
-    x, y = (part[:-1] for part in images)
-    keep = model(x).argmax(1) == y
-    x, y = x[keep], y[keep]
-    attack = pyautoattack.AutoAttack(
-        model, norm={"linf": "Linf", "l2": "L2"}[norm], eps=float(THREATS[norm].eps), seed=4
-    ).square
-    attack.n_queries = QUERIES
-    attack.init_hyperparam(x)
-    torch.manual_seed(4)
-    _, expected = attack.attack_single_run(x, y)
-    margin = attack.margin_and_loss(expected, y)[0].detach()
-    assert 2 < (margin <= 0).sum() < len(y) - 2
-    for room in (1, 40, 1000):
-        found = square(attack, x, y, room=room)
-        fell = (found != x).flatten(1).any(1)
-        assert torch.equal(fell, margin <= 0)
-        torch.testing.assert_close(found[fell], expected[fell], atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("norm", THREATS)
-def test_squares_draws_after_an_image_falls_are_the_packages(norm, model, images, monkeypatch):
-    """In l2 the package draws a sign for each image that is open; a window in which one falls is made again."""
-    x, y = (part[:-1] for part in images)
-    keep = model(x).argmax(1) == y
-    attack = pyautoattack.AutoAttack(
-        model, norm={"linf": "Linf", "l2": "L2"}[norm], eps=float(THREATS[norm].eps), seed=4
-    ).square
-    attack.n_queries = 64
-    attack.init_hyperparam(x)
-    torch.manual_seed(4)
-    attack.attack_single_run(x[keep], y[keep])
-    theirs = torch.get_rng_state()
-    searches: list[Search] = []
-    original = Search.window
-    monkeypatch.setattr(Search, "window", lambda self, *at: searches.append(self) or original(self, *at))
-    square(attack, x[keep], y[keep], room=100)
-    assert (searches[-1].margin <= 0).any()
-    assert (searches[-1].margin > 0).any()
-    assert torch.equal(torch.get_rng_state(), theirs)
 
 
 class Tied(nn.Module):

@@ -90,7 +90,7 @@ def numbers(model: nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor | None]
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("name", MODELS)
-def test_logits_and_all_gradients_are_the_same_with_the_lever_on_and_off(name, training):
+def test_logits_and_all_gradients_are_the_same_with_the_optimization_on_and_off(name, training):
     model = lively(MODELS[name]()).train(training)
     channels = model.normalise.mean.shape[1]
     x = images().expand(-1, channels, -1, -1) * torch.tensor([1.0, 0.7, 0.4])[:channels].view(1, -1, 1, 1)

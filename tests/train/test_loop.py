@@ -51,7 +51,7 @@ class Killed:
 
 
 class Drawing(AdversarialTraining):
-    """Draws wherever a method may: which images are turned, how each step's loss is weighed, with which companions."""
+    """Draws wherever a method may: which images are turned, the weight of each step's loss, its auxiliary images."""
 
     uses_auxiliary = True
 
@@ -567,14 +567,14 @@ def trained(method, folder, name: str, *, optimizations=None, **recipe) -> dict[
 METHODS = [AT, Trades(beta=6.0, attack_loss="kl"), TwinsAT(lambda_frozen=1.0, lambda_adaptive=1.0), TWINS_TRADES]
 
 
-# AutoAttack's is no part of training; tests/speed/test_settled_images.py holds it.
+# settled_images is no part of training: tests/speed/test_settled_images.py.
 OFF = {name: {name: False} for name in dataclasses.asdict(Optimizations()) if name != "settled_images"}
 OFF["all"] = dict.fromkeys(OFF, False)
 
 
 @pytest.mark.parametrize("off", OFF)
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: type(method).__name__)
-def test_a_lever_changes_nothing_but_rounding(method, off, tmp_path):
+def test_an_optimization_changes_nothing_but_rounding(method, off, tmp_path):
     on = trained(method, tmp_path, "on")
     plain = trained(method, tmp_path, "plain", optimizations=OFF[off])
     for name, value in plain.items():
