@@ -88,7 +88,7 @@ class Method(Protocol):
     def attack(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
         """Return the adversarial images that the loss sees, shaped as x; the model's modes are left as they were.
 
-        Images are attacked one by one, none looking at another: several processes share them (`models/shares.py`).
+        Images are attacked independently, so several processes may attack a shard each (`parallel/sharded_batch.py`).
         """
 
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
@@ -141,7 +141,7 @@ class Tuned(Method):
         self.objective.on_step_start(model, generator=generator)
 
     def attack(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
-        """Craft on what the tuning shows to training attacks."""
+        """Attack the model that the tuning gives to training attacks."""
         with self.tuning.attacked(model):
             return self.objective.attack(model, x, y, budget=budget, generator=generator)
 
