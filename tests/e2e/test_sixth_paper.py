@@ -32,7 +32,7 @@ class LogitPairing(Method):
 
     weight: float = 0.5
 
-    def perturb(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
+    def attack(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
         """PGD on cross-entropy."""
         return maximise_cross_entropy(model, x, y, budget=budget, generator=generator)
 

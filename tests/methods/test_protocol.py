@@ -192,9 +192,9 @@ def test_the_tuning_prepares_first_and_exports_last(tuned, story):
 
 
 def test_images_are_attacked_on_what_the_tuning_shows_to_training_attacks_and_on_nothing_else(tuned, story):
-    assert tuned.attack("model", "x", "y", budget="budget", generator="draws") == "objective.perturb(model)"
-    assert [name for name, *_ in story] == ["enter", "perturb", "leave"]
-    assert story[1] == ("perturb", ("model", "x", "y"), {"budget": "budget", "generator": "draws"})
+    assert tuned.attack("model", "x", "y", budget="budget", generator="draws") == "objective.attack(model)"
+    assert [name for name, *_ in story] == ["enter", "attack", "leave"]
+    assert story[1] == ("attack", ("model", "x", "y"), {"budget": "budget", "generator": "draws"})
     story.clear()
     tuned.loss("model", "x", "x_adv", "y")
     tuned.on_step_start("model", generator="draws")
@@ -216,13 +216,13 @@ def test_what_training_attacks_see_is_put_back_when_the_attack_fails(story):
     [
         ("auxiliary_classes", ("model",), {}),
         ("pretext", ("x", "y"), {"generator": "draws"}),
-        ("begin", ("model",), {"generator": "draws"}),
+        ("on_step_start", ("model",), {"generator": "draws"}),
         ("loss", ("model", "x", "x_adv", "y"), {}),
     ],
 )
 def test_all_else_is_the_objectives(question, given, named, tuned, story):
     answer = getattr(tuned, question)(*given, **named)
-    assert answer == (None if question == "begin" else f"objective.{question}({given[0]})")
+    assert answer == (None if question == "on_step_start" else f"objective.{question}({given[0]})")
     assert story == [(question, given, named)]
     assert (tuned.uses_source, tuned.uses_auxiliary) == ("source?", "auxiliary?")
 
