@@ -138,6 +138,18 @@ def tampered(copied: Plan) -> Plan:
     return copied
 
 
+def edit(path: str, old: str, new: str) -> None:
+    """Replace a text of a file once."""
+    text = Path(path).read_text(encoding="utf-8")
+    assert old in text, f"{old!r} is not in {path}"
+    Path(path).write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def findings(plan: Plan) -> list[str]:
+    """Return the findings of an audit as texts."""
+    return [str(finding) for finding in auditing.audit(plan).findings]
+
+
 SHA = "ab" * 32
 """Every hash of the made-up records."""
 

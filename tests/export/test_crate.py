@@ -50,25 +50,6 @@ def test_the_public_validator_refuses_a_crate_whose_job_has_lost_its_tool(crate,
     assert any("instrument" in issue["message"] for issue in report["issues"])
 
 
-def test_every_step_is_an_action_with_its_tool_times_inputs_and_outputs(finished, crate):
-    found = graph(crate)
-    for step in finished.steps.values():
-        job, values = found[f"#job/{step.kind}/{step.id}"], read_json(step.record)
-        assert job["@type"] == "CreateAction"
-        assert found[ids(job["instrument"])[0]]["@type"] == "SoftwareApplication"
-        assert job["startTime"] == values["circumstances"]["started"]
-        assert job["endTime"] == values["circumstances"]["ended"]
-        hashes = {found[id]["sha256"] for id in ids(job["result"])}
-        assert hashes == {sha256_file(path) for path in (*step.outputs.values(), step.record)}
-        read = {found[id]["sha256"] for id in ids(job["object"])} if step.inputs else set()
-        assert read == {sha256_file(path) for path in step.inputs.values()}
-        control = found[f"#control/{step.kind}/{step.id}"]
-        assert ids(control["object"]) == [job["@id"]]
-        assert found[ids(control["instrument"])[0]]["@type"] == "HowToStep"
-    assert len(ids(found["#organise"]["object"])) == len(finished.steps)
-    assert ids(found["./"]["mainEntity"]) == ["Snakefile"]
-
-
 def test_nothing_refers_to_what_is_not_there(crate):
     found, outside = graph(crate), ("https://w3id.org/", "https://bioschemas.org/", "https://doi.org/")
     missing = set()

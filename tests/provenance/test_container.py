@@ -1,6 +1,5 @@
-"""A step says which image it saw, and the audit says which steps saw none of this checkout's."""
+"""The image of a process, and how it differs from the images of this checkout."""
 
-import copy
 import json
 import shutil
 import sys
@@ -8,15 +7,10 @@ import sys
 import pytest
 import yaml
 
-from robustft.config.load import Config
 from robustft.errors import RobustftError
 from robustft.files import ROOT
-from robustft.plan import Plan
 from robustft.provenance import container
-from robustft.provenance.audit_circumstances import check_images
-from robustft.provenance.audit_state import AuditState
 from robustft.provenance.container import expected_image, foreign_container, missing_images, observed_image, unlike
-from robustft.provenance.record import Record
 
 ROLES = yaml.safe_load((ROOT / "config" / "images.yaml").read_text())["images"]
 
@@ -88,41 +82,6 @@ def test_a_foreign_container_is_not_taken_for_the_open_air(tmp_path, outside):
     assert foreign_container(marks) == "apptainer: python.sif"
     outside.setattr(container, "IDENTITY_FILE", tmp_path / "none.json")
     assert observed_image() == {"name": None, "container": "apptainer: python.sif"}
-
-
-def audited(images: list, *, require: bool):
-    plan = Plan(Config(scale="smoke", papers=["twins"]))
-    state = AuditState(plan)
-    for step, image in zip(plan.steps.values(), images, strict=False):
-        state.records[step.key] = Record(step.record, "", {"environment": {"image": copy.deepcopy(image)}})
-    check_images(state, required=require)
-    return state.report
-
-
-FOREIGN = {"name": None, "container": "docker"}
-
-
-def test_the_audit_notes_each_reason_with_its_steps():
-    report = audited([ours(), None, FOREIGN, ours(base="x"), None, ours("report")], require=False)
-    assert report.ok
-    outside, foreign, other = report.notes
-    assert outside.startswith("2 of 6 steps ran outside every image of this project: ")
-    assert outside.endswith("and 1 more steps")
-    assert foreign.startswith("1 of 6 steps ran in a foreign container")
-    assert other.startswith("1 of 6 steps ran in the image robustft-train with another base (x, here nvidia/cuda:")
-
-
-@pytest.mark.parametrize("image", [None, FOREIGN, ours(base="x"), ours(lock_sha256="0"), ours(recipe_sha256="0")])
-def test_required_images_make_each_of_these_a_broken_link(image):
-    report = audited([ours(), image, ours("report")], require=True)
-    (found,) = report.findings
-    assert found.code == "wrong-image"
-    assert not report.notes
-    assert not report.ok
-
-
-def test_required_images_that_are_all_there_are_no_finding():
-    assert audited([ours(), ours("report")], require=True).ok
 
 
 def test_missing_image_files_are_one_message_that_says_what_to_do(tmp_path):

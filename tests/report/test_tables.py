@@ -106,22 +106,6 @@ def test_several_data_sets_get_a_column():
     assert grid.row_names == ["d.at", "d.twins_at", "e.at", "e.twins_at"]
 
 
-@pytest.mark.parametrize("kind", FORMATS)
-def test_every_format_can_be_read_back(kind):
-    grid = build_grid(SPEC, NUMBERS)
-    rows = parse_rows(FORMATS[kind](grid), kind)
-    assert len(rows) == 2
-    assert [len(row) for row in rows] == [3, 3]
-    assert rows[0][1].replace(r"$\pm$", "±") == "97.1 ± 0.5"
-
-
-def test_special_characters_survive_each_format():
-    grid = build_grid(SPEC, NUMBERS)
-    assert r"TWINS-AT \& co\_1" in FORMATS["tex"](grid)
-    assert "TWINS-AT &amp; co_1 &lt;b&gt;" in FORMATS["html"](grid)
-    assert r"100 \% of it" in FORMATS["tex"](grid)
-
-
 def test_images_are_given_by_column_where_columns_differ():
     subset = {**cell("at", "pgd20", 0.5, 0.1), "images": 40}
     notes = "\n".join(build_grid(SPEC, {"cells": [cell("at", "clean", 0.9, 0.1), subset]}).notes)

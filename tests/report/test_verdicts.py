@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from robustft.evaluate.ledger import Outcome, write_ledger
-from robustft.report.formats import to_markdown
 from robustft.report.intervals import (
     Interval,
 )
-from robustft.report.verdict_tables import build_grid, cell_grids
+from robustft.report.verdict_tables import build_grid
 from robustft.report.verdicts import Judge, judge_ordering, judge_value, judged, verdicts
 
 
@@ -499,23 +498,6 @@ def test_cells_are_judged_where_the_scale_reproduces_and_counted_by_table(table_
     assert table["verdicts"] == {"reproduced": 1, "differs": 1, "no published value on record": 1}
     assert [cell["verdict"] for cell in table["cells"]] == ["reproduced", "differs", "no published value on record"]
     assert "claims" not in table
-    grid = build_grid(spec, content)
-    assert grid.rows[1][:3] == ["a table", "differs 1, no published value on record 1, reproduced 1", ""]
-    assert len(grid.rows) == 2  # one claim, one table; not one row a cell
-    assert grid.notes[-2:] == [
-        "Outside of what is run: 7 published values that no run corresponds to (other_eps 7).",
-        "Tables that could not be read at all: 1.",
-    ]
-
-
-def test_the_cells_are_laid_out_as_in_their_source(table_spec):
-    spec, files = table_spec(True)
-    (grid,) = cell_grids(judged(spec, files))
-    assert grid.header == ["Metric", "Method", "D"]
-    assert [row[2] for row in grid.rows] == ["+0.0 =", "+40.0 ≠", "–"]
-    assert grid.rows[0][1] == "strong\\|x"  # a bar would end a cell of Markdown
-    assert "weak" in grid.notes
-    assert "| robust | strong\\|x | +0.0 = |" in to_markdown(grid)
 
 
 def test_where_nothing_is_reproduced_cells_are_counted_and_not_listed(table_spec):
@@ -523,22 +505,12 @@ def test_where_nothing_is_reproduced_cells_are_counted_and_not_listed(table_spec
     content = judged(spec, files)
     assert content["tables"][0]["verdicts"] == {"not comparable": 2, "no published value on record": 1}
     assert "cells" not in content["tables"][0]
-    assert len(build_grid(spec, content).rows) == 1
-    assert cell_grids(content) == []
-    counted = "In tables of published values: no published value on record 1, not comparable 2."
-    assert counted in build_grid(spec, content).notes
 
 
 def test_a_paper_without_long_tables_has_none_in_its_verdicts(exact):
     judge = exact()
     spec = {**judge._spec, "paper": "p", "scale": "s", "claims": []}
     assert judged(spec, judge._ledgers) == {"paper": "p", "scale": "s", "verdicts": []}
-
-
-def test_what_rounds_to_zero_has_no_minus():
-    verdict = {"id": "c", "statement": "s", "source": "p", "confidence": "direct", "verdict": "inconclusive"}
-    content = {"verdicts": [{**verdict, "estimate": -1e-9, "low": -0.01, "high": 0.01}]}
-    assert build_grid({"paper": "p", "scale": "s", "reproduces": True}, content).rows[0][2] == "+0.0 [-1.0, +1.0]"
 
 
 def test_the_step_writes_every_cell_into_json_and_markdown_and_rows_into_html(table_spec, tmp_path):

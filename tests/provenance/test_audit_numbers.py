@@ -1,0 +1,32 @@
+"""The audit of numbers: tables and numbers are made from the ledgers again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from robustft.files import sha256_file
+from tests.toy_run import edit, findings
+
+
+@pytest.mark.parametrize("kind", ["md", "csv", "tex", "html"])
+def test_an_edited_cell_of_a_table_is_named(kind, copied):
+    path = f"results/small/toy/tables/main.{kind}"
+    numbers = json.loads(Path("results/small/toy/numbers.json").read_text())
+    mean = next(c["mean"] for c in numbers["cells"] if (c["method"], c["attack"]) == ("at", "clean"))
+    text = Path(path).read_text()
+    row = next(line for line in text.splitlines() if f"{100 * mean:.1f}" in line and "AT" in line)
+    Path(path).write_text(text.replace(row, row.replace(f"{100 * mean:.1f}", "99.9", 1)))
+    (finding,) = findings(copied)
+    assert finding.startswith(f"[changed-file] {path}:")
+    assert "cell toy/main:at/clean reads '99.9" in finding
+
+
+def test_numbers_whose_hashes_a_forger_made_agree_are_counted_again(copied):
+    numbers, record = (f"results/small/toy/numbers{end}" for end in (".json", ".record.json"))
+    before = sha256_file(numbers)
+    edit(numbers, '"correct": ', '"correct": 1')
+    edit(record, before, sha256_file(numbers))
+    assert any(finding.startswith(f"[wrong-number] {numbers}:") for finding in findings(copied))
