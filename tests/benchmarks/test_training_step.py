@@ -149,7 +149,7 @@ def test_every_trained_tensor_is_compared(name, tmp_path):
 def test_another_attack_and_another_loss_are_seen(tmp_path):
     problem = tiny("resnet18_trades")
     ours, theirs = both(problem, tmp_path)
-    theirs.step.attack = replace(theirs.step.attack, step=0.5 * theirs.step.attack.step)
+    theirs.step.budget = replace(theirs.step.budget, step=0.5 * theirs.step.budget.step)
     assert difference(problem, ours, theirs).largest > 1e-3
     ours, theirs = both(problem, tmp_path)
     theirs.step.beta = 5.9
@@ -159,7 +159,7 @@ def test_another_attack_and_another_loss_are_seen(tmp_path):
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if len(case.variants) > 2])
-def test_a_careful_textbook_keeps_books_of_what_is_trained_only(name, tmp_path):
+def test_a_careful_textbook_has_gradients_of_trained_parameters_only(name, tmp_path):
     problem = tiny(name)
     problem = replace(problem, initial=problem.initial.float())
     ours = Ours(problem.trainer(Setting(), tmp_path))
@@ -236,7 +236,7 @@ def test_the_recorded_attack_is_the_attack():
     threat = Recorded("linf", ThreatModel.of({"norm": "linf", "eps": "1/8"}).eps)
     found = threat.project(moved, x)
     assert torch.equal(found, torch.full_like(x, 0.625))
-    assert [tensor.tolist() for tensor in threat.seen] == [found.tolist()]
+    assert [tensor.tolist() for tensor in threat.iterates] == [found.tolist()]
 
 
 def test_operations_are_counted_in_gradients_of_images_alone():
