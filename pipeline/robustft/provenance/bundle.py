@@ -1,4 +1,4 @@
-"""Running the steps of a bundle one after another in one process, each with its own record."""
+"""Running the steps of a bundle in sequence in one process, each with its own record."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from robustft.provenance.run import run_step, scratch_folder, vouched_input
 def run_bundle(bundle: Bundle, *, log: Callable[[str], None] = print) -> None:
     """Run each step of the bundle in turn.
 
-    Snakemake deletes what a failed job has written, finished steps among it. So each finished step is also kept (as
-    hard links) in the scratch folder until the whole bundle is done, and taken from there if it is run again.
+    Snakemake deletes all outputs of a failed job, also those of finished steps. So the files of each finished step are
+    also stored, as hard links, in the scratch folder until the whole bundle is done. A new run restores them.
     """
     with held(bundle.steps[0].record + " and its bundle", what=f"the bundle {bundle.name}"):
         _run_in_turn(bundle, log=log)
@@ -29,13 +29,13 @@ def run_bundle(bundle: Bundle, *, log: Callable[[str], None] = print) -> None:
 def _run_in_turn(bundle: Bundle, *, log: Callable[[str], None]) -> None:
     folder = Path(SCRATCH) / f"bundle-{bundle.digest[:16]}"
     for number, step in enumerate(bundle.steps, start=1):
-        kept = folder / scratch_folder(step).name
+        stored = folder / scratch_folder(step).name
         log(f"step {number} of {len(bundle.steps)}")
-        if _restored(step, kept):
-            log(f"{step.key} was finished before this job was stopped; taken from {kept}")
+        if _restored(step, stored):
+            log(f"{step.key} was finished before this job was stopped; taken from {stored}")
             continue
         run_step(step, log=log)
-        _keep(step, kept)
+        _store(step, stored)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -44,15 +44,15 @@ def _files(step: Step) -> list[str]:
 
 
 def _link(source: Path | str, target: Path) -> None:
-    """Give a file a second name, or a copy where the two places are on different disks."""
+    """Create a hard link to a file, or a copy if the two folders are on different disks."""
     try:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
 
 
-def _keep(step: Step, folder: Path) -> None:
-    """Link a finished step's files into its folder; the record comes last, so its presence says the rest is there."""
+def _store(step: Step, folder: Path) -> None:
+    """Link a finished step's files into its folder; the record comes last, so with it the folder is complete."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for number, path in enumerate(_files(step)):
@@ -60,7 +60,7 @@ def _keep(step: Step, folder: Path) -> None:
 
 
 def _restored(step: Step, folder: Path) -> bool:
-    """Put a kept step's files back if they are what it wrote and its inputs are still those that it read."""
+    """Restore a step's stored files, if they have the recorded bytes and its inputs are unchanged."""
     files = _files(step)
     try:
         record = read_record(folder / str(len(files) - 1))
@@ -77,9 +77,9 @@ def _restored(step: Step, folder: Path) -> bool:
 
 
 def _same_outputs(step: Step, folder: Path, record: Record) -> bool:
-    """Tell whether the kept files are what the step wrote: links share their bytes with files that may be edited."""
-    found = [(record.output(path), folder / str(number)) for number, path in enumerate(step.outputs.values())]
-    return all(entry is not None and kept.is_file() and sha256_file(kept) == entry["sha256"] for entry, kept in found)
+    """Tell whether the stored files have the recorded bytes: a link shares its bytes with a file that may be edited."""
+    files = [(record.output(path), folder / str(number)) for number, path in enumerate(step.outputs.values())]
+    return all(entry is not None and file.is_file() and sha256_file(file) == entry["sha256"] for entry, file in files)
 
 
 def _same_inputs(step: Step, record: Record) -> bool:

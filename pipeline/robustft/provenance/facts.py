@@ -1,4 +1,4 @@
-"""The account of a run in labelled facts: what is said of a step, a measurement and a claim, each worded here alone.
+"""Labelled facts of a run: the texts about a step, a measurement and a claim, for every output.
 
 `robustft explain` prints facts as paragraphs, cards as Markdown, the page as HTML, the RO-Crate as descriptions. Hashes
 are whole here; a renderer may shorten or mark them (`HASH`). Never imports torch.
@@ -24,7 +24,7 @@ HASH = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{40})\b")
 """A SHA-256 or a commit in the text of a fact."""
 
 TOLD_APART = ("name", "title", "source", "target", "threat", "implementation")
-"""Keys of an attack that are no settings of it, or have words of their own."""
+"""Keys of an attack that are no settings, or have their own texts."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def threat_fact(label: str, threat: Mapping[str, Any], origins: Origins, path: s
 
 
 def facts_of(step: Step, lineage: Lineage) -> Facts:
-    """Return what is to be said of a step, by its kind, and how it ran."""
+    """Return the facts of a step, by its kind, and of its run."""
     kinds = {"train": _train, "attack": _attack, "data": _data, "weights": _weights, "download": _download}
     own = kinds[step.kind](step, lineage) if step.kind in kinds else ()
     return (*own, _ran(lineage.record(step).values["circumstances"]))
@@ -144,7 +144,7 @@ def _attack(step: Step, lineage: Lineage) -> Facts:
 
 
 def attack_facts(step: Step, lineage: Lineage) -> dict[str, Fact]:
-    """Return the attacks of an attack step by name: algorithm, settings, threat model, and what is attacked."""
+    """Return the attacks of an attack step by name: algorithm, settings, threat model, and target."""
     facts, origins = {}, lineage.origins(step)
     for place, attack in enumerate(step.spec["attacks"]):
         path = f"attacks.{place}"
@@ -182,7 +182,7 @@ def _download(step: Step, lineage: Lineage) -> Facts:
 
 
 def raw_file_facts(step: Step, lineage: Lineage) -> Facts:
-    """Return the files that data or weights were made from, each with its hash, which was checked before use."""
+    """Return the source files of data or weights, each with its hash, which was checked before use."""
     return tuple(
         Fact(
             "Made from",
@@ -287,7 +287,7 @@ def published_text(claim: dict[str, Any]) -> str | None:
 
 
 def tone(verdict: str, *, reproduces: bool) -> str:
-    """Return the colour of a verdict. Green (`good`) is for the papers' own scale: a stand-in shows nothing of it."""
+    """Return the colour of a verdict. Green (`good`) is only for the papers' own scale."""
     if verdict in ("reproduced", "holds"):
         return "good" if reproduces else "plain"
     return {"differs": "bad", "does not hold": "bad", "inconclusive": "open"}.get(verdict, "none")

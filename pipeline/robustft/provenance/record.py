@@ -1,4 +1,4 @@
-"""The record: the JSON that a step writes from inside its own process about what it read, ran in and wrote.
+"""The record: the JSON that a step writes in its own process about its inputs, environment and outputs.
 
 `step`, `inputs`, `outputs`, `source` and `environment` are the same for two runs of one commit on one machine;
 everything that differs (time, host, memory, attempts, hashes of other records) is under `circumstances`.
@@ -25,12 +25,12 @@ INNER = {
 """The keys that every entry of a file, and that these parts have; other keys depend on the step."""
 
 
-def file_entry(path: str | Path, *, shown: str | None = None) -> dict[str, Any]:
-    """Return path, SHA-256 and size of a file; a missing one is an error."""
+def file_entry(path: str | Path) -> dict[str, Any]:
+    """Return path, SHA-256 and size of a file. Raises IntegrityError if it is missing."""
     path = Path(path)
     if not path.is_file():
         raise IntegrityError("a file is missing", where=path, next_step="run snakemake to make it")
-    return {"path": shown or str(path), "sha256": sha256_file(path), "bytes": path.stat().st_size}
+    return {"path": str(path), "sha256": sha256_file(path), "bytes": path.stat().st_size}
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class Record:
     values: dict[str, Any]
 
     def output(self, path: str) -> dict[str, Any] | None:
-        """Return the entry for an output file, if this record vouches for it."""
+        """Return the entry of an output file; None if the record has none."""
         return next((entry for entry in self.values["outputs"].values() if entry["path"] == path), None)
 
 
 def _misshapen(values: dict[str, Any]) -> str | None:
-    """Return the first part whose inner shape is not what a step writes: JSON that is only nearly a record."""
+    """Return the first part with missing inner keys; None if there is none."""
     for part in sorted(PARTS - {"schema"}):
         if not isinstance(values[part], dict):
             return part
@@ -59,7 +59,7 @@ def _misshapen(values: dict[str, Any]) -> str | None:
 
 
 def problem_with(values: Any) -> str | None:
-    """Say what makes a JSON value no valid record, or None if it is one."""
+    """Return the fault of a JSON value that is no valid record; None if it is valid."""
     if not isinstance(values, dict):
         return "it is not a JSON object"
     if values.get("schema") != SCHEMA:

@@ -1,4 +1,4 @@
-"""Running one step: check what it reads, do the work, write its record."""
+"""Running one step: check its inputs, do the work, write its record."""
 
 from __future__ import annotations
 
@@ -32,44 +32,44 @@ def _now() -> str:
 def scratch_folder(step: Step) -> Path:
     """Return the folder of a step's resume state.
 
-    Its name holds the step's digest and that of its source files: state of another configuration or of code that
-    has since been edited is never resumed.
+    Its name has the digests of the step and of its source files, so state of another configuration or of other code is
+    never resumed.
     """
     return Path(SCRATCH) / f"{step.digest[:16]}-{digest_of(source_hashes(step.sources()))[:16]}"
 
 
 def vouched_input(role: str, path: str, record_path: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return an input's entry and its voucher, after comparing its bytes with the record of the step that made it.
+    """Return an input's entry and its voucher, after comparing its bytes with the record of the step that wrote it.
 
-    Raises IntegrityError when the file was changed since.
+    Raises IntegrityError if they differ.
     """
     entry = file_entry(path)
     record = read_record(record_path)
-    made = record.output(path)
-    if made is None or made["sha256"] != entry["sha256"]:
+    output = record.output(path)
+    if output is None or output["sha256"] != entry["sha256"]:
         raise IntegrityError(
             f"the input '{role}' is not what its step wrote",
             where=path,
-            expected=f"{made['sha256'] if made else 'an entry'} ({record_path})",
+            expected=f"{output['sha256'] if output else 'an entry'} ({record_path})",
             observed=entry["sha256"],
             next_step=f"delete {path} and run snakemake; it will be made again",
         )
     return entry, {"record": record_path, "sha256": record.sha256}
 
 
-def _kept(path: Path) -> dict[str, Any]:
-    """Return what an earlier attempt noted. A damaged note must not stop the work that it is about: it is {}."""
+def _failure(path: Path) -> dict[str, Any]:
+    """Return the note of an earlier, failed attempt; {} for a damaged note, which must not stop this attempt."""
     try:
-        found = read_json(path)
+        note = read_json(path)
     except RobustftError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return note if isinstance(note, dict) else {}
 
 
 def _attempt(scratch: Path) -> int:
     """Count this attempt in the step's scratch folder; killed attempts leave their count behind.
 
-    A byte for each: nothing can be half written, and the disk need not be waited for.
+    One byte for each attempt: a byte cannot be half written, and needs no wait for the disk.
     """
     with open(scratch / "attempts", "ab") as counter:
         counter.write(b".")
@@ -89,14 +89,14 @@ def _check_space(folder: Path) -> None:
 
 
 def work_of(step: Step) -> Callable[[dict[str, Any], Context], None]:
-    """Return the function that does a step's work, with all that it names imported.
+    """Return the function of a step, after importing all modules that the step names.
 
-    Python's collector stays out of the imports, and out of the imported modules from then on: it would go through the
-    million objects of torch and timm time and again, a third of what importing them takes, and find nothing.
+    Python's garbage collector is off during the imports, and skips the imported modules afterwards. It would visit the
+    million objects of torch and timm again and again, which takes a third of the time of their import.
     """
     modules = [module_of(name) for name in (step.entry, *step.implementations)]
     if any(module not in sys.modules for module in modules):
-        gc.collect()  # what an earlier step of this process left is not kept for ever
+        gc.collect()  # otherwise `freeze` keeps the garbage of an earlier step
         gc.disable()
         try:
             for module in modules:
@@ -109,19 +109,21 @@ def work_of(step: Step) -> Callable[[dict[str, Any], Context], None]:
 
 
 def launcher_of(step: Step) -> Launcher:
-    """Return which of the commands that do this step together this is: only a training may be on several nodes."""
+    """Return the launcher of this process: only a training may run on several nodes."""
     nodes = step.settings.get("nodes")
     return Launcher() if nodes is None else Launcher.of(nodes)
 
 
 def run_step(step: Step, *, log: Callable[[str], None] = print) -> Path:
-    """Run one step and return the path of its record. Of several starts the first one counts and records.
+    """Run one step and return the path of its record. Of several starts the first one writes the record.
 
-    A step that fails or is killed keeps its scratch folder, so running it again resumes; one that ends well removes it.
-    Raises BusyError for a step that another process is running, and leaves that process's folder alone.
+    A step that fails or is killed keeps its scratch folder, so the next run resumes. A step that succeeds removes it.
+    Raises BusyError if another process runs the step, and does not change the folder of that process.
     """
     launcher = launcher_of(step)
-    lock = contextlib.nullcontext() if launcher.rank else held(step.record, what=step.key)  # the first start holds it
+    lock = (
+        contextlib.nullcontext() if launcher.rank else held(step.record, what=step.key)
+    )  # the first start holds the lock
     with lock:
         try:
             return _run(step, launcher, log=log)
@@ -172,7 +174,7 @@ def _run(step: Step, launcher: Launcher, *, log: Callable[[str], None]) -> Path:
             **circumstances(),
             **context.facts,
             "attempt": attempt,
-            "failed_attempts": [_kept(path) for path in sorted(scratch.glob("failed-*.json"))],
+            "failed_attempts": [_failure(path) for path in sorted(scratch.glob("failed-*.json"))],
             "started": started,
             "ended": _now(),
             "seconds": round(time.monotonic() - clock, 3),
@@ -186,18 +188,18 @@ def _run(step: Step, launcher: Launcher, *, log: Callable[[str], None]) -> Path:
 
 
 def _make_room(step: Step, scratch: Path) -> None:
-    """Make the folders that a step writes to, and remove what writers that were killed have left there."""
-    for written in (*step.outputs.values(), step.record):
-        Path(written).parent.mkdir(parents=True, exist_ok=True)
-        remove_parts(written)
+    """Create the folders of a step's outputs, and remove partial files of killed processes."""
+    for path in (*step.outputs.values(), step.record):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        remove_parts(path)
     for part in scratch.glob(".*.part"):
         part.unlink()
 
 
 def _write_failure(step: Step, error: BaseException) -> Path | None:
-    """Keep what is known about a failed attempt beside its resume state, and return the file's path.
+    """Write a note about a failed attempt beside its resume state, and return the file's path.
 
-    Return None if it cannot be written, on a full disk perhaps: the failure itself is what the user must see.
+    Return None if it cannot be written, for example on a full disk: the user must see the failure itself.
     """
     path = scratch_folder(step) / f"failed-{os.getpid()}.json"
     if not path.parent.exists():

@@ -1,4 +1,4 @@
-"""What tables and claims can be about besides accuracies: what the histories of a training tell of it."""
+"""Metrics of training, from its history: tables and claims may have them besides accuracies."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class TrainingMetric(NamedTuple):
-    """Its title in tables, and the unit of its values in numbers.json."""
+    """The title of a metric in tables, and the unit of its values in numbers.json."""
 
     title: str
     unit: str
