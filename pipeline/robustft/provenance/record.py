@@ -47,7 +47,7 @@ class Record:
 
 
 def _misshapen(values: dict[str, Any]) -> str | None:
-    """Return the first part with missing inner keys; None if there is none."""
+    """Return the first part with a wrong inner type or a missing key; None if there is none."""
     for part in sorted(PARTS - {"schema"}):
         if not isinstance(values[part], dict):
             return part
