@@ -137,7 +137,7 @@ def test_a_log_that_cannot_grow_does_not_stop_the_work(tmp_path, monkeypatch, ca
     monkeypatch.chdir(tmp_path)
     with faults.tried():
         assert main(["data", "digits", "--scale", "smoke", "--papers", "twins", "--log", "/dev/full"]) == 0
-    assert "the log /dev/full is written no further" in capfd.readouterr().err
+    assert "the log /dev/full is not written any more" in capfd.readouterr().err
 
 
 @contextlib.contextmanager

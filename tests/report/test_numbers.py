@@ -1,4 +1,4 @@
-"""Numbers come from ledgers and nowhere else; alarms are stored with them."""
+"""Numbers come from ledgers and nowhere else; failed checks are stored with them."""
 
 import pytest
 

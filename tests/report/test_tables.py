@@ -54,7 +54,7 @@ def cell(
 
 
 def training(method: str, metric: str, unit: str, mean: float, sd: float | None, **more) -> dict:
-    """A cell of what training tells: no images, no alarms."""
+    """A cell of what training tells: no images, no failed checks."""
     return {**cell(method, metric, mean, sd), "unit": unit, "images": 0, **more}
 
 
