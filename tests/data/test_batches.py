@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torchvision.transforms import RandomResizedCrop
 
 from robustft.data import batches as stored_or_held
@@ -400,3 +401,13 @@ def test_pixels_become_what_dividing_them_by_white_gives_and_stay_as_they_are(le
     for _ in range(2):  # a division in place must not reach the pixels
         x, _ = images.take(slice(None))
         assert x.flatten().tolist() == (torch.arange(levels + 1).float() / levels).tolist()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_augmented_grey_images_are_not_stored_as_torch_takes_for_channels_last(channels):
+    """They were: convolutions ran channels-last in networks that must not, and oneDNN wrote beyond its memory."""
+    x = torch.rand(4, channels, 8, 8)
+    augmented = augment(x, pad=1, flip=False, draws=torch.Generator().manual_seed(0))
+    assert augmented.stride() == (channels * 64, 64, 8, 1)
+    convolution = nn.Conv2d(channels, 4, 3, padding=1)
+    assert convolution(augmented).is_contiguous()

@@ -152,7 +152,10 @@ def augment(x: Tensor, *, pad: int, flip: bool, draws: torch.Generator) -> Tenso
         rows = (offset[0, :, None] + torch.arange(height, device=x.device))[:, :, None]
         columns = (offset[1, :, None] + torch.arange(width, device=x.device))[:, None, :]
         which = torch.arange(n, device=x.device)[:, None, None]
-        x = padded.permute(0, 2, 3, 1)[which, rows, columns].permute(0, 3, 1, 2).contiguous()
+        x = padded.permute(0, 2, 3, 1)[which, rows, columns].permute(0, 3, 1, 2)
+        # `contiguous` would leave the strides of grey images alone, and torch takes those for channels-last, whatever
+        # `memory_format` chose for the model.
+        x = x.clone(memory_format=torch.contiguous_format)
     if flip:
         mirrored = torch.rand(n, generator=draws, device=x.device) < 0.5
         x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
