@@ -119,3 +119,26 @@ def test_published_tables_are_csv_files_with_the_names_that_are_printed(folder):
     table = read_claims(folder).values["tables"]["t"]
     assert table["columns"] == ["One", "Two"]
     assert table["rows"] == {"clean": {"A": [1.0, None], "B": ["missing", 3]}}
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("experiments/other.yaml", "- a\n- list\n", "the file is no mapping"),
+        ("experiments/other.yaml", "title: A table of nothing\n", "experiments.other: the key '.*' is missing"),
+        ("experiments/other.yaml", "extends: main\nevaluations: [{a: b}]\ntitle: T\n", "experiments.other"),
+        ("report.yaml", "tables: {mine: }\n", "tables.mine: this is no mapping"),
+        ("report.yaml", "caption: C\norder: [other, minne]\n", "unknown table 'minne'"),
+    ],
+)
+def test_a_damaged_file_of_a_paper_is_one_message(folder, file, content, message):
+    """A file cut in the middle ended in a KeyError."""
+    experiments(folder, other={"extends": "main", "title": "A table"})
+    tables = yaml.safe_load((folder / "paper.yaml").read_text())["tables"]
+    change(folder, tables=None)
+    (folder / "report.yaml").write_text(yaml.safe_dump({"tables": tables, "caption": "A caption."}))
+    paper(folder)
+    (folder / file).write_text(content)
+    with pytest.raises(ConfigError, match=message) as raised:
+        paper(folder)
+    assert "where:" in str(raised.value)

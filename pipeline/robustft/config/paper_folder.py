@@ -42,13 +42,13 @@ def read_paper(folder: Path, baselines: Mapping[str, Any]) -> Tree:
         ("pretraining", "pretraining", {}),
         ("methods", "method", baselines),
     ):
-        entries = values.get(key, {})
+        entries = _mapping(values.get(key, {}), key, folder)
         if entries:
             values[key] = {name: _extended(name, entries, known, kind, folder) for name in entries}
     _add_evaluations(values, folder)
     if (folder / "claims.csv").exists():
         values["claims"] = list(_claims(folder / "claims.csv"))
-    _add_tables(values)
+    _add_tables(values, folder)
     bases: dict[str, dict[str, str]] = {}
     empty: dict[str, Any] = {"tables": {}, "figures": {}, "claims": [], "deviations": []}
     return Tree(tuple(places), {**empty, **unwrapped(values, "", bases, folder)}, bases)
@@ -97,16 +97,18 @@ def _extended(
     lookup({**known, **entries}, entry["extends"], kind=f"{kind} (in `extends` of '{name}')", where=where)
     own = {key: value for key, value in entry.items() if key != "extends"}
     # An experiment does not inherit a table.
-    base = _extended(entry["extends"], entries, known, kind, where, (*below, name))
+    base = _mapping(
+        _extended(entry["extends"], entries, known, kind, where, (*below, name)), f"{kind} of '{name}'", where
+    )
     inherited = {key: value for key, value in base.items() if kind != "experiment" or key not in ("table", "title")}
     return extended(inherited, own)
 
 
 def _add_evaluations(values: dict[str, Any], folder: Path) -> None:
     """Move evaluations in experiments to those of the paper, and leave their names in the experiments."""
-    known = values.setdefault("evaluations", {})
+    known = _mapping(values.setdefault("evaluations", {}), "evaluations", folder)
     for name, experiment in values.get("experiments", {}).items():
-        own = experiment.get("evaluations")
+        own = _mapping(experiment, f"experiments.{name}", folder).get("evaluations")
         if not isinstance(own, dict):
             continue
         for evaluation, entry in own.items():
@@ -116,7 +118,7 @@ def _add_evaluations(values: dict[str, Any], folder: Path) -> None:
         experiment["evaluations"] = list(own)
 
 
-def _add_tables(values: dict[str, Any]) -> None:
+def _add_tables(values: dict[str, Any], folder: Path) -> None:
     """Move the tables of experiments to `tables`, in the `order` of the paper or else of the experiments.
 
     An experiment with a `title` has a table, by default with all attacks of its evaluations.
@@ -128,15 +130,35 @@ def _add_tables(values: dict[str, Any]) -> None:
         if title is None:
             continue
         attacks = [
-            a for one in experiment["evaluations"] for a in values["evaluations"].get(one, {}).get("attacks", [])
+            attack
+            for evaluation in experiment.get("evaluations") or []
+            for attack in _mapping(values["evaluations"].get(str(evaluation), {}), str(evaluation), folder).get(
+                "attacks"
+            )
+            or []
         ]
-        tables[name] = {"title": title, "experiment": name, "columns": list(dict.fromkeys(attacks)), **own}
-    tables |= values.get("tables", {})
-    for table in tables.values():
-        if "caption" not in table and caption is not None:
+        columns = [attack for number, attack in enumerate(attacks) if attack not in attacks[:number]]
+        tables[name] = {"title": title, "experiment": name, "columns": columns, **_mapping(own, "table", folder)}
+    tables |= _mapping(values.get("tables", {}), "tables", folder)
+    for name, table in tables.items():
+        if "caption" not in _mapping(table, f"tables.{name}", folder) and caption is not None:
             table["caption"] = caption
     if tables:
-        values["tables"] = {name: tables[name] for name in order} if order else tables
+        where = folder / "report.yaml"
+        values["tables"] = {name: lookup(tables, name, kind="table", where=where) for name in order or tables}
+
+
+def _mapping(value: Any, name: str, where: Path) -> dict[str, Any]:
+    """Return a value that must be a mapping before its keys can be checked. Raises ConfigError for any other."""
+    if not isinstance(value, dict):
+        raise ConfigError(
+            f"{name}: this is no mapping of keys to values",
+            where=where,
+            expected="lines such as `key: value`",
+            observed=type(value).__name__ if value is not None else "nothing",
+            next_step="restore the file, or write the keys that the other files of its kind have",
+        )
+    return value
 
 
 # -- CSV ---------------------------------------------------------------------------------------------------------------
