@@ -1,5 +1,6 @@
 """One finished run of one paper at the smallest scale, shared by all end-to-end tests of one pytest call."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -50,7 +51,12 @@ def snakemake(folder: Path, *arguments: str, check: bool = True) -> str:
 def robustft(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command line of a folder's own copy of the package."""
     return subprocess.run(
-        [sys.executable, "-m", "robustft", *arguments], cwd=folder, capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", "robustft", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder / "pipeline")},
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
 
 

@@ -82,7 +82,8 @@ def test_a_new_method_in_a_papers_file_reruns_no_training(copy_of_finished, tool
 def test_without_bundles_each_step_is_a_job_of_its_own(tools, tmp_path):
     folder = tools["copy_checkout"](tmp_path / "apart")
     scale = folder / "config" / "scales" / "smoke.yaml"
-    scale.write_text(scale.read_text().replace("bundle: 1 ", "bundle: 0 "))
+    assert "bundle: 1\n" in scale.read_text()
+    scale.write_text(scale.read_text().replace("bundle: 1\n", "bundle: 0\n"))
     plan = tools["snakemake"](folder, "--dry-run")
     runs = len(re.findall(r"fine-tuning \w+ on digits_5to9, seed \d", plan))
     assert runs == len(re.findall(r"attacking \w+, seed \d: robustness", plan)) == 15

@@ -77,12 +77,8 @@ def refusing_sbatch(tmp_path) -> Path:
 
 def test_what_a_rule_asks_for_reaches_sbatch(copy_of_finished, refusing_sbatch, tmp_path):
     scale = copy_of_finished / "config" / "scales" / "smoke.yaml"
-    scale.write_text(
-        scale.read_text()
-        .replace("device: cpu ", "device: cuda ")
-        .replace("threads: 1 ", "threads: 3 ")
-        .replace("train: {mem_mb: 2000, runtime_min: 20}", "train: {mem_mb: 2345, runtime_min: 67}")
-    )
+    own = "device: cuda\nthreads: 3\nresources: {train: {mem_mb: 2345, runtime_min: 67}}\n"
+    scale.write_text(scale.read_text() + own)
     result = subprocess.run(
         [
             *(sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm", *OUTSIDE),

@@ -147,8 +147,8 @@ def longer(folder: Path) -> Path:
     """Give the pre-training of a checkout epochs enough to be interrupted."""
     scale = folder / "config" / "scales" / "smoke.yaml"
     text = scale.read_text()
-    assert text.count("    recipe: &resnet\n      epochs: 2\n") == 1
-    scale.write_text(text.replace("    recipe: &resnet\n      epochs: 2\n", "    recipe: &resnet\n      epochs: 24\n"))
+    assert text.count("    recipe: {epochs: 2, m") == 1
+    scale.write_text(text.replace("    recipe: {epochs: 2, m", "    recipe: {epochs: 24, m"))
     return folder
 
 
