@@ -119,9 +119,9 @@ def test_explain_tells_one_numbers_chain(finished, tools):
     assert told.returncode == 0, told.stderr
     for fact in (
         "TWINS-AT under AutoAttack on digits_5to9",
-        "verified just now",
+        ", verified.",
         "robustft.methods.twins:TwinsAT",
-        "Its initial weights:",
+        "Initial weights: pretraining/digits_at",
         "digits.csv.gz",
         "not a reproduction",
         "Claim: TWINS-AT is more robust than AT",
