@@ -1,4 +1,4 @@
-"""Checks made on the model while it is attacked; the report turns them into alarms.
+"""Checks made on the model while it is attacked; the report makes sanity checks of them.
 
 Each failure has caused a wrong robust accuracy in public code (Athalye et al., ICML 2018; Carlini et al., 2019).
 """

@@ -8,7 +8,7 @@ CVPR 2020, pp. 699-708. arXiv 2003.12862.
 | theta_p, theta_pc | `backbone.trunk`, the rest of the network (`pipeline/models/`: pretext, selfie, ensemble) |
 | Rotation: one of four angles | `Rotation.pretext` |
 | Jigsaw: one of 31 orders of 4x4 patches | `Jigsaw.pretext` |
-| Selfie: which patch is in which of 4 hidden cells | `Selfie.begin`, `AttentionPooling` |
+| Selfie: which patch is in which of 4 hidden cells | `Selfie.on_step_start`, `AttentionPooling` |
 | mean of clean and adversarial loss | `clean`, `adversarial` |
 | G, unit input gradients of the three tasks | `gradient_diversity` |
 | h = mean log det(G^T G + 1e-5 I) | `diversity` * h in the loss, `attack_diversity` * h in the attack |
