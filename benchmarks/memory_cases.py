@@ -171,7 +171,8 @@ def counting(folder: Path, images: int) -> tuple[dict[str, Any], dict[str, Path]
             tables.append(Outcome(name, image, label, label + wrong, distance, broken_by).table())
     write_ledger(folder / "ledger", tables, checks={"model": {}})
     member = {"ledger": "ledger", "experiment": "main", "trained_on": "made", "transfer_eval": False, "dataset": "made"}
-    member |= {"method": "at", "seed": 0, "evaluation": "robustness", "attacks": names}
+    member |= {"method": "at", "seed": 0, "evaluation": "robustness", "split": "test", "attacks": names}
+    member["threat"] = {"norm": "linf", "eps": "8/255"}
     spec = {"scale": "smoke", "paper": "twins", "reproduces": False, "members": [member]}
     return {**spec, "controls": {}, "checks": {}, "trainings": []}, {"ledger": folder / "ledger"}
 

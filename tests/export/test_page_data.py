@@ -39,12 +39,13 @@ def test_every_cell_is_the_tables_and_leads_to_its_numbers(finished, content):
                 for part in cell["parts"]:
                     expected = cells["main", part["dataset"], across, row["name"].split(".")[-1], part["attack"]]
                     assert {
-                        key: expected[key] for key in ("mean", "sd", "seeds", "images", "failed_checks")
+                        key: expected[key]
+                        for key in ("evaluation", "split", "mean", "sd", "seeds", "images", "failed_checks")
                     }.items() <= part.items()
                     for seed, place in zip(expected["seeds"], part.get("measurements", []), strict=False):
                         one = content["measurements"][place]
-                        end = f"@{part['dataset']}" if across else ""
-                        id = f"main/high/{expected['method']}/seed{seed}/{part['attack']}{end}"
+                        end = f"transfer@{part['dataset']}" if across else "robustness"
+                        id = f"main/high/{expected['method']}/seed{seed}/{end}/{part['attack']}"
                         assert (one["correct"], one["images"]) == (by_id[id]["correct"], by_id[id]["images"])
                         counted += 1
     assert counted >= 4 * 2 * 2

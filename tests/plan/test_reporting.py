@@ -27,7 +27,9 @@ def test_a_table_may_show_some_rows_and_only_those_that_were_run(planned):
 def test_a_figure_reads_the_numbers_the_histories_of_trained_runs_and_ledgers_if_it_asks(planned):
     figure = {"title": "F", "experiment": "main", "caption": "C", "methods": ["at", "zero_shot"]}
     figure["kind"] = "robustft.report.figures.twins_diagnostics:draw"
-    plan = planned(paper={**ALL, "figures": {"plain": figure, "deep": {**figure, "ledgers": True}}})
+    plan = planned(
+        paper={**ALL, "figures": {"plain": figure, "deep": {**figure, "columns": ["clean"], "ledgers": True}}}
+    )
     plain, deep = plan.step("figure", "toy/plain"), plan.step("figure", "toy/deep")
     runs = {"toy/main/high/at/seed0", "toy/main/high/at/seed1"}
     assert set(plain.inputs) == {"numbers", *runs}

@@ -36,6 +36,8 @@ VALUE = {
 CELL = {
     "experiment": "main",
     "trained_on": "high",
+    "evaluation": "robustness",
+    "split": "test",
     "dataset": "high",
     "transfer_eval": False,
     "method": "at",
@@ -63,6 +65,7 @@ def test_a_claim_without_a_verdict_of_its_own_gets_the_one_that_it_has_by_rule(l
         ({"dataset": "low"}, ["order"]),
         ({"experiment": "other"}, []),
         ({"attack": "clean"}, []),
+        ({"evaluation": "transfer", "transfer_eval": True}, []),
         ({"method": "control"}, []),
     ],
 )
@@ -76,6 +79,11 @@ def test_a_measurement_elsewhere_is_not_told_under_the_cell_of_the_runs_own_data
     numbers = {"measurements": [own, other]}
     assert lineage.measurements(numbers, CELL) == [own]
     assert lineage.measurements(numbers, {**CELL, "transfer_eval": True}) == [other]
+
+
+def test_a_measurement_of_validation_images_is_not_told_under_the_cell_of_test_images(lineage):
+    other = {**CELL, "seed": 0, "evaluation": "select", "split": "validation"}
+    assert lineage.measurements({"measurements": [other, {**CELL, "seed": 0}]}, CELL) == [{**CELL, "seed": 0}]
 
 
 def test_everything_behind_a_step_is_found_once(lineage):

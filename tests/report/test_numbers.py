@@ -7,7 +7,8 @@ from robustft.evaluate.ledger import Outcome, write_ledger
 from robustft.report.numbers import compute, joined, metrics, trainings
 from tests.report.outcomes import outcome
 
-ON_D = {"trained_on": "d", "dataset": "d", "transfer_eval": False}
+THREAT = {"norm": "linf", "eps": "8/255"}
+ON_D = {"trained_on": "d", "dataset": "d", "transfer_eval": False, "evaluation": "e", "split": "test", "threat": THREAT}
 SPEC = {"scale": "demo", "paper": "p", "reproduces": False, "controls": {}, "trainings": [], "checks": {}}
 
 
@@ -17,7 +18,7 @@ def make(tmp_path, ledgers: dict[str, tuple[str, str, int, list[Outcome]]], cont
         paths[name] = tmp_path / f"{name}.parquet"
         write_ledger(paths[name], [o.table() for o in outcomes], checks=checks or {})
         member = {"ledger": name, "experiment": experiment, **ON_D, "method": method, "seed": seed}
-        members.append({**member, "evaluation": "e", "attacks": [o.attack for o in outcomes]})
+        members.append({**member, "attacks": [o.attack for o in outcomes]})
     spec = {**SPEC, "members": members, "controls": controls or {}, "checks": expected or {}}
     return compute(spec, paths)
 
@@ -38,6 +39,85 @@ def test_accuracy_is_counted_and_parts_are_joined(tmp_path):
     # mean of 5/8 and 7/8; sample sd |7/8 - 5/8| / sqrt 2
     assert cell["mean"] == 0.75
     assert cell["sd"] == pytest.approx(0.25 / 2**0.5)
+
+
+def select_and_robustness(tmp_path, *, split: str) -> dict:
+    """Count two evaluations of one run: `select` on 96 images of a split, `robustness` on 64 test images.
+
+    The first image of each is wrong.
+    """
+    paths, members = {}, []
+    for name, images, its_split in (("select", 96, split), ("robustness", 64, "test")):
+        paths[name] = tmp_path / name
+        attacks, correct = ["clean", "pgd10"], "0" + "1" * (images - 1)
+        write_ledger(paths[name], [outcome(attack, correct).table() for attack in attacks], checks={})
+        member = {"ledger": name, "experiment": "main", **ON_D, "method": "at", "seed": 0, "attacks": attacks}
+        members.append({**member, "evaluation": name, "split": its_split})
+    return compute({**SPEC, "members": members}, paths)
+
+
+def test_validation_and_test_images_are_never_pooled(tmp_path):
+    """96 validation and 64 test images were once one row of "160 test images"."""
+    found = select_and_robustness(tmp_path, split="validation")
+    cells = {(cell["evaluation"], cell["split"], cell["attack"]): cell for cell in found["cells"]}
+    assert {key: cell["images"] for key, cell in cells.items()} == {
+        ("select", "validation", "clean"): 96,
+        ("select", "validation", "pgd10"): 96,
+        ("robustness", "test", "clean"): 64,
+        ("robustness", "test", "pgd10"): 64,
+    }
+    assert cells["select", "validation", "clean"]["mean"] == 95 / 96
+    assert cells["robustness", "test", "clean"]["mean"] == 63 / 64
+    assert len({one["id"] for one in found["measurements"]}) == 4
+    assert metrics(found)["main"]["select"]["d"]["at"]["pgd10"] == 95 / 96
+
+
+def test_two_evaluations_of_the_same_images_are_two_cells(tmp_path):
+    """They share images, and counting those together was an error after all training."""
+    found = select_and_robustness(tmp_path, split="test")
+    assert [cell["images"] for cell in found["cells"]] == [96, 96, 64, 64]
+
+
+def failed(found: dict, evaluation: str) -> set[str]:
+    return {c for cell in found["cells"] if cell["evaluation"] == evaluation for c in cell["failed_checks"]}
+
+
+def test_a_check_compares_attacks_of_two_evaluations_only_on_the_same_split_and_threat(tmp_path):
+    """AutoAttack runs on fewer images than PGD, in an evaluation of its own, and is compared all the same."""
+    expected = {"strong": {"not_weaker_than": ["weak"]}}
+    for split, threat, names in (
+        ("test", THREAT, {"not_weaker_than_weak"}),
+        ("validation", THREAT, set()),
+        ("test", {**THREAT, "eps": "4/255"}, set()),
+    ):
+        folder = tmp_path / f"{split}{threat['eps'][0]}"
+        folder.mkdir()
+        weak, strong = folder / "weak", folder / "strong"
+        write_ledger(weak, [outcome("weak", "0000").table()], checks={})
+        write_ledger(strong, [outcome("strong", "1111").table()], checks={})
+        member = {"experiment": "main", **ON_D, "method": "at", "seed": 0}
+        members = [
+            {**member, "ledger": "weak", "evaluation": "a", "attacks": ["weak"], "split": split, "threat": threat},
+            {**member, "ledger": "strong", "evaluation": "b", "attacks": ["strong"]},
+        ]
+        found = compute({**SPEC, "members": members, "checks": expected}, {"weak": weak, "strong": strong})
+        assert failed(found, "b") == names
+
+
+def test_a_control_is_of_the_same_split(tmp_path):
+    paths, members = {}, []
+    for name, experiment, split, correct in (
+        ("a", "main", "test", "1100"),
+        ("fallen", "control", "test", "0000"),
+        ("standing", "control", "validation", "1111"),
+    ):
+        paths[name] = tmp_path / name
+        write_ledger(paths[name], [outcome("pgd10", correct).table()], checks={})
+        member = {"ledger": name, "experiment": experiment, **ON_D, "method": "at", "seed": 0, "attacks": ["pgd10"]}
+        members.append({**member, "split": split, "evaluation": split})
+    spec = {**SPEC, "members": members, "controls": {"main": "control"}, "checks": {"pgd10": {"control_below": 0.5}}}
+    (cell,) = [one for one in compute(spec, paths)["cells"] if one["experiment"] == "main"]
+    assert cell["failed_checks"] == []
 
 
 def test_an_image_in_two_parts_is_an_error():
@@ -144,7 +224,7 @@ def test_what_training_tells_becomes_cells_of_their_own_unit_beside_the_accuraci
     keys = {frozenset(cell) for cell in cells.values()}
     assert len(keys) == 1, "all cells have the same parts"
     # Metrics of training are no accuracies: what `dvc metrics` compares are shares.
-    assert metrics(found) == {"main": {"d": {"at": {"clean": 1.0}}}}
+    assert metrics(found) == {"main": {"e": {"d": {"at": {"clean": 1.0}}}}}
     assert [(entry["seed"], entry["metric"], entry["value"]) for entry in found["trainings"]] == [
         (0, "trained_parameters", 50),
         (0, "epochs_to_best", 2),
@@ -159,7 +239,7 @@ def test_one_run_on_several_data_sets_has_a_measurement_and_a_cell_for_each(tmp_
         paths[dataset] = tmp_path / dataset
         write_ledger(paths[dataset], [outcome("clean", correct).table()], checks={})
         member = {"ledger": dataset, "experiment": "main", **ON_D, "dataset": dataset, "method": "at", "seed": 0}
-        members.append({**member, "evaluation": "e", "attacks": ["clean"]})
+        members.append({**member, "attacks": ["clean"]})
     found = compute({**SPEC, "members": members}, paths)
     assert {m["dataset"]: m["accuracy"] for m in found["measurements"]} == {"d": 0.5, "e": 0.75}
     assert {cell["dataset"]: cell["mean"] for cell in found["cells"]} == {"d": 0.5, "e": 0.75}

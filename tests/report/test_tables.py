@@ -26,6 +26,10 @@ SPEC = {
         "columns": ["clean", "pgd20"],
         "caption": "100 % of it.",
     },
+    "shown": {
+        "clean": {"evaluation": "robustness", "split": "test"},
+        "pgd20": {"evaluation": "robustness", "split": "test", "norm": "linf", "eps": "8/255", "steps": 20},
+    },
     "control": "control",
     "deviations": [{"key": "k", "text": "why"}],
 }
@@ -44,6 +48,8 @@ def cell(
     key = {"experiment": "main", "dataset": dataset, "method": method, "attack": attack, "transfer_eval": transfer_eval}
     return {
         **key,
+        "evaluation": "robustness",
+        "split": "test",
         "seeds": [0, 1, 2],
         "images": 128,
         "unit": "share",
@@ -55,7 +61,7 @@ def cell(
 
 def training(method: str, metric: str, unit: str, mean: float, sd: float | None, **more) -> dict:
     """A cell of what training tells: no images, no failed checks."""
-    return {**cell(method, metric, mean, sd), "unit": unit, "images": 0, **more}
+    return {**cell(method, metric, mean, sd), "unit": unit, "images": 0, "evaluation": None, "split": None, **more}
 
 
 def table(**changes) -> dict:
@@ -109,7 +115,7 @@ def test_several_data_sets_get_a_column():
 def test_images_are_given_by_column_where_columns_differ():
     subset = {**cell("at", "pgd20", 0.5, 0.1), "images": 40}
     notes = "\n".join(build_grid(SPEC, {"cells": [cell("at", "clean", 0.9, 0.1), subset]}).notes)
-    assert "data d; seeds 0, 1, 2; test images by column (Clean: 128; PGD-20: 40)." in notes
+    assert "data d; seeds 0, 1, 2; images by column (Clean: 128 test; PGD-20: 40 test)." in notes
 
 
 def test_seeds_are_given_by_column_where_columns_differ():
@@ -123,7 +129,7 @@ def test_rows_of_a_column_that_differ_are_told_with_it():
     cells = [cell(*key, 0.9, 0.1) for key in (("at", "clean"), ("twins_at", "clean"), ("at", "pgd20"))]
     notes = "\n".join(build_grid(SPEC, {"cells": [*cells, lone]}).notes)
     assert "seeds by column (Clean: 0, 1, 2; PGD-20: 0, 1, 2/0)" in notes
-    assert "test images by column (Clean: 128; PGD-20: 128/40)" in notes
+    assert "images by column (Clean: 128 test; PGD-20: 128 test/40 test)" in notes
 
 
 def test_what_training_tells_is_no_basis_of_the_notes():
@@ -167,11 +173,11 @@ def test_only_the_rows_asked_for_are_shown_in_their_order():
 def measurement(method: str, dataset: str, seed: int, accuracy: float, *, failed: str = "") -> dict:
     checks = [{"check": failed, "ok": False}] if failed else [{"check": "over_eps", "ok": True}]
     key = {"experiment": "main", "dataset": dataset, "method": method, "attack": "pgd20", "seed": seed}
-    key["transfer_eval"] = True
+    key |= {"transfer_eval": True, "evaluation": "robustness", "split": "test"}
     return {**key, "accuracy": accuracy, "checks": checks}
 
 
-ACROSS = table(columns=None, across="datasets", metric="pgd20")
+ACROSS = {**table(columns=None, across="datasets", metric="pgd20"), "shown": {"pgd20": SPEC["shown"]["pgd20"]}}
 BOTH = {
     "cells": [
         cell("at", "pgd20", 0.99, 0.0),  # on the data set trained on: no part of a table across others
@@ -249,3 +255,28 @@ def test_measurements_on_other_data_sets_are_no_rows_of_a_plain_table():
     """A table of attacks once listed each corrupted test set as further rows, most of them not run."""
     cells = [*NUMBERS["cells"], cell("at", "clean", 0.5, None, dataset="e", transfer_eval=True)]
     assert build_grid(SPEC, {"cells": cells}).rows == build_grid(SPEC, NUMBERS).rows
+
+
+SELECT = {"evaluation": "select", "split": "validation"}
+
+
+def of_validation(*cells: dict) -> list[dict]:
+    return [{**one, **SELECT, "images": 96} for one in cells]
+
+
+def test_a_table_shows_one_evaluation_and_its_split():
+    """Cells of two evaluations were once laid over each other."""
+    both = [*NUMBERS["cells"], *of_validation(cell("at", "clean", 0.125, 0.1), cell("at", "pgd20", 0.125, 0.1))]
+    assert build_grid(SPEC, {"cells": both}) == build_grid(SPEC, NUMBERS)
+    selecting = {**SPEC, "shown": {name: {**one, **SELECT} for name, one in SPEC["shown"].items()}}
+    grid = build_grid(selecting, {"cells": both})
+    assert grid.rows[0] == ["AT", "12.5 ± 10.0", "12.5 ± 10.0"]
+
+
+def test_a_table_of_validation_images_says_validation_images():
+    """HyperAT's search of learning rates once said "test images"."""
+    selecting = {**SPEC, "shown": {name: {**one, **SELECT} for name, one in SPEC["shown"].items()}}
+    cells = of_validation(cell("at", "clean", 0.5, 0.1), cell("at", "pgd20", 0.25, 0.1))
+    text = FORMATS["md"](build_grid(selecting, {"cells": cells}))
+    assert "96 validation images" in text
+    assert "test" not in text.replace("latest", "")

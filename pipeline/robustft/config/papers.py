@@ -72,7 +72,8 @@ class Pretraining(Struct, frozen=True, kw_only=True):
 class Table(Struct, frozen=True, kw_only=True):
     """A table of an experiment: methods by `columns` (attacks), or by data sets (`across`) under one attack, `metric`.
 
-    Without `rows` it has all methods.
+    Without `rows` it has all methods. A column shows one evaluation; `evaluations` says which, where several attack
+    with it.
     """
 
     title: str
@@ -82,6 +83,7 @@ class Table(Struct, frozen=True, kw_only=True):
     rows: Maybe[Names] = UNSET
     across: Maybe[Literal["datasets"]] = UNSET
     metric: Maybe[Name] = UNSET
+    evaluations: Maybe[Names] = UNSET
 
     def __post_init__(self) -> None:
         """Refuse a table of both kinds or none."""
@@ -92,14 +94,27 @@ class Table(Struct, frozen=True, kw_only=True):
 
 
 class Figure(Struct, frozen=True, kw_only=True):
-    """A figure of an experiment: the function that draws it, and its methods."""
+    """A figure of an experiment: the function that draws it, its methods, and the metrics that it shows, `columns`.
+
+    Without `columns` it shows histories of training alone. As in a table, `across` is for data sets that evaluations
+    list, and `evaluations` says which evaluation, where several attack with a metric.
+    """
 
     title: str
     kind: Component
     experiment: Name
     methods: Names
     caption: str
+    columns: Maybe[Names] = UNSET
+    across: Maybe[Literal["datasets"]] = UNSET
+    evaluations: Maybe[Names] = UNSET
     ledgers: Maybe[bool] = UNSET
+
+    def __post_init__(self) -> None:
+        """Refuse a figure of single images under no attack."""
+        Struct.__post_init__(self)
+        if self.ledgers is True and self.columns is UNSET:
+            raise ValueError("give 'columns' beside 'ledgers': the attacks whose outcomes it shows")
 
 
 class _Claim(Struct, frozen=True, kw_only=True):

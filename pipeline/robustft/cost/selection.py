@@ -38,15 +38,15 @@ def steps_for_table(plan: Plan, name: str) -> list[Step]:
         raise RobustftError(f"scale '{plan.scale}' has no table '{name}'", next_step=nearest(name, tables))
     spec, paper = tables[name].spec, name.split("/")[0]
     table = spec["table"]
-    attacks = {table["metric"]} if table.get("across") == "datasets" else set(table["columns"])
+    shown = spec["shown"]
+    evaluations = {one["evaluation"] for one in shown.values()}
     ledgers = [
         e.step
         for e in plan.paper_evaluations(paper)
-        if attacks & set(e.attacks)
-        and e.transfer_eval == (table.get("across") == "datasets")
+        if shown.keys() & set(e.attacks)
         and (
-            (e.run.experiment == table["experiment"] and e.run.method in spec["rows"])
-            or e.run.experiment == spec["control"]
+            (e.run.experiment == table["experiment"] and e.run.method in spec["rows"] and e.name in evaluations)
+            or (e.run.experiment == spec["control"] and e.transfer_eval == (table.get("across") == "datasets"))
         )
     ]
     trainings = [

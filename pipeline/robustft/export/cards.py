@@ -128,7 +128,7 @@ class _Card:
         dataset = {
             "type": values["dataset"],
             "name": self.lineage.plan.config.datasets[values["dataset"]]["title"],
-            "split": "test",
+            "split": values["split"],
         }
         return {"task": {"type": "image-classification"}, "dataset": dataset, "metrics": [metric]}
 
@@ -150,13 +150,13 @@ class _Card:
         rows = [self._row(one) for one in self.own.measured]
         labels = [fact.label for fact in measurement_facts(self.own.measured[0].values)]
         note = "Intervals are Wilson's, of the images drawn alone; seeds differ by more: see the tables of the run."
-        table = _table(["Data set", "Attack", "Threat model", *labels], rows)
+        table = _table(["Data set", "Split", "Attack", "Threat model", *labels], rows)
         return ["## What was measured", "", *table, note, ""]
 
     def _row(self, one: Measured) -> list[str]:
         threat = "none" if one.attack["algorithm"] == "none" else f"{one.threat[0]}, eps {one.threat[1]}"
         counted = [fact.text for fact in measurement_facts(one.values)]
-        return [one.values["dataset"], one.attack["title"], threat, *counted]
+        return [one.values["dataset"], one.values["split"], one.attack["title"], threat, *counted]
 
     def _derived(self) -> list[str]:
         if not self.derived:
@@ -170,8 +170,8 @@ class _Card:
         for model in self.derived:
             how = model.run.derivation["implementation"] if model.run.derivation else "used as it is"
             accuracies = "; ".join(
-                f"{one.attack['title']} on {one.values['dataset']} {percent(one.values['accuracy'])} %"
-                + (" (a check failed)" if one.failed else "")
+                f"{one.attack['title']} on {one.values['split']} images of {one.values['dataset']} "
+                f"{percent(one.values['accuracy'])} %" + (" (a check failed)" if one.failed else "")
                 for one in model.measured
             )
             origin = f"{how}, {len(model.run.steps)} checkpoints"

@@ -143,7 +143,7 @@ class PageData:
     # -- cells and their lineage ---------------------------------------------------------------------------------------
 
     def _part(self, results: Results, cell: dict[str, Any]) -> dict[str, Any]:
-        keys = ("dataset", "attack", "unit", "mean", "sd", "seeds", "images", "failed_checks")
+        keys = ("evaluation", "split", "dataset", "attack", "unit", "mean", "sd", "seeds", "images", "failed_checks")
         claims = self.lineage.claims(results.paper, cell, results.judged)
         part = {
             **{key: cell[key] for key in keys},

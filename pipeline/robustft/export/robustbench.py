@@ -50,15 +50,16 @@ def export_robustbench(
 
 
 def _grouped(model: Model) -> dict[tuple[str, Threat], list[Measured]]:
-    """Return a model's measurements by data set and threat model; a threat model without an attack has no entry.
+    """Return a model's measurements on test images by data set and threat model.
 
-    A clean accuracy belongs to every threat model of its data set.
+    A threat model without an attack has no entry. A clean accuracy belongs to every threat model of its data set.
     """
     grouped: dict[tuple[str, Threat], list[Measured]] = {}
-    for one in model.measured:
+    tested = [one for one in model.measured if one.values["split"] == "test"]
+    for one in tested:
         if one.attack["algorithm"] != "none":
             grouped.setdefault((one.values["dataset"], one.threat), []).append(one)
-    for one in model.measured:
+    for one in tested:
         if one.attack["algorithm"] == "none":
             for (dataset, _), group in grouped.items():
                 if dataset == one.values["dataset"]:

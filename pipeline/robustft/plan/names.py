@@ -68,6 +68,15 @@ def _used_by_paper(config: Config, paper: str, entries: Entries) -> list[Names]:
     judged = [claim[key] for claim in values["claims"] for key in ("left", "right", "method") if key in claim]
     evaluated = [name for one in values["evaluations"].values() for name in one.get("methods", [])]
     overridden = [name for one in experiments for name in one.get("overrides", {})]
+    shown = [
+        (
+            "evaluation",
+            one.get("evaluations", []),
+            dict.fromkeys(values["experiments"][one["experiment"]]["evaluations"]),
+        )
+        for one in displays
+        if one["experiment"] in values["experiments"]
+    ]
     datasets = {**config.datasets, **entries.stand_ins(paper, "datasets")}
     backbones = {**config.backbones, **entries.stand_ins(paper, "backbones")}
     return [
@@ -76,6 +85,7 @@ def _used_by_paper(config: Config, paper: str, entries: Entries) -> list[Names]:
         ("backbone", [one["backbone"] for one in experiments], backbones, where),
         ("pretraining", [one["pretraining"] for one in experiments], pretrainings, where),
         *(("method", names, run, where) for names in (overridden, evaluated, rows, judged)),
+        *((kind, names, defined, where) for kind, names, defined in shown),
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from robustft.plan.graph import RESULTS, Graph
 from robustft.plan.layers import Parts
 from robustft.plan.resolve import Resolver
+from robustft.plan.shown import Shown, refuse_overlaps, shown
 from robustft.plan.step import Evaluation, Run, Step
 from robustft.report.claim_matching import judged_parts
 from robustft.report.training_metrics import TRAINING_METRICS
@@ -21,7 +22,8 @@ class Report:
     ) -> None:
         self.graph, self.config, self.paper = graph, resolver.config, paper
         self.runs, self.evaluations = runs, evaluations
-        self.values = self.config.papers[paper].values
+        self.values, self.where = self.config.papers[paper].values, self.config.papers[paper].path
+        refuse_overlaps(evaluations, where=self.where)
         self.stand_ins = resolver.entries.stand_ins(paper, "datasets")
         self.folder = f"{RESULTS}/{self.config.scale_name}/{paper}"
         reproduces = self.config.scale["reproduces"]
@@ -67,6 +69,8 @@ class Report:
                 "method": evaluation.run.method,
                 "seed": evaluation.run.seed,
                 "evaluation": evaluation.name,
+                "split": evaluation.step.spec["split"],
+                "threat": evaluation.step.spec["threat"],
                 "attacks": list(evaluation.attacks),
             }
             for evaluation in self.evaluations
@@ -130,28 +134,36 @@ class Report:
         }
 
     @functools.cached_property
-    def measured(self) -> dict[str, set[str]]:
-        """The metrics of each experiment: attacks, and metrics of training."""
-        measured = {run.experiment: set(TRAINING_METRICS) for run in self.trained}
+    def by_experiment(self) -> dict[str, list[Evaluation]]:
+        """The evaluations of each experiment."""
+        found: dict[str, list[Evaluation]] = {}
         for evaluation in self.evaluations:
-            measured.setdefault(evaluation.run.experiment, set()).update(evaluation.attacks)
-        return measured
+            found.setdefault(evaluation.run.experiment, []).append(evaluation)
+        return found
+
+    def _shown(self, display: dict[str, Any], what: str) -> tuple[dict[str, Any], Shown]:
+        """Return a table or figure with the columns that this scale measures, and what each attack among them shows."""
+        found = shown(display, self.by_experiment.get(display["experiment"], []), where=self.where, what=what)
+        trained = any(run.experiment == display["experiment"] for run in self.trained)
+        measured = {*found, *(TRAINING_METRICS if trained else ())}
+        if "columns" in display:
+            display = {**display, "columns": [column for column in display["columns"] if column in measured]}
+        return display, found
 
     def _table(self, name: str, table: dict[str, Any], numbers: Step) -> None:
         """Add a table, unless it would be empty at this scale."""
         experiment = table["experiment"]
-        measured = self.measured.get(experiment, set())
-        if not measured & {*table.get("columns", [table.get("metric")])}:
+        table, found = self._shown(table, f"the table '{name}'")
+        if not (found or table.get("columns")):
             return
-        if "columns" in table:
-            table = {**table, "columns": [column for column in table["columns"] if column in measured]}
-        methods = list(dict.fromkeys(e.run.method for e in self.evaluations if e.run.experiment == experiment))
+        methods = list(dict.fromkeys(one.run.method for one in self.by_experiment.get(experiment, [])))
         self.graph.add(
             "table",
             f"{self.paper}/{name}",
             Parts(
                 **self.common,
                 table={"name": name, **table},
+                shown=found,
                 rows=[method for method in table.get("rows", methods) if method in methods],
                 control=self.controls[experiment],
                 deviations=self.values["deviations"],
@@ -161,22 +173,33 @@ class Report:
         )
 
     def _figure(self, name: str, figure: dict[str, Any], numbers: Step) -> None:
+        """Add a figure, unless this scale does not measure all that it shows."""
+
         def in_figure(run: Run) -> bool:
             return run.experiment == figure["experiment"] and run.method in figure["methods"]
 
         def about(run: Run, dataset: str) -> dict[str, Any]:
             return {"dataset": dataset, "method": run.method, "seed": run.seed}
 
+        wanted = figure.get("columns", [])
+        figure, found = self._shown(figure, f"the figure '{name}'")
+        if figure.get("columns", []) != wanted:
+            return
         runs = [run for run in self.runs if in_figure(run) and run.trained]
-        evaluations = [one for one in self.evaluations if in_figure(one.run) and figure.get("ledgers", False)]
+        names = {one["evaluation"] for one in found.values()} if figure.get("ledgers", False) else set()
+        evaluations = [one for one in self.evaluations if in_figure(one.run) and one.name in names]
         self.graph.add(
             "figure",
             f"{self.paper}/{name}",
             Parts(
                 **self.common,
                 figure={"name": name, **figure},
+                shown=found,
                 members=[{"history": run.id, **about(run, run.dataset)} for run in runs],
-                ledgers=[{"ledger": one.step.id, **about(one.run, one.dataset)} for one in evaluations],
+                ledgers=[
+                    {"ledger": one.step.id, "evaluation": one.name, **about(one.run, one.dataset)}
+                    for one in evaluations
+                ],
                 colors={name: method["color"] for name, method in self.config.methods(self.paper).items()},
             ),
             inputs={

@@ -104,7 +104,8 @@ class _Explainer:
         mean = f"the mean and sample standard deviation over {count} seeds" if count > 1 else "the value of one seed"
         self.log(
             f"{title} under {attack} on {cell['dataset']} reads {text} (percent) in {step.outputs['md']}:"
-            f" {mean} of the share of test images that stay correct."
+            f" {mean} of the share of {cell['images']} {cell['split']} images that stay correct, in the evaluation"
+            f" '{cell['evaluation']}'."
         )
         if not numbers["reproduces"]:
             self.log(f"Scale {self.plan.scale} uses stand-ins, so it is not a reproduction of a published number.")

@@ -15,7 +15,7 @@ from robustft.plan.step import Evaluation, Run, Step
 from robustft.provenance.origins import Origins, recorded_origins
 from robustft.provenance.record import Record, read_record
 from robustft.report import tables
-from robustft.report.claim_matching import datasets_of, experiments_of, operands
+from robustft.report.claim_matching import datasets_of, evaluations_of, experiments_of, operands
 from robustft.report.claims import MISSING
 from robustft.report.numbers import CELL
 from robustft.report.verdict_tables import NOT_COMPARABLE, UNREAD
@@ -135,13 +135,9 @@ class Lineage:
         self, step: Step, numbers: dict[str, Any], *, method: str, column: str, dataset: str | None
     ) -> list[dict[str, Any]]:
         """Return the cells of numbers.json behind a table's cell: one, or for an average one for each data set."""
-        table = step.spec["table"]
-        key = {"experiment": table["experiment"], "method": method}
-        key |= {"attack": table["metric"]} if column == tables.AVERAGE else tables.selection(table, column)
-        key["transfer_eval"] = table.get("across") == "datasets"
-        if dataset:
-            key["dataset"] = dataset
-        return [cell for cell in numbers["cells"] if key.items() <= cell.items()]
+        key = {"method": method, **({"dataset": dataset} if dataset else {})}
+        cells = tables.cells_in(step.spec, numbers["cells"], column)
+        return [cell for cell in cells if key.items() <= cell.items()]
 
     def measurements(self, numbers: dict[str, Any], cell: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the measurements of a cell, one for each seed."""
@@ -183,11 +179,13 @@ def judged_claims(judged: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _involves(claim: dict[str, Any], cell: dict[str, Any]) -> bool:
-    """Tell whether a claim is about a cell's method under its attack, in its experiment and on its data set."""
-    datasets = datasets_of(claim)
+    """Tell whether a claim is about a cell's method under its attack, in its experiment, evaluation and data set."""
+    datasets, evaluations = datasets_of(claim), evaluations_of(claim)
+    measured = cell["evaluation"] in evaluations if evaluations is not None else not cell["transfer_eval"]
     return (
         (cell["method"], cell["attack"]) in operands(claim)
         and cell["experiment"] in experiments_of(claim)
+        and (measured or cell["evaluation"] is None)
         and (datasets is None or cell["dataset"] in datasets)
     )
 

@@ -88,6 +88,12 @@ def experiments_of(claim: Claim) -> list[str]:
     return [claim["experiment"]] if isinstance(claim["experiment"], str) else claim["experiment"]
 
 
+def evaluations_of(claim: Claim) -> list[str] | None:
+    """Return the evaluations that a claim names; None if it is about the data that a run was trained on."""
+    named = claim.get("evaluation")
+    return [named] if isinstance(named, str) else named
+
+
 def operands(claim: Claim) -> list[tuple[str, str]]:
     """Return the (method, metric) pairs that a claim compares: one for a value, else left and right."""
     if claim["kind"] == "value":
@@ -102,8 +108,7 @@ def matching_members(claim: Claim, members: Sequence[dict[str, Any]], operand: t
     that a run was trained on.
     """
     method, metric = operand
-    evaluation, datasets = claim.get("evaluation"), datasets_of(claim)
-    evaluations = [evaluation] if isinstance(evaluation, str) else evaluation
+    evaluations, datasets = evaluations_of(claim), datasets_of(claim)
     return [
         one
         for one in members

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,8 +25,8 @@ def numbers(spec: dict[str, Any], context: Context) -> None:
     write_json(context.outputs["metrics"], metrics(content))
 
 
-CELL = ("experiment", "trained_on", "dataset", "transfer_eval", "method", "attack")
-"""The parts that identify a cell."""
+CELL = ("experiment", "trained_on", "evaluation", "split", "dataset", "transfer_eval", "method", "attack")
+"""The parts that identify a cell: images of one split, attacked by one evaluation. A metric of training has neither."""
 
 History = list[dict[str, str]]
 """The lines of a history file."""
@@ -76,20 +76,41 @@ def joined(parts: list[Outcome]) -> Outcome:
     return Outcome(attack=first.attack, **arrays)
 
 
-RunKey = tuple[str, str, str, bool, str, int]
-"""Experiment, training data set, test data set, whether it is a transfer evaluation, method, seed."""
+class Evaluated(NamedTuple):
+    """One run's model on the images of one split of one data set, as one evaluation attacks them."""
+
+    experiment: str
+    trained_on: str
+    evaluation: str
+    split: str
+    dataset: str
+    transfer_eval: bool
+    method: str
+    seed: int
+    threat: tuple[str, str]
+    """Norm and eps, unless an attack has its own."""
+
+    @classmethod
+    def of(cls, member: dict[str, Any]) -> Evaluated:
+        """Return what a ledger is about; a larger evaluation has several ledgers."""
+        values = {name: member[name] for name in cls._fields if name != "threat"}
+        return cls(**values, threat=(member["threat"]["norm"], str(member["threat"]["eps"])))
+
+    @property
+    def images(self) -> Evaluated:
+        """The same for every evaluation of these images under this threat: what sanity checks compare."""
+        return self._replace(evaluation="")
 
 
-def _runs(members: list[dict[str, Any]]) -> dict[RunKey, list[dict[str, Any]]]:
-    grouped: dict[RunKey, list[dict[str, Any]]] = defaultdict(list)
+def _grouped(members: list[dict[str, Any]]) -> dict[Evaluated, list[dict[str, Any]]]:
+    grouped: dict[Evaluated, list[dict[str, Any]]] = defaultdict(list)
     for member in members:
-        data = (member["trained_on"], member["dataset"], member["transfer_eval"])
-        grouped[(member["experiment"], *data, member["method"], member["seed"])].append(member)
+        grouped[Evaluated.of(member)].append(member)
     return grouped
 
 
 def _judged(members: list[dict[str, Any]], ledgers: dict[str, Path]) -> dict[str, Judged]:
-    """Return one run's outcomes by attack, with the checks and ledgers behind them."""
+    """Return the outcomes of one evaluation by attack, with the checks and ledgers behind them."""
     outcomes: dict[str, list[Outcome]] = defaultdict(list)
     checks: dict[str, list[dict[str, float]]] = defaultdict(list)
     sources: dict[str, list[str]] = defaultdict(list)
@@ -108,9 +129,9 @@ def _judged(members: list[dict[str, Any]], ledgers: dict[str, Path]) -> dict[str
 def compute(spec: dict[str, Any], files: dict[str, Path]) -> dict[str, Any]:
     """Return the content of numbers.json, from ledgers and histories by role.
 
-    `measurements` has one entry for each run and attack: images, correct, accuracy (their quotient), Wilson's 95 %
-    interval, ledgers with their SHA-256, and sanity checks. `trainings` has one entry for each training and metric of
-    `TRAINING_METRICS`. `cells` has the mean and sample standard deviation over seeds of both.
+    `measurements` has one entry for each run, evaluation, data set and attack: images, correct, accuracy (their
+    quotient), Wilson's 95 % interval, ledgers with their SHA-256, and sanity checks. `trainings` has one entry for each
+    training and metric of `TRAINING_METRICS`. `cells` has the mean and sample standard deviation over seeds of both.
     """
     measurements, training_values = _measurements(spec, files), trainings(spec, files)
     return {
@@ -125,35 +146,35 @@ def compute(spec: dict[str, Any], files: dict[str, Path]) -> dict[str, Any]:
 
 def _measurements(spec: dict[str, Any], files: dict[str, Path]) -> list[dict[str, Any]]:
     ledgers = {member["ledger"]: files[member["ledger"]] for member in spec["members"]}
-    runs = {key: _judged(members, ledgers) for key, members in _runs(spec["members"]).items()}
-    controls: dict[tuple[str, str], dict[str, Judged]] = {}
-    for experiment, control in spec["controls"].items():
-        for (name, _, dataset, _, _, _), attacks in runs.items():
-            if name == control:
-                controls[experiment, dataset] = attacks
+    evaluated = {key: _judged(members, ledgers) for key, members in _grouped(spec["members"]).items()}
+    # A check compares attacks on the same images, which may be of several evaluations. Their numbers stay apart.
+    together: dict[Evaluated, dict[str, Judged]] = defaultdict(dict)
+    undefended: dict[tuple[str, str, str], dict[str, Judged]] = defaultdict(dict)
+    for key, attacks in evaluated.items():
+        together[key.images] = attacks | together[key.images]
+        undefended[key.experiment, key.dataset, key.split] |= attacks
     hashes = {role: sha256_file(path) for role, path in ledgers.items()}
-    return [
-        _measurement(key, attack, attacks[attack], hashes)
-        | {"checks": judge(attack, attacks, controls.get((key[0], key[2])), Expected.of(spec["checks"].get(attack)))}
-        for key, attacks in runs.items()
-        for attack in attacks
-    ]
+    entries = []
+    for key, attacks in evaluated.items():
+        control = undefended.get((spec["controls"].get(key.experiment), key.dataset, key.split))
+        beside = together[key.images] | attacks
+        for attack in attacks:
+            checks = judge(attack, beside, control, Expected.of(spec["checks"].get(attack)))
+            entries.append(_measurement(key, attack, attacks[attack], hashes) | {"checks": checks})
+    return entries
 
 
-def _measurement(key: RunKey, attack: str, judged: Judged, hashes: dict[str, str]) -> dict[str, Any]:
-    """Return the entry of one run and attack, without its sanity checks."""
-    experiment, trained_on, dataset, transfer_eval, method, seed = key
+def _measurement(key: Evaluated, attack: str, judged: Judged, hashes: dict[str, str]) -> dict[str, Any]:
+    """Return the entry of one evaluation and attack, without its sanity checks."""
     correct, images = int(judged.outcome.correct.sum()), len(judged.outcome.image)
-    suffix = f"@{dataset}" if transfer_eval else ""
+    suffix = f"@{key.dataset}" if key.transfer_eval else ""
+    run = f"{key.experiment}/{key.trained_on}/{key.method}/seed{key.seed}"
+    identity = {part: getattr(key, part) for part in CELL if part != "attack"}
     return {
-        "id": f"{experiment}/{trained_on}/{method}/seed{seed}/{attack}{suffix}",
-        "experiment": experiment,
-        "trained_on": trained_on,
-        "dataset": dataset,
-        "transfer_eval": transfer_eval,
-        "method": method,
-        "seed": seed,
+        "id": f"{run}/{key.evaluation}{suffix}/{attack}",
+        **identity,
         "attack": attack,
+        "seed": key.seed,
         "images": images,
         "correct": correct,
         "accuracy": correct / images,
@@ -163,14 +184,18 @@ def _measurement(key: RunKey, attack: str, judged: Judged, hashes: dict[str, str
 
 
 def metrics(numbers: dict[str, Any]) -> dict[str, Any]:
-    """Return the mean accuracies as {experiment: {data set: {method: {attack: mean}}}}."""
+    """Return the mean accuracies as {experiment: {evaluation: {data: {method: {attack: mean}}}}}.
+
+    Data is the data set, and before it, if the evaluation lists its own, the one trained on: `TRAINED_ON/DATASET`.
+    """
     nested: dict[str, Any] = {}
     for cell in numbers["cells"]:
         if cell["unit"] != "share":
             continue
         branch = nested
-        for part in ("experiment", "dataset", "method"):
-            branch = branch.setdefault(cell[part], {})
+        data = f"{cell['trained_on']}/{cell['dataset']}" if cell["transfer_eval"] else cell["dataset"]
+        for key in (cell["experiment"], cell["evaluation"], data, cell["method"]):
+            branch = branch.setdefault(key, {})
         branch[cell["attack"]] = cell["mean"]
     return nested
 
@@ -205,6 +230,8 @@ def _training_cells(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
         {
             "experiment": experiment,
             "trained_on": dataset,
+            "evaluation": None,
+            "split": None,
             "dataset": dataset,
             "transfer_eval": False,
             "method": method,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from robustft.files import read_json, write_text
+from robustft.report.cells import across_datasets, cells_of
 from robustft.report.formats import DAGGER, FORMATS, Grid
 from robustft.report.statistics import mean, sample_sd
 from robustft.report.training_metrics import TRAINING_METRICS
@@ -27,24 +28,28 @@ def cell_text(cell: dict[str, Any] | None) -> str:
     return text + (f" {DAGGER}" if cell["failed_checks"] else "")
 
 
-def selection(table: dict[str, Any], column: str) -> dict[str, str]:
-    """Return what the cells of a column have in common: the attack, and in a table across data sets the data set."""
-    if table.get("across") == "datasets":
-        return {"dataset": column, "attack": table["metric"]}
-    return {"attack": column}
+def cells_in(spec: dict[str, Any], entries: list[dict[str, Any]], column: str) -> list[dict[str, Any]]:
+    """Return the cells, or the measurements, that a column of a table shows.
+
+    In a table across data sets a column is a data set, or `AVERAGE` for all of them.
+    """
+    table = spec["table"]
+    across = across_datasets(table)
+    found = cells_of(table, spec["shown"], entries, table["metric"] if across else column)
+    return [one for one in found if one["dataset"] == column] if across and column != AVERAGE else found
 
 
 def build_grid(spec: dict[str, Any], numbers: dict[str, Any]) -> Grid:
     """Lay out a table from its specification and the paper's numbers."""
     table = spec["table"]
-    if table.get("across") == "datasets":
+    if across_datasets(table):
         return _grid_across(spec, numbers)
     cells = {
-        (cell["dataset"], cell["method"], cell["attack"]): cell
-        for cell in numbers["cells"]
-        if cell["experiment"] == table["experiment"] and not cell["transfer_eval"]
+        (cell["dataset"], cell["method"], column): cell
+        for column in table["columns"]
+        for cell in cells_in(spec, numbers["cells"], column)
     }
-    datasets = list(dict.fromkeys(dataset for dataset, _, attack in cells if attack in table["columns"]))
+    datasets = list(dict.fromkeys(dataset for dataset, _, _ in cells))
     several = len(datasets) > 1
     rows, names = [], []
     for dataset in datasets:
@@ -67,15 +72,14 @@ def _grid_across(spec: dict[str, Any], numbers: dict[str, Any]) -> Grid:
     """Lay out one attack's accuracies on other data sets, one column each, and their average over data sets."""
     table = spec["table"]
     by_method: dict[str, dict[str, dict[str, Any]]] = {}
-    for cell in numbers["cells"]:
-        if (cell["experiment"], cell["attack"]) == (table["experiment"], table["metric"]) and cell["transfer_eval"]:
-            by_method.setdefault(cell["method"], {})[cell["dataset"]] = cell
+    for cell in cells_in(spec, numbers["cells"], AVERAGE):
+        by_method.setdefault(cell["method"], {})[cell["dataset"]] = cell
     datasets = list(dict.fromkeys(dataset for method in spec["rows"] for dataset in by_method.get(method, {})))
     rows = []
     for method in spec["rows"]:
         cells = by_method.get(method, {})
         texts = [cell_text(cells.get(dataset)) for dataset in datasets]
-        rows.append([spec["methods"][method], *texts, cell_text(_average(table, method, datasets, numbers))])
+        rows.append([spec["methods"][method], *texts, cell_text(_average(spec, method, datasets, numbers))])
     header = ["Method", *[spec["datasets"][dataset] for dataset in datasets], "Average"]
     used = {(d, method, table["metric"]): c for method, by_dataset in by_method.items() for d, c in by_dataset.items()}
     one_column = {**spec, "table": {**table, "columns": [table["metric"]]}}
@@ -83,12 +87,11 @@ def _grid_across(spec: dict[str, Any], numbers: dict[str, Any]) -> Grid:
     return Grid(table["title"], header, rows, notes, spec["rows"], [*datasets, AVERAGE], "l" + "r" * (len(header) - 1))
 
 
-def _average(table: dict[str, Any], method: str, datasets: list[str], numbers: dict[str, Any]) -> dict[str, Any] | None:
+def _average(spec: dict[str, Any], method: str, datasets: list[str], numbers: dict[str, Any]) -> dict[str, Any] | None:
     """Return the mean over data sets, with its spread over seeds; None unless every data set was measured."""
     by_seed: dict[int, list[dict[str, Any]]] = {}
-    for one in numbers["measurements"]:
-        same = (one["experiment"], one["method"], one["attack"]) == (table["experiment"], method, table["metric"])
-        if same and one["transfer_eval"]:
+    for one in cells_in(spec, numbers["measurements"], AVERAGE):
+        if one["method"] == method:
             by_seed.setdefault(one["seed"], []).append(one)
     if not by_seed or any(len(group) != len(datasets) for group in by_seed.values()):
         return None
@@ -131,18 +134,18 @@ def _leaves(tree: dict[str, Any], path: str = "") -> list[tuple[str, Any]]:
 
 
 def _by_column(spec: dict[str, Any], cells: dict[tuple[str, str, str], dict[str, Any]], what: str) -> str:
-    """Return the seeds, or the numbers of test images, of the cells: once if all columns agree, else by column."""
+    """Return the seeds, or the numbers of images and their split, of the cells: once if all columns agree."""
     counts: dict[str, list[str]] = {}
     for (_, _, column), cell in cells.items():
-        text = str(cell["images"]) if what == "images" else ", ".join(map(str, cell["seeds"]))
+        text = f"{cell['images']} {cell['split']}" if what == "images" else ", ".join(map(str, cell["seeds"]))
         if text not in counts.setdefault(column, []):
             counts[column].append(text)
     if len({tuple(sorted(texts)) for texts in counts.values()}) == 1:
         text = "/".join(next(iter(counts.values())))
-        return f"{text} test images" if what == "images" else f"seeds {text}"
+        return f"{text} images" if what == "images" else f"seeds {text}"
     columns = [column for column in spec["table"]["columns"] if column in counts]
     by_column = "; ".join(f"{spec['attacks'][column]}: {'/'.join(counts[column])}" for column in columns)
-    return f"{'test images' if what == 'images' else 'seeds'} by column ({by_column})"
+    return f"{what} by column ({by_column})"
 
 
 def _control(spec: dict[str, Any], numbers: dict[str, Any]) -> list[str]:
@@ -151,7 +154,7 @@ def _control(spec: dict[str, Any], numbers: dict[str, Any]) -> list[str]:
         f"{spec['attacks'][cell['attack']]} {100 * cell['mean']:.1f}"
         for cell in numbers["cells"]
         if cell["experiment"] == spec["control"]
-        and cell["attack"] in spec["table"]["columns"]
+        and spec["shown"].get(cell["attack"], {}).get("split") == cell["split"]
         and cell["unit"] == "share"
     ]
     return [f"Undefended control under the same attacks: {', '.join(accuracies)}."] if accuracies else []

@@ -37,6 +37,7 @@ def material(datasets=("digits",)) -> Material:
         cells=pd.DataFrame([{"dataset": dataset, "method": method} for dataset in datasets for method in ROWS]),
         measurements=pd.DataFrame(rows),
         order=list(ROWS),
+        columns=["clean", "pgd10_traditional", "pgd10_adaptive"],
         datasets={dataset: dataset.upper() for dataset in datasets},
     )
 

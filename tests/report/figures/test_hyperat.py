@@ -32,6 +32,7 @@ def bars(datasets=("digits",), *, seeds: int = 3) -> Material:
         colors=COLORS,
         cells=pd.DataFrame(cells),
         order=list(ROWS),
+        columns=["clean", "pgd20_uniform"],
         attacks={"clean": "Clean", "pgd20_uniform": "PGD-20 (uniform start)"},
         datasets={dataset: dataset.upper() for dataset in datasets},
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -34,6 +35,7 @@ def material():
         colors={"clip": "#000000", "tecoa": "#0072B2"},
         measurements=pd.DataFrame(rows),
         order=list(METHODS),
+        columns=["clean", "pgd10_random", "cw"],
         attacks={"pgd10_random": "PGD-10 (random start)", "cw": "CW"},
         datasets={**DATASETS, "c": "Third"},
     )
@@ -47,7 +49,7 @@ def test_averages_by_hand(material):
 
 
 def test_each_bar_is_the_mean_over_seeds(material):
-    figure = pmg_aft_accuracy.draw(material, title="A title")
+    figure = pmg_aft_accuracy.draw(replace(material, columns=["clean", "pgd10_random"]), title="A title")
     clean, robust = figure.axes
     assert [bar.get_height() for bar in clean.containers[0]] == pytest.approx([91, 81, 86])
     assert [bar.get_height() for bar in robust.containers[1]] == pytest.approx([41, 31, 36])

@@ -15,12 +15,16 @@ METHODS = {"at": "AT", "twins_at": "TWINS-AT", "merged": "Merged", "other": "Ano
 
 
 def cell(method: str, attack: str = "clean", *, experiment: str = "main", dataset: str = "d", **more) -> dict:
-    key = {"experiment": experiment, "dataset": dataset, "method": method, "attack": attack}
+    measured = {"transfer_eval": False, "evaluation": "robustness", "split": "test"}
+    if attack == "epochs_to_best":
+        measured |= {"evaluation": None, "split": None}
+    key = {"experiment": experiment, "dataset": dataset, "method": method, "attack": attack, **measured}
     return {**key, "mean": 0.5, "sd": 0.1, "unit": "share", "seeds": [0, 1], "images": 10, "failed_checks": [], **more}
 
 
 def measurement(method: str, seed: int, accuracy: float, *, experiment: str = "main") -> dict:
     key = {"experiment": experiment, "dataset": "d", "method": method, "seed": seed, "attack": "clean"}
+    key |= {"transfer_eval": False, "evaluation": "robustness", "split": "test"}
     return {**key, "accuracy": accuracy, "images": 10, "interval": [0.0, 1.0]}
 
 
@@ -70,10 +74,18 @@ def drawn(tmp_path):
     for name, dataset, correct, first in (("l1", "d", [1, 0], 0), ("l2", "d", [1, 1], 2), ("l3", "e", [0], 0)):
         inputs[name] = tmp_path / name
         write_ledger(inputs[name], [outcome("clean", correct, first=first).table()], checks={})
-        ledgers.append({"ledger": name, "dataset": dataset, "method": "at", "seed": 0})
+        ledgers.append({"ledger": name, "evaluation": "robustness", "dataset": dataset, "method": "at", "seed": 0})
     about = {"name": "f", "title": "A title", "caption": "A caption.", "methods": ["twins_at", "at", "merged", "unrun"]}
     about |= {"kind": "robustft.report.figures.twins_diagnostics:draw", "experiment": "main"}
-    spec = {"scale": "demo", "reproduces": False, "methods": METHODS, "members": members, "figure": about}
+    about["columns"] = ["clean", "epochs_to_best"]
+    spec = {
+        "scale": "demo",
+        "reproduces": False,
+        "shown": {"clean": {"evaluation": "robustness", "split": "test"}},
+        "methods": METHODS,
+        "members": members,
+        "figure": about,
+    }
     spec |= {"colors": {"at": "#0072B2", "twins_at": "#D55E00", "merged": "#000000"}, "ledgers": ledgers}
     spec |= {"attacks": {"clean": "Clean"}, "datasets": {"d": "Dogs", "e": "Elephants"}}
 
@@ -120,6 +132,18 @@ def test_a_figure_is_given_the_numbers_of_its_experiment_and_methods_only(materi
     assert (epochs["mean"].tolist(), epochs["unit"].tolist()) == ([3.0], ["epochs"])
 
 
+def test_a_figure_shows_one_evaluation_of_each_attack(drawn, monkeypatch):
+    """Two evaluations of one attack, on validation and on test images, were once averaged in a bar."""
+    select = {"evaluation": "select", "split": "validation"}
+    of_validation = [{**one, **select, "mean": 0.75} for one in NUMBERS["cells"] if one["attack"] == "clean"]
+    monkeypatch.setitem(NUMBERS, "cells", [*of_validation, *NUMBERS["cells"]])
+    GIVEN.clear()
+    drawn("one", kind=f"{__name__}:kept")
+    clean = GIVEN[0].cells[GIVEN[0].cells["attack"] == "clean"]
+    assert set(clean["split"]) == {"test"}
+    assert set(clean["mean"]) == {0.5}
+
+
 def test_a_figures_methods_are_in_its_own_order_derived_ones_among_them_and_none_that_was_not_run(material):
     assert material.methods == ["twins_at", "at", "merged"]
     assert (material.attacks, material.datasets) == ({"clean": "Clean"}, {"d": "Dogs", "e": "Elephants"})
@@ -136,7 +160,9 @@ def test_a_figure_of_derived_methods_only_has_no_history(tmp_path):
     numbers = tmp_path / "numbers.json"
     numbers.write_text(json.dumps(NUMBERS))
     about = {"name": "f", "title": "T", "caption": "C.", "methods": ["merged"], "experiment": "main"}
-    spec = {"scale": "demo", "reproduces": True, "methods": METHODS, "members": [], "ledgers": [], "colors": {}}
+    about["columns"] = ["clean"]
+    spec = {"scale": "demo", "reproduces": True, "shown": {"clean": {"evaluation": "robustness", "split": "test"}}}
+    spec |= {"methods": METHODS, "members": [], "ledgers": [], "colors": {}}
     spec |= {"figure": {**about, "kind": f"{__name__}:kept"}, "attacks": {}, "datasets": {}}
     outputs = {role: tmp_path / f"f.{role}" for role in ("svg", "pdf", "caption")}
     GIVEN.clear()

@@ -158,7 +158,7 @@ function close() {
 
 function drawPart(part, several) {
   const share = part.unit === "share", seeds = `seed${part.seeds.length > 1 ? "s" : ""} ${part.seeds.join(", ")}`;
-  const told = share ? `Share of ${part.images} test images of ${part.dataset} that stay correct, in percent; ${seeds}` : `${part.unit} on ${part.dataset}; ${seeds}`;
+  const told = share ? `Share of ${part.images} ${part.split} images of ${part.dataset} that stay correct, in percent; evaluation ${part.evaluation}; ${seeds}` : `${part.unit} on ${part.dataset}; ${seeds}`;
   const measured = (part.measurements || []).map((place) => measurements[place]);
   return el("div", {}, several ? el("h4", {}, `${part.dataset}: ${percent(part.mean)}`) : null,
     el("p", { class: "basis" }, `${told}${part.seeds.length > 1 ? " (mean ± sample standard deviation)." : "."}`),

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 PANELS = {"": "Full fine-tuning", "_pt": "Prompt tuning", "_deep": "Deep prompt tuning"}
 """What is tuned, by the end of a method's name; the rest is its objective."""
-TRADITIONAL, ADAPTIVE = "pgd10_traditional", "pgd10_adaptive"
 GREY = "#777777"
 
 
@@ -44,7 +43,11 @@ def _dumbbell(axes: Axes, y: float, color: str, adaptive: pd.Series, traditional
 
 
 def draw(material: Material, *, title: str) -> Figure:
-    """Draw a row of panels for each data set, one for each tuning; in it a line for each objective."""
+    """Draw a row of panels for each data set, one for each tuning; in it a line for each objective.
+
+    Its columns are clean accuracy, that under the traditional attack and that under the adaptive one.
+    """
+    unattacked, *attacks = material.columns
     objectives = list(dict.fromkeys(_split(method)[0] for method in material.methods))
     endings = [end for end in PANELS if any(_split(method)[1] == end for method in material.methods)]
     datasets = list(dict.fromkeys(material.cells["dataset"]))
@@ -61,9 +64,9 @@ def draw(material: Material, *, title: str) -> Figure:
             for y, objective in enumerate(objectives):
                 method = objective + end
                 if method in material.methods:
-                    attacked = (_points(material, dataset, method, attack) for attack in (ADAPTIVE, TRADITIONAL))
-                    _dumbbell(axes, y, material.colors[method], *attacked)
-                    clean = _points(material, dataset, method, "clean")
+                    traditional, adaptive = (_points(material, dataset, method, attack) for attack in attacks)
+                    _dumbbell(axes, y, material.colors[method], adaptive, traditional)
+                    clean = _points(material, dataset, method, unattacked)
                     axes.plot(clean.mean(), y, "D", color=GREY, markersize=4, zorder=0)
             axes.set_title(PANELS[end] + (f", {material.datasets[dataset]}" if len(datasets) > 1 else ""))
             axes.grid(visible=False, axis="y")

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 if TYPE_CHECKING:
     from robustft.report.figures.step import Material
 
-ATTACK, EPOCHS = "pgd20", "epochs_to_best"
+EPOCHS = "epochs_to_best"
 LARGEST = 900.0
 """Marker area, in square points, of the largest number of epochs in a panel."""
 STAR = 380.0
@@ -42,11 +42,12 @@ def _spread(values: pd.Series) -> list[list[float]]:
 
 def _panel(axes: Axes, material: Material, dataset: str) -> list[Line2D]:
     """Draw one data set's models; return the entries of the legend, which name each model and its epochs."""
+    attacks = [column for column in material.columns if column != EPOCHS]
     epochs = {method: epochs_of(material, dataset, method) for method in material.methods}
     most = max((value for value in epochs.values() if value is not None), default=1.0)
     entries = []
     for method, needed in epochs.items():
-        clean, robust = (_percent(material, dataset, method, attack) for attack in ("clean", ATTACK))
+        clean, robust = (_percent(material, dataset, method, attack) for attack in attacks)
         if clean.empty or robust.empty:
             continue
         color, star = material.colors[method], needed is None
@@ -60,21 +61,22 @@ def _panel(axes: Axes, material: Material, dataset: str) -> list[Line2D]:
             Line2D([], [], color=color, marker="*" if star else "o", markersize=12 if star else 9, linestyle="",
                    label=f"{material.titles[method]} ({told})")
         )  # fmt: skip
-    axes.set(xlabel="Clean accuracy (%)", ylabel=f"Robust accuracy, {material.attacks.get(ATTACK, ATTACK)} (%)")
+    axes.set(xlabel="Clean accuracy (%)", ylabel=f"Robust accuracy, {material.attacks[attacks[1]]} (%)")
     axes.margins(0.12)
     return entries
 
 
 def draw(material: Material, *, title: str) -> Figure:
-    """Draw a panel for each data set, its legend below it."""
+    """Draw a panel for each data set, its legend below it.
+
+    Its columns are clean accuracy, that under an attack, and the epochs to the best one.
+    """
     datasets = list(dict.fromkeys(material.measurements["dataset"]))
-    # The figure's models are also measured on other data sets (corruptions); trained on are those of the histories.
-    trained = [dataset for dataset in datasets if dataset in set(material.history["dataset"])]
     figure, panels = plt.subplots(
-        1, len(trained), figsize=(7.2 * len(trained), 6.4), layout="constrained", squeeze=False
+        1, len(datasets), figsize=(7.2 * len(datasets), 6.4), layout="constrained", squeeze=False
     )
     figure.suptitle(title, fontweight="bold")
-    for dataset, axes in zip(trained, panels[0], strict=True):
+    for dataset, axes in zip(datasets, panels[0], strict=True):
         entries = _panel(axes, material, dataset)
         axes.set_title(material.datasets.get(dataset, dataset))
         axes.legend(handles=entries, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, labelspacing=0.9)

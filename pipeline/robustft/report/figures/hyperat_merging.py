@@ -39,9 +39,8 @@ def _bars(axes: Axes, material: Material, dataset: str, attack: str, *, shift: f
 
 
 def draw(material: Material, *, title: str) -> Figure:
-    """Draw a panel for each data set; in it two bars for each method: clean, and under the robust attack shown."""
-    shown = [attack for attack in material.attacks if attack in set(material.cells["attack"])]
-    robust = next(attack for attack in shown if attack.startswith("pgd20"))
+    """Draw a panel for each data set; in it two bars for each method: its columns are clean, and under an attack."""
+    clean, robust = material.columns
     datasets = list(dict.fromkeys(material.cells["dataset"]))
     figure, panels = plt.subplots(
         1, len(datasets), figsize=(2.4 + 4.2 * len(datasets), 0.42 * len(material.methods) + 1.5), layout="constrained",
@@ -49,7 +48,7 @@ def draw(material: Material, *, title: str) -> Figure:
     )  # fmt: skip
     figure.suptitle(title, fontweight="bold")
     for axes, dataset in zip(panels[0], datasets, strict=True):
-        _bars(axes, material, dataset, "clean", shift=-WIDTH / 2, alpha=LIGHT)
+        _bars(axes, material, dataset, clean, shift=-WIDTH / 2, alpha=LIGHT)
         _bars(axes, material, dataset, robust, shift=WIDTH / 2, alpha=1.0)
         axes.set(xlim=(0, 108), xlabel="Accuracy (%)", ylim=(len(material.methods) - 0.4, -0.6))
         axes.set_xticks(range(0, 101, 20))
@@ -59,7 +58,7 @@ def draw(material: Material, *, title: str) -> Figure:
             axes.set_title(material.datasets[dataset])
     panels[0][0].set_yticks(range(len(material.methods)), [material.titles[method] for method in material.methods])
     keys = [
-        Patch(color="#555555", alpha=LIGHT, label=material.attacks["clean"]),
+        Patch(color="#555555", alpha=LIGHT, label=material.attacks[clean]),
         Patch(color="#555555", label=material.attacks[robust]),
     ]
     figure.legend(handles=keys, loc="outside lower center", ncols=2)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 if TYPE_CHECKING:
     from robustft.report.figures.step import Material
 
-PANELS = (("clean", "Clean accuracy (%)"), ("pgd10_random", "Robust accuracy (%)"))
+HEADINGS = ("Clean accuracy (%)", "Robust accuracy (%)")
 AVERAGE = "Average"
 FILL = 0.84
 """Share of a group's place that its bars fill."""
@@ -50,10 +50,10 @@ def _bars(axes: Axes, material: Material, table: pd.DataFrame) -> None:
 
 
 def draw(material: Material, *, title: str) -> Figure:
-    """Draw two panels, clean above robust."""
+    """Draw two panels, one for each column: clean above robust."""
     figure, axes = plt.subplots(2, 1, figsize=(11, 6.4), layout="constrained")
     figure.suptitle(title, fontweight="bold")
-    for panel, (attack, heading) in zip(axes, PANELS, strict=True):
+    for panel, attack, heading in zip(axes, material.columns, HEADINGS, strict=True):
         _bars(panel, material, by_dataset(material, attack))
         panel.set(ylabel=heading)
     handles, labels = axes[0].get_legend_handles_labels()

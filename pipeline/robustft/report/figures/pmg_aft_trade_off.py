@@ -13,20 +13,22 @@ from robustft.report.figures.pmg_aft_accuracy import AVERAGE, by_dataset
 if TYPE_CHECKING:
     from robustft.report.figures.step import Material
 
-ATTACKS = {"pgd10_random": True, "cw": False}
-"""Attacks, and whether their points are filled."""
-
 
 def draw(material: Material, *, title: str) -> Figure:
-    """Draw one panel; a line joins the two points of a method."""
+    """Draw one panel; a line joins the two points of a method.
+
+    Its columns are clean accuracy, and that under an attack with filled points and under one with open points.
+    """
+    unattacked, *attacks = material.columns
+    filled_of = dict(zip(attacks, (True, False), strict=True))
     figure, axes = plt.subplots(figsize=(7.6, 4.6), layout="constrained")
     figure.suptitle(title, fontweight="bold")
-    clean = by_dataset(material, "clean")[AVERAGE]
-    robust = {attack: by_dataset(material, attack)[AVERAGE] for attack in ATTACKS}
+    clean = by_dataset(material, unattacked)[AVERAGE]
+    robust = {attack: by_dataset(material, attack)[AVERAGE] for attack in attacks}
     for method in material.methods:
         color, x = material.colors[method], clean[method]
         ends = []
-        for attack, filled in ATTACKS.items():
+        for attack, filled in filled_of.items():
             y = robust[attack].get(method)
             if y is None:
                 continue
@@ -42,11 +44,11 @@ def draw(material: Material, *, title: str) -> Figure:
         Line2D([], [], marker="o", linestyle="", markersize=8, color=material.colors[name], label=material.titles[name])
         for name in material.methods
     ]
-    attacks = [
+    attack_marks = [
         Line2D([], [], marker="o", linestyle="", markersize=8, color="#444444",
                markerfacecolor="#444444" if filled else "white", label=material.attacks[attack])
-        for attack, filled in ATTACKS.items()
+        for attack, filled in filled_of.items()
     ]  # fmt: skip
     figure.legend(handles=methods, title="Method", loc="outside right upper", alignment="left")
-    figure.legend(handles=attacks, title="Attack", loc="outside right lower", alignment="left")
+    figure.legend(handles=attack_marks, title="Attack", loc="outside right lower", alignment="left")
     return figure

@@ -10,6 +10,7 @@ import pandas as pd
 
 from robustft.evaluate.ledger import Outcome, read_ledger
 from robustft.files import read_json, write_text
+from robustft.report.cells import cells_of
 from robustft.report.figures.style import save
 from robustft.report.numbers import joined
 from robustft.runtime.components import locate
@@ -26,17 +27,19 @@ class Material:
     """Of the methods."""
     colors: dict[str, str]
     cells: pd.DataFrame = field(default_factory=pd.DataFrame)
-    """Cells of numbers.json: `dataset`, `method`, `attack`, `mean`, `sd`, `unit`, `images`, `seeds`."""
+    """Its columns' cells of numbers.json: `dataset`, `method`, `attack`, `mean`, `sd`, `unit`, `images`, `seeds`."""
     measurements: pd.DataFrame = field(default_factory=pd.DataFrame)
-    """Measurements of numbers.json: `dataset`, `method`, `seed`, `attack`, `accuracy`, `images`, `interval`."""
+    """Its columns' measurements: `dataset`, `method`, `seed`, `attack`, `accuracy`, `images`, `interval`."""
     order: list[str] = field(default_factory=list)
     """The methods in the figure's order."""
+    columns: list[str] = field(default_factory=list)
+    """The attacks and metrics of training that it shows, in the figure's order; each attack by one evaluation."""
     attacks: dict[str, str] = field(default_factory=dict)
     """Titles of the attacks and of the metrics of training."""
     datasets: dict[str, str] = field(default_factory=dict)
     """Titles of the data sets."""
-    ledgers: dict[tuple[str, int, str], list[Path]] = field(default_factory=dict)
-    """Ledgers by (method, seed, data set), if the figure asked for them."""
+    ledgers: dict[tuple[str, int, str, str], list[Path]] = field(default_factory=dict)
+    """Ledgers by (method, seed, data set, attack), if the figure asked for them."""
 
     @property
     def methods(self) -> list[str]:
@@ -53,9 +56,9 @@ class Material:
     def outcomes(self, method: str, attack: str, seed: int, dataset: str | None = None) -> Outcome:
         """Return what an attack did to each image; the data set may be left out if there is one only."""
         found = []
-        for (name, run_seed, run_dataset), paths in self.ledgers.items():
-            if (name, run_seed) == (method, seed) and dataset in (None, run_dataset):
-                found += [outcomes[attack] for path in paths if attack in (outcomes := read_ledger(path))]
+        for (*key, run_dataset, run_attack), paths in self.ledgers.items():
+            if (*key, run_attack) == (method, seed, attack) and dataset in (None, run_dataset):
+                found += [read_ledger(path)[attack] for path in paths]
         return joined(found)
 
 
@@ -65,23 +68,28 @@ def _gathered(spec: dict[str, Any], context: Context) -> Material:
         frame = pd.read_csv(context.inputs[member["history"]])
         frames.append(frame.assign(dataset=member["dataset"], method=member["method"], seed=member["seed"]))
     numbers = read_json(context.inputs["numbers"])
-    ledgers: dict[tuple[str, int, str], list[Path]] = {}
+    ledgers: dict[tuple[str, int, str, str], list[Path]] = {}
     for member in spec["ledgers"]:
-        key = member["method"], member["seed"], member["dataset"]
-        ledgers.setdefault(key, []).append(context.inputs[member["ledger"]])
+        for attack in (name for name, one in spec["shown"].items() if one["evaluation"] == member["evaluation"]):
+            key = member["method"], member["seed"], member["dataset"], attack
+            ledgers.setdefault(key, []).append(context.inputs[member["ledger"]])
+    columns = spec["figure"].get("columns", [])
 
     def shown(kind: str) -> pd.DataFrame:
-        rows = [row for row in numbers[kind] if row["experiment"] == spec["figure"]["experiment"]]
+        rows = [row for column in columns for row in cells_of(spec["figure"], spec["shown"], numbers[kind], column)]
         return pd.DataFrame([row for row in rows if row["method"] in spec["figure"]["methods"]])
 
     cells = shown("cells")
+    history = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["method", "seed", "dataset"])
+    run = {*history["method"], *cells.get("method", ())}
     return Material(
-        history=pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["method", "seed", "dataset"]),
+        history=history,
         titles=spec["methods"],
         colors=spec["colors"],
         cells=cells,
         measurements=shown("measurements"),
-        order=[method for method in spec["figure"]["methods"] if method in set(cells["method"])],
+        order=[method for method in spec["figure"]["methods"] if method in run],
+        columns=columns,
         attacks=spec["attacks"],
         datasets=spec["datasets"],
         ledgers=ledgers,
@@ -93,7 +101,7 @@ def figure(spec: dict[str, Any], context: Context) -> None:
     material = _gathered(spec, context)
     drawn = locate(spec["figure"]["kind"])(material, title=spec["figure"]["title"])
     save(drawn, svg=context.outputs["svg"], pdf=context.outputs["pdf"])
-    seeds = sorted({seed for row in material.cells["seeds"] for seed in row})
+    seeds = sorted({seed for row in material.cells.get("seeds", ()) for seed in row} or set(material.history["seed"]))
     trained = sorted({member["dataset"] for member in spec["members"]})
     data = f"data {', '.join(trained)}; " if trained else ""
     caption = (

@@ -1,0 +1,94 @@
+"""What each column of a table or figure shows: one evaluation on one split, and the threat model of its attack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from robustft.errors import ConfigError
+from robustft.plan.step import Evaluation
+
+Shown = dict[str, dict[str, Any]]
+"""For each attack of a table or figure: `evaluation`, `split`, `norm`, `eps`, and settings named in `EFFORT`."""
+
+EFFORT = ("version", "steps", "queries", "square_queries")
+"""The settings that say which attack it is, and how long it searches."""
+
+
+def shown(display: dict[str, Any], evaluations: Sequence[Evaluation], *, where: Path, what: str) -> Shown:
+    """Return what each column of a table or figure shows, without the columns that nothing measures.
+
+    Args:
+        display: the entry of a table or figure, with `columns` or `metric`; `evaluations` if it names them.
+        evaluations: those that are planned for its experiment.
+        where: the file of the entry.
+        what: the entry's name in errors, such as "the table 'main'".
+
+    Raises ConfigError if two evaluations measure a column and the entry does not say which one is meant, and if columns
+    are of two splits and the entry does not name their evaluations.
+    """
+    across, named = display.get("across") == "datasets", display.get("evaluations")
+    measured = {one.name: one for one in evaluations if one.transfer_eval == across}
+    found: Shown = {}
+    for column in columns_of(display):
+        names = [name for name, one in measured.items() if column in one.attacks and name in (named or measured)]
+        if len(names) > 1:
+            raise _ambiguous(f"{what}: several evaluations measure the column '{column}'", measured, names, where)
+        if names:
+            found[column] = _column(measured[names[0]], column)
+    if named is None and len({one["split"] for one in found.values()}) > 1:
+        names = list(dict.fromkeys(one["evaluation"] for one in found.values()))
+        raise _ambiguous(f"{what}: its columns are of several splits", measured, names, where)
+    return found
+
+
+def columns_of(display: dict[str, Any]) -> list[str]:
+    """Return the metrics that a table or figure shows: its columns, or the one metric of a table across data sets."""
+    return list(display["columns"]) if "columns" in display else [display["metric"]] if "metric" in display else []
+
+
+def _column(evaluation: Evaluation, column: str) -> dict[str, Any]:
+    spec = evaluation.step.spec
+    attack = next(one for one in spec["attacks"] if one["name"] == column)
+    column_of = {"evaluation": evaluation.name, "split": spec["split"]}
+    if attack["algorithm"] == "none":
+        return column_of
+    threat = attack.get("threat", spec["threat"])
+    settings = {**attack, **attack.get("parameters", {})}
+    effort = {key: settings[key] for key in EFFORT if key in settings}
+    return {**column_of, "norm": threat["norm"], "eps": str(threat["eps"]), **effort}
+
+
+def _ambiguous(text: str, measured: dict[str, Evaluation], names: list[str], where: Path) -> ConfigError:
+    candidates = ", ".join(f"{name} ({measured[name].step.spec['split']})" for name in names)
+    return ConfigError(
+        text,
+        where=where,
+        expected="one evaluation for a column, of one split",
+        observed=candidates,
+        next_step=f"say which is shown, such as `evaluations: [{names[0]}]`",
+    )
+
+
+def refuse_overlaps(evaluations: Sequence[Evaluation], *, where: Path) -> None:
+    """Raise ConfigError if two parts of one evaluation of a run attack the same images with the same attack.
+
+    A cell counts each image once: an image in two ledgers would stop the report, after all training.
+    """
+    taken: dict[tuple[str, str, str, str], list[tuple[int, int, str]]] = {}
+    for one in evaluations:
+        first, last = one.step.spec["images"]
+        for attack in one.attacks:
+            parts = taken.setdefault((one.run.id, one.name, one.dataset, attack), [])
+            for other_first, other_last, other in parts:
+                if first < other_last and other_first < last:
+                    shared = f"{max(first, other_first)} to {min(last, other_last) - 1}"
+                    raise ConfigError(
+                        f"the evaluation '{one.name}' attacks images twice with '{attack}'",
+                        where=where,
+                        expected="parts without a common image, and each attack once",
+                        observed=f"images {shared} of {one.dataset} in {other} and {one.step.id}",
+                        next_step="name each attack of the evaluation once",
+                    )
+            parts.append((first, last, one.step.id))
