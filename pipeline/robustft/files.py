@@ -13,8 +13,10 @@ import json
 import os
 import re
 import tempfile
+import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,22 @@ def project_name(path: Path) -> str:
     if path.is_relative_to(PACKAGE) and not (IS_WHEEL and path.is_relative_to(ROOT)):
         return f"{_PACKAGE_NAME}/{path.relative_to(PACKAGE).as_posix()}"
     return path.relative_to(ROOT).as_posix()
+
+
+def module_file(module: str) -> Path | None:
+    """Return the file of a module without importing its packages; None if there is none, or no file.
+
+    A module of this package is searched for in it; any other on Python's path, then at the top of the project.
+    """
+    parts = module.split(".")
+    search = [str(PACKAGE.parent)] if parts[0] == PACKAGE.name else [*sys.path, str(ROOT)]
+    found = None
+    for number in range(len(parts)):
+        found = PathFinder.find_spec(".".join(parts[: number + 1]), search)
+        if found is None:
+            return None
+        search = list(found.submodule_search_locations or ())
+    return Path(found.origin) if found and found.has_location and found.origin else None
 
 
 def require_checkout(command: str) -> None:

@@ -15,6 +15,7 @@ from typing import NoReturn
 from robustft.cli import planning, results, sharing, steps
 from robustft.cli.run import add_run
 from robustft.errors import RobustftError, nearest
+from robustft.files import ROOT
 
 STEPS = {
     "download": "fetch one file of config/datasets.yaml or config/weights.yaml, such as `cifar10_python`",
@@ -206,6 +207,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 success, 1 failure or findings, 2 an error of the user."""
     # Without it the garbage collector visits every module when the process ends: half a second with torch.
     atexit.register(gc.freeze)
+    sys.path.append(str(ROOT))  # last, so that it hides no installed package: components of a user's own
     try:
         arguments = CommandLine().parse(sys.argv[1:] if argv is None else argv)
         result: int = arguments.run(arguments)

@@ -4,6 +4,10 @@ Snakemake does not see an edit in an imported module. So every rule has the hash
 and every record stores the hash of each. The planner (`plan`, `config`, `cost`, `cli`) is not among them: its whole
 effect on a step is the step's specification, whose digest is tracked separately. So a new paper, method or table does
 not run existing steps again.
+
+A module from elsewhere, such as a method of a user, is followed in the same way, through this package and through
+every other one. It ends at Python's own modules and at the distributions of the lock: their hashes were verified when
+they were installed, and a record names their versions. This package itself imports no others; a test holds that.
 """
 
 from __future__ import annotations
@@ -13,10 +17,19 @@ import contextlib
 import functools
 import os
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import robustft
 from robustft.errors import ConfigError
-from robustft.files import PACKAGE, ROOT, digest_of, project_name, project_path, sha256_file
+from robustft.files import PACKAGE, ROOT, digest_of, module_file, project_name, project_path, sha256_file
+
+LOCK = "envs/run.txt"
+"""The requirements file that names each package with its version and the hashes of its archives."""
+
+ELSEWHERE = "elsewhere/"
+"""Begins the name of a source file outside the project, which goes on as its module does."""
 
 
 def module_of(implementation: str) -> str:
@@ -24,17 +37,51 @@ def module_of(implementation: str) -> str:
     return implementation.split(":")[0]
 
 
+def locked_versions(lock: Path) -> dict[str, set[str]]:
+    """Return the versions that a hashed requirements file allows, by package name in small letters and hyphens."""
+    versions: dict[str, set[str]] = {}
+    for line in lock.read_text(encoding="utf-8").splitlines():
+        if "==" in line and not line.startswith((" ", "#")):
+            name, rest = line.split("==", 1)
+            versions.setdefault(normalised(name.strip()), set()).add(rest.split()[0])
+    return versions
+
+
+def normalised(name: str) -> str:
+    """Return a package's name in small letters and hyphens (PyPA, "Names and normalization")."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _top(module: str) -> str:
+    return module.split(".")[0]
+
+
 @functools.cache
 def _file_of(module: str) -> Path | None:
-    parent = PACKAGE.parent if module.split(".")[0] == PACKAGE.name else ROOT
-    base = parent.joinpath(*module.split("."))
-    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
-        if candidate.is_file():
-            return candidate
-    return None
+    if _top(module) != PACKAGE.name:
+        return module_file(module)
+    base = PACKAGE.parent.joinpath(*module.split("."))  # asked for thousands of names: faster than Python's finder
+    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
 
 
-_BEGINNING = r"(?:from[ \t]+[\w.]+[ \t]+import|import)\b"
+@functools.cache
+def _verified(top: str) -> bool:
+    """Tell whether a top-level module is Python's own, or of distributions that the lock names."""
+    if top in sys.stdlib_module_names:
+        return True
+    distributions, locked = _distributions().get(top), locked_versions(project_path(LOCK))
+    return bool(distributions) and all(normalised(name) in locked for name in distributions or ())
+
+
+@functools.cache
+def _distributions() -> dict[str, list[str]]:
+    """Return the installed distributions of each top-level module. It takes a second, so only other code asks."""
+    import importlib.metadata
+
+    return dict(importlib.metadata.packages_distributions())
+
+
+_BEGINNING = r"(?:from\b[ \t]*[\w.]+[ \t]+import|import)\b"
 _STATEMENT = re.compile(rf"^[ \t]*({_BEGINNING}(?:[^\n(]*\([^)]*\)|[^\n]*))", re.MULTILINE)
 _AMONG_OTHERS = re.compile(rf"[;:][ \t]*{_BEGINNING}")
 
@@ -54,19 +101,39 @@ def _imports(path: Path) -> ast.Module:
 
 @functools.cache
 def _direct(module: str) -> frozenset[str]:
-    """Return the modules of this package that `module` imports, anywhere in its text, and its parent packages."""
-    path = _file_of(module)
-    if path is None or module == PACKAGE.name:  # the package imports its public names lazily
+    """Return the modules to follow that `module` imports, anywhere in its text, and its parent packages."""
+    path, top = _file_of(module), _top(module)
+    if path is None or path.suffix != ".py" or module == PACKAGE.name:  # the package imports its public names lazily
         return frozenset()
-    top = module.split(".")[0]
-    names = {module.rsplit(".", 1)[0]} if "." in module else set()
-    for node in ast.walk(_imports(path)):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return frozenset(name for name in names if name.split(".")[0] == top and _file_of(name))
+    names = {name for node in ast.walk(_imports(path)) for name in _named(node, module, path)}
+    if "." in module:
+        names.add(module.rpartition(".")[0])
+    if top == PACKAGE.name:
+        return frozenset(name for name in names if _top(name) == top and _file_of(name))
+    names |= {public for name in names for public in _public(name)}
+    return frozenset(name for name in names if not _verified(_top(name)) and _file_of(name))
+
+
+def _named(node: ast.AST, module: str, path: Path) -> Iterator[str]:
+    """Yield what one import statement of a module may name, a module or not."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+        base = package[: len(package) - node.level + 1] if node.level else []
+        name = ".".join([*base, *([node.module] if node.module else [])])
+        if name != PACKAGE.name:  # of this package's own file only the names are imported, not all public ones
+            yield name
+        yield from (f"{name}.{alias.name}" for alias in node.names)
+
+
+def _public(name: str) -> list[str]:
+    """Return the modules that a name of this package stands for: with `import robustft`, those of all public names."""
+    package, _, attribute = name.partition(".")
+    if package != PACKAGE.name:
+        return []
+    wanted = robustft.PUBLIC if attribute in ("", "*") else {attribute}
+    return [PACKAGE.name, *(module for public, module in robustft.PUBLIC.items() if public in wanted)]
 
 
 def closure(*modules: str) -> list[str]:
@@ -86,13 +153,30 @@ def closure(*modules: str) -> list[str]:
 
 @functools.cache
 def source_files(*modules: str) -> list[str]:
-    """Return the names of the files of `closure(*modules)` (see `project_path`), sorted."""
-    return sorted(project_name(_file_of(module)) for module in closure(*modules))  # type: ignore[arg-type]
+    """Return the names of the files of `closure(*modules)`, sorted: of the project's as `project_path` has them."""
+    return sorted({_name(module, path) for module in closure(*modules) if (path := _file_of(module))})
+
+
+def _name(module: str, path: Path) -> str:
+    """Return the name of a module's file, which has no part of the place outside the project."""
+    if path.is_relative_to(PACKAGE) or path.is_relative_to(ROOT) and not _installed(path):
+        return project_name(path)
+    ending = f"/{path.name}" if path.stem == "__init__" else path.suffix
+    return ELSEWHERE + module.replace(".", "/") + ending
+
+
+def _installed(path: Path) -> bool:
+    """Tell whether a file is in a folder of installed packages, which may itself be in the project."""
+    return "site-packages" in path.parts
 
 
 @functools.cache
 def _path(name: str) -> str:
-    return str(project_path(name))
+    if not name.startswith(ELSEWHERE):
+        return str(project_path(name))
+    parts = name.removeprefix(ELSEWHERE).split("/")
+    module = parts[:-1] if parts[-1].startswith("__init__.") else [*parts[:-1], parts[-1].split(".")[0]]
+    return str(_file_of(".".join(module)))
 
 
 @functools.cache

@@ -6,10 +6,9 @@ import json
 from collections import defaultdict
 
 from robustft.files import IS_WHEEL, ROOT, canonical_json, sha256_file
-from robustft.plan.sources import source_hashes
+from robustft.plan.sources import LOCK, source_hashes
 from robustft.provenance.audit_state import AuditState, differences, several
 from robustft.provenance.container import unlike
-from robustft.provenance.environment import LOCK
 from robustft.provenance.origins import recorded_origins
 
 

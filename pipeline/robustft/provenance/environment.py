@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from robustft.files import IS_WHEEL, ROOT, read_json, sha256_file
+from robustft.plan.sources import LOCK, locked_versions, normalised
 from robustft.provenance.container import observed_image
-
-LOCK = "envs/run.txt"
 
 BUILD = "build.json"
 """In a wheel, the state of git at its build: {commit, clean}."""
@@ -54,16 +53,6 @@ def git_state() -> dict[str, Any]:
     return {"commit": commit or None, "clean": None if changes is None else changes == ""}
 
 
-def locked_versions(lock: Path) -> dict[str, set[str]]:
-    """Return the versions that a hashed requirements file allows, by package name in lower case."""
-    versions: dict[str, set[str]] = {}
-    for line in lock.read_text(encoding="utf-8").splitlines():
-        if "==" in line and not line.startswith((" ", "#")):
-            name, rest = line.split("==", 1)
-            versions.setdefault(name.strip().lower().replace("_", "-"), set()).add(rest.split()[0])
-    return versions
-
-
 def environment() -> dict[str, Any]:
     """Return Python, packages, lock, commit and image. They are equal for all steps of a clean installation."""
     return {**_installed(ROOT / LOCK), "git": git_state(), "image": observed_image()}
@@ -80,7 +69,7 @@ def _installed(lock: Path) -> dict[str, Any]:
         if version is None:
             continue
         packages[name] = version
-        allowed = locked.get(name.lower().replace("_", "-"), set())
+        allowed = locked.get(normalised(name), set())
         if packages[name] not in allowed:
             unlocked.append(name)
     return {
@@ -96,7 +85,7 @@ def _version(name: str) -> str | None:
     importlib.metadata is slow to import beside a small step, so it is used only if the metadata file is not found.
     """
     with contextlib.suppress(KeyError, OSError):
-        metadata = _metadata()[_normalised(name)].read_text(encoding="utf-8")
+        metadata = _metadata()[normalised(name)].read_text(encoding="utf-8")
         if match := re.search(r"^Version:[ \t]*(\S+)[ \t]*$", metadata, re.MULTILINE):
             return match[1]
     import importlib.metadata
@@ -117,12 +106,8 @@ def _metadata() -> dict[str, Path]:
     for folder in sys.path:
         with contextlib.suppress(OSError):  # an archive, or a missing folder
             for package in Path(folder).glob("*.dist-info"):
-                files.setdefault(_normalised(package.name.split("-")[0]), package / "METADATA")
+                files.setdefault(normalised(package.name.split("-")[0]), package / "METADATA")
     return files
-
-
-def _normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def circumstances() -> dict[str, Any]:

@@ -12,13 +12,11 @@ import functools
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, Literal, Union
 
 from robustft.errors import ConfigError, nearest
-
-PACKAGE = Path(__file__).resolve().parents[1]
+from robustft.files import PACKAGE, module_file
 
 ROOMS = {
     "method": ("methods",),
@@ -140,17 +138,7 @@ def fault_of(name: str, parameters: Mapping[str, Any], *, kind: str, partial: bo
     return None
 
 
-@functools.cache
-def _path(module: str) -> Path | None:
-    """Return the file of a module without importing its packages; None if there is none."""
-    search: list[str] | None = [str(PACKAGE.parent)] if _package(module) == PACKAGE.name else None
-    parts = module.split(".")
-    for number in range(len(parts)):
-        found = PathFinder.find_spec(".".join(parts[: number + 1]), search)
-        if found is None:
-            return None
-        search = list(found.submodule_search_locations or ())
-    return Path(found.origin) if found and found.origin else None
+_path = functools.cache(module_file)
 
 
 @functools.cache
