@@ -12,8 +12,8 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.machinery import PathFinder

@@ -123,7 +123,7 @@ def test_data_sets_without_a_stand_in_are_named(tmp_path):
     changed = toy_config.write(
         tmp_path, paper=change, datasets={"datasets": {"cars": toy_config.VIEW | {"title": "C", "classes": [1, 2]}}}
     )
-    assert "toy: no stand-in at this scale for cars" in describe(Plan(changed))
+    assert "  toy/main: in part: its data set cars has no stand-in" in describe(Plan(changed)).splitlines()
 
 
 def test_the_json_holds_seconds_bytes_and_counts(plan):

@@ -2,7 +2,6 @@
 
 from tests import toy_config
 from tests.plan.toy_plan import ALL
-from tests.toy_config import paper
 
 
 def test_the_numbers_know_of_each_runs_histories(planned):
@@ -49,9 +48,13 @@ def test_a_claims_data_set_may_be_stood_in_for(planned):
 
 def test_an_experiment_without_a_stand_in_for_its_backbone_is_left_out_with_its_tables_and_figures(planned):
     other = {"huge": toy_config.files()["backbones"]["backbones"]["tiny"]}
-    plan = planned(backbones={"backbones": other}, paper=paper(experiment={"backbone": "huge"}))
-    assert plan.runs == []
-    assert plan.of_kind("table") == plan.of_kind("figure") == []
+    main = toy_config.files()["papers/toy/paper"]["experiments"]["main"]
+    tables = {"big": {"title": "T", "experiment": "big", "columns": ["clean"], "caption": "C"}}
+    change = {"experiments": {"big": {**main, "backbone": "huge"}}, "tables": tables}
+    plan = planned(backbones={"backbones": other}, paper=change)
+    assert {run.experiment for run in plan.runs} == {"main"}
+    assert [step.id for step in plan.of_kind("table")] == ["toy/main"]
+    assert plan.of_kind("figure") == []
     assert len(plan.of_kind("verdicts")) == 1  # its claims are there, as not run
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from robustft.errors import ConfigError
 from tests import toy_config
-from tests.plan.toy_plan import ids, trained
+from tests.plan.toy_plan import FILES, WEIGHTS, ids, trained
 from tests.toy_config import paper, part, pretraining
 
 
@@ -123,11 +123,52 @@ def test_at_the_papers_own_scale_everything_stands_for_itself(planned):
     assert {run.dataset for run in plan.runs} == {"spared"}
 
 
+def second(**changes):
+    """A change of the paper: a second experiment, the first one with some values replaced."""
+    return {"experiments": {"second": {**toy_config.files()["papers/toy/paper"]["experiments"]["main"], **changes}}}
+
+
 def test_a_scale_may_leave_an_experiment_out(planned):
-    assert planned().runs
-    assert planned(scale={"papers": {"toy": {"left_out": ["main"]}}}).runs == []
+    plan = planned(paper=second(), scale={"papers": {"toy": {"left_out": ["main"]}}})
+    assert {run.experiment for run in plan.runs} == {"second"}
+    assert plan.left_out == ["toy/main: the scale leaves it out"]
     with pytest.raises(ConfigError, match="unknown experiment 'mian'"):
         planned(scale={"papers": {"toy": {"left_out": ["mian"]}}})
+
+
+@pytest.mark.parametrize(
+    ("experiment", "reason"),
+    [
+        ({"backbone": "huge"}, "its backbone huge has no stand-in"),
+        ({"pretraining": "robust"}, "its pre-training robust has no stand-in"),
+        ({"datasets": ["flowers", "cars"]}, "its data sets flowers, cars have no stand-in"),
+    ],
+)
+def test_without_a_stand_in_an_experiment_is_left_out_and_the_plan_says_why(planned, experiment, reason):
+    """A scale without one stand-in planned 0 runs of 0, with exit status 0 and not a word."""
+    changes = {
+        "backbones": {"backbones": {"huge": toy_config.files()["backbones"]["backbones"]["tiny"]}},
+        "weights": WEIGHTS,
+        "datasets": {
+            "files": {"archive": FILES["archive"]},
+            "datasets": {name: {**toy_config.VIEW, "title": name, "classes": [1, 2]} for name in ("flowers", "cars")},
+        },
+    }
+    assert planned(paper=second(**experiment), **changes).left_out == [f"toy/second: {reason}"]
+    with pytest.raises(ConfigError, match=r"no run of toy is planned at scale 'small'") as raised:
+        planned(paper=paper(experiment=experiment), **changes)
+    assert f"toy/main: {reason}" in str(raised.value)
+
+
+def test_a_list_of_data_sets_of_an_evaluation_says_which_have_no_stand_in(planned):
+    plan = planned(paper=paper(evaluations={"robustness": {"datasets": ["high", "nowhere"]}}))
+    assert plan.left_out == ["toy/evaluation robustness: in part: its data set nowhere has no stand-in"]
+
+
+def test_settings_of_a_scale_for_a_paper_that_is_not_there_are_an_error(planned):
+    """`twin:` for `twins:` was taken, and the paper ran with the budget of everything else."""
+    with pytest.raises(ConfigError, match=r"unknown paper 'toyz'[\s\S]*small.yaml, line \d+[\s\S]*did you mean 'toy'"):
+        planned(scale={"papers": {"toyz": {"left_out": ["main"]}}})
 
 
 def test_an_experiment_may_set_values_of_a_method_and_the_scale_after_it(planned):

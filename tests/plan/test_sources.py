@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from robustft.config.load import Config
-from robustft.plan import Plan
-from robustft.plan import sources
+from robustft.plan import Plan, sources
 from robustft.plan.sources import _imports, closure, source_files, source_hashes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -173,7 +172,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def test_a_method_from_elsewhere_is_followed_into_this_package_and_everything_else(elsewhere):
-    """Its imports of this package were not followed: an edited loss left the old results current, and the audit passed."""
+    """Its imports of this package were not followed: after an edit of a loss the old results still passed the audit."""
     elsewhere("mylab/__init__.py", "")
     elsewhere("mylab/nets.py", "import torch, os\nfrom robustft.methods.trades import Trades\nfrom . import layers\n")
     elsewhere("mylab/layers.py", "from helpers_of_mine import helper\nimport not_installed_here\n")

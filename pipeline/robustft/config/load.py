@@ -100,6 +100,7 @@ class Config:
         self.scale = self._scale.values
         self.optimizations: dict[str, bool] = {**defaults["optimizations"], **self.scale.get("optimizations", {})}
         _ = self.files, self.attacks, self.backbones, self.images
+        self._check_paper_names()
         self.papers = {name: self._paper(name) for name in self._paper_names(papers or defaults["papers"])}
         self.claims = {name: self._claims(name) for name in self.papers}
         self._check_overrides()
@@ -171,13 +172,22 @@ class Config:
                 for method, override in values.items():
                     check_override(tree, (*keys, method), override, methods.get(method, {}))
 
+    @functools.cached_property
+    def _present(self) -> dict[str, None]:
+        """The papers that have a folder."""
+        return dict.fromkeys(sorted(path.parent.name for path in (self.folder / "papers").glob("*/paper.yaml")))
+
+    def _check_paper_names(self) -> None:
+        """Raise ConfigError for a paper of the scale that has no folder: its settings would have no effect."""
+        for name in self.scale["papers"]:
+            lookup(self._present, name, kind="paper", where=self._scale.tree.where(("papers", name)))
+
     def _paper_names(self, asked: Any) -> list[str]:
-        present = sorted(path.parent.name for path in (self.folder / "papers").glob("*/paper.yaml"))
         if asked == "all":
-            return present
+            return list(self._present)
         names = [asked] if isinstance(asked, str) else list(asked)
         for name in names:
-            lookup(dict.fromkeys(present, None), name, kind="paper", where=self.folder / "papers")
+            lookup(self._present, name, kind="paper", where=self.folder / "papers")
         return names
 
     def _paper(self, name: str) -> Document:

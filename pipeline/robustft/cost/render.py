@@ -166,19 +166,8 @@ def _ratio(comparison: dict[str, Any]) -> str:
     return f"{middle} times what is estimated for them on it (half of them {low} to {high} times)"
 
 
-def missing(plan: Plan) -> list[str]:
-    """Return a line for each paper with data sets for which this scale has no stand-in."""
-    lines, scale = [], plan.config.scale
-    for paper, document in plan.config.papers.items():
-        datasets = {d for e in document.values["experiments"].values() for d in e["datasets"]}
-        own = scale["papers"].get(paper, {}).get("stand_ins", {})
-        known = {
-            *own.get("datasets", scale["stand_ins"]["datasets"]),
-            *(plan.config.datasets if scale["reproduces"] else ()),
-        }
-        if datasets - known:
-            lines.append(f"{paper}: no stand-in at this scale for {', '.join(sorted(datasets - known))}")
-    return lines
+def _left_out(plan: Plan) -> list[str]:
+    return ["", f"Left out at scale {plan.scale}:", *(f"  {text}" for text in plan.left_out)] if plan.left_out else []
 
 
 def describe(plan: Plan, *, details: bool = False, table: str | None = None, machine: Machine | None = None) -> str:
@@ -199,7 +188,7 @@ def describe(plan: Plan, *, details: bool = False, table: str | None = None, mac
     walls = ", ".join(f"{duration(whole.wall_s(number))} on {number}" for number in DEVICES)
     lines += ["", f"At least, whatever the order: {walls} {device}s."]
     lines += _overruns(model, whole)
-    return "\n".join([*lines, *_files(whole), *_basis(model, whole), *([] if table else missing(plan))])
+    return "\n".join([*lines, *_files(whole), *_basis(model, whole), *([] if table else _left_out(plan))])
 
 
 def as_json(plan: Plan, *, table: str | None = None, machine: Machine | None = None) -> dict[str, Any]:

@@ -77,6 +77,10 @@ class Entries:
                 unique.setdefault(one.value, one)
         return list(unique.values())
 
+    def without_stand_in(self, paper: str, names: Layered) -> list[str]:
+        """Return the data sets of a paper's list that this scale leaves out."""
+        return [name.value for name in names.each() if self.stand_in(paper, "datasets", name) is None]
+
     # -- entries of catalogues -------------------------------------------------------------------------------------
 
     @functools.cached_property

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from robustft.config import Config
-from robustft.errors import lookup
+from robustft.errors import ConfigError, lookup
 from robustft.plan.bundles import bundled
 from robustft.plan.catalogue import Catalogue
 from robustft.plan.evaluation import Evaluations
@@ -42,6 +42,21 @@ class Plan(Graph):
                 self.evaluations += evaluations.of_run(run, resolved)
             Report(self, self.resolver, paper, self.runs[runs:], self.evaluations[measured:]).add()
         add_manifest(self)
+        if config.papers and not self.runs:
+            raise ConfigError(
+                f"no run of {', '.join(config.papers)} is planned at scale '{self.scale}'",
+                where=config.folder / "scales" / f"{self.scale}.yaml",
+                observed="; ".join(self.left_out) or "no paper has an experiment",
+                next_step="add a stand-in that is missing, or choose another scale or other papers",
+            )
+
+    @property
+    def left_out(self) -> list[str]:
+        """The experiments and evaluations that are not at this scale, or not all of them, `PAPER/NAMES: REASON`."""
+        grouped: dict[tuple[str, str], list[str]] = {}
+        for (paper, experiment), reason in self.resolver.left_out.items():
+            grouped.setdefault((paper, reason), []).append(experiment)
+        return [f"{paper}/{', '.join(names)}: {reason}" for (paper, reason), names in grouped.items()]
 
     def paper_evaluations(self, paper: str, experiment: str | None = None) -> Iterator[Evaluation]:
         """Yield the evaluations of one paper (of one of its experiments)."""

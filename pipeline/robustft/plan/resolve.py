@@ -26,6 +26,7 @@ from robustft.errors import ConfigError, lookup
 from robustft.plan.entries import Entries
 from robustft.plan.layers import Layer, Layered, Parts, Place, given, layers_at
 from robustft.plan.names import check_names, check_paper
+from robustft.plan.scope import Scope, without
 
 BUDGET = ("recipe", "training_attack", "monitor", "diagnostics")
 """How long and how a model is trained."""
@@ -102,6 +103,8 @@ class Resolver:
         check_names(config)
         self.config, self.scale = config, config.scale
         self.entries = Entries(config)
+        self.left_out: dict[tuple[str, str], str] = {}
+        """Why an experiment or evaluation, by paper and name, is not at this scale, or not on all of its data sets."""
         self._owners: dict[str, str] = {}
         self._evaluations: dict[tuple[str, str, Layered], tuple[dict[str, Any], list[ResolvedEvaluation]]] = {}
 
@@ -110,31 +113,22 @@ class Resolver:
     def runs(self, paper: str) -> Iterator[ResolvedRun]:
         """Yield the runs of a paper at this scale: by experiment, data set, method and seed.
 
-        An experiment is left out if the scale says so, or if its backbone or pre-training has no stand-in.
-        Raises ConfigError for an undefined name.
+        An experiment is left out if the scale says so, or if its backbone, its pre-training or all of its data sets
+        have no stand-in; `left_out` then has the reason. Raises ConfigError for an undefined name.
         """
         check_paper(self.config, paper, self.entries)
-        left_out = self.entries.override(paper).get("left_out", [])
         for name, values in self.config.papers[paper].values["experiments"].items():
             experiment = given(f"papers/{paper}", f"experiments.{name}", values)
-            backbone = self.entries.stand_in(paper, "backbones", experiment["backbone"])
-            if name not in left_out and backbone is not None and self._has_pretraining(paper, values["pretraining"]):
-                yield from self._experiment(paper, name, experiment, self.entries.backbone(backbone))
+            scope = Scope(self.entries, paper, name, experiment)
+            if reason := scope.left_out or scope.left_out_in_part:
+                self.left_out[paper, name] = reason
+            if scope.left_out is None:
+                yield from self._experiment(paper, name, experiment, scope)
 
-    def _has_pretraining(self, paper: str, name: str) -> bool:
-        own = self.config.papers[paper].values.get("pretraining", {})
-        here = {"none", *own, *self.scale["pretraining"], *self.entries.stand_ins(paper, "pretraining")}
-        return name in here or self.scale["reproduces"]
-
-    def _experiment(self, paper: str, name: str, experiment: Layered, backbone: Parts) -> Iterator[ResolvedRun]:
-        override, values = self.entries.override(paper), experiment.value
-        own = override.get("experiments", {}).get(name, {})
-        methods = own.get("methods", override.get("methods", values["methods"]))
-        seeds = own.get("seeds", override.get("seeds", values["seeds"]))
-        datasets = self.entries.datasets(paper, experiment["datasets"])
-        run = [method for method in values["methods"] if method in methods and datasets]
-        shared = {method: self._run_parts(paper, name, experiment, method) for method in run}
-        for dataset in datasets:
+    def _experiment(self, paper: str, name: str, experiment: Layered, scope: Scope) -> Iterator[ResolvedRun]:
+        values, seeds, backbone = experiment.value, scope.seeds, self.entries.backbone(scope.backbone)
+        shared = {method: self._run_parts(paper, name, experiment, method) for method in scope.methods}
+        for dataset in self.entries.datasets(paper, experiment["datasets"]):
             entry = self.entries.dataset(dataset)
             for method, parts in shared.items():
                 for seed in (seed for seed in experiment["seeds"].each() if seed.value in seeds):
@@ -272,6 +266,8 @@ class Resolver:
         layers = layers_at(f"papers/{paper}", document.values, "evaluations", name)
         evaluation = Layered(*layers, *self.entries.of_scale("papers", paper, "evaluations", name))
         values, transfer_eval = evaluation.value, "datasets" in evaluation.value
+        if transfer_eval and (missing := self.entries.without_stand_in(paper, evaluation["datasets"])):
+            self.left_out[paper, f"evaluation {name}"] = f"in part: {without(missing, 'data set')}"
         sizes = {
             dataset: self.entries.view(dataset.value)["splits"][values["split"]]
             for dataset in (self.entries.datasets(paper, evaluation["datasets"]) if transfer_eval else [own])

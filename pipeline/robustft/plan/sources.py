@@ -159,7 +159,7 @@ def source_files(*modules: str) -> list[str]:
 
 def _name(module: str, path: Path) -> str:
     """Return the name of a module's file, which has no part of the place outside the project."""
-    if path.is_relative_to(PACKAGE) or path.is_relative_to(ROOT) and not _installed(path):
+    if path.is_relative_to(PACKAGE) or (path.is_relative_to(ROOT) and not _installed(path)):
         return project_name(path)
     ending = f"/{path.name}" if path.stem == "__init__" else path.suffix
     return ELSEWHERE + module.replace(".", "/") + ending
