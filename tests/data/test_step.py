@@ -9,6 +9,7 @@ import yaml
 
 from robustft.data.imagefile import load_split
 from robustft.data.step import decode
+from robustft.errors import IntegrityError
 from robustft.files import ROOT
 from robustft.runtime.context import Context
 
@@ -80,3 +81,10 @@ def test_a_corrupted_set_holds_the_clean_images_labels_once_for_each_type_and_se
     part = load_split(path, dataset="digits_5to9_contrast", split="test")
     spread = [float(part.images[s * 48].std() / 255 / (original.images[0] / 16).std()) for s in (0, 4)]
     assert spread == pytest.approx([0.4, 0.05], abs=0.01)
+
+
+def test_a_pixel_above_full_white_is_refused(tmp_path):
+    """A loader from elsewhere says nothing of its full white while planning: with `levels: 1` images were of 16."""
+    spec = specification("digits", levels=15)
+    with pytest.raises(IntegrityError, match=r"image \d+ has pixels above full white[\s\S]*observed: 16"):
+        decoded(spec, tmp_path)

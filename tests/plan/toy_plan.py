@@ -44,7 +44,7 @@ ARCHIVED = {
     "licence": "L",
     "terms": "for people",
     "shape": [1, 8, 8],
-    "levels": 255,
+    "levels": 16,
 }
 
 PICTURES = {"title": "P", "source": "archived", "classes": 2, "splits": {"train": 5, "test": 4}, "template": "a {}"}

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta
 
-from robustft.config.common import Count, Fraction, Maybe, Name, PartialThreat, Share, Struct, Threat
+from robustft.config.common import Ball, Count, Fraction, Maybe, Name, PartialBall, Share, Struct, Threat, refuse
+from robustft.config.units import fault_of_step
 
 Target = Annotated[
     str,
@@ -52,6 +53,11 @@ class Pgd(Struct, tag_field="algorithm", tag="pgd", frozen=True, kw_only=True):
     threat: Maybe[Threat] = UNSET
     checks: Maybe[Checks] = UNSET
 
+    def __post_init__(self) -> None:
+        """Refuse a step of other units."""
+        Struct.__post_init__(self)
+        refuse(fault_of_step(self.step_over_eps))
+
 
 class AutoAttack(Struct, tag_field="algorithm", tag="autoattack", frozen=True, kw_only=True):
     """The four attacks of AutoAttack's standard version; `square_queries` limits the queries of the last."""
@@ -66,12 +72,12 @@ class AutoAttack(Struct, tag_field="algorithm", tag="autoattack", frozen=True, k
 
 
 class Function(Struct, tag_field="algorithm", tag="function", frozen=True, kw_only=True):
-    """An attack implemented by a function, with the threat that it is defined for."""
+    """An attack implemented by a function, with the ball that it is defined for, which need not be of pixels."""
 
     title: str
     implementation: str
     target: Target
-    threat: Threat
+    threat: Ball
     parameters: Maybe[dict[str, Any]] = UNSET
     source: Maybe[str] = UNSET
     checks: Maybe[Checks] = UNSET
@@ -108,7 +114,7 @@ def with_strengths(attacks: dict[str, Any]) -> dict[str, Any]:
 class AttackOverride(Struct, frozen=True, kw_only=True):
     """A scale's values of an attack."""
 
-    threat: PartialThreat = UNSET
+    threat: PartialBall = UNSET
     steps: Maybe[Count] = UNSET
     parameters: Maybe[dict[str, Any]] = UNSET
     square_queries: Maybe[Count] = UNSET

@@ -6,8 +6,9 @@ from typing import Any
 
 from msgspec import UNSET
 
-from robustft.config.common import Component, Count, Maybe, Name, Positive, Shape, Struct
+from robustft.config.common import Component, Count, Maybe, Name, Positive, Shape, Struct, refuse
 from robustft.config.methods import Part
+from robustft.config.units import fault_of_normalisation
 
 
 class Normalisation(Struct, frozen=True, kw_only=True):
@@ -15,6 +16,10 @@ class Normalisation(Struct, frozen=True, kw_only=True):
 
     mean: list[float]
     std: list[Positive]
+
+    def __post_init__(self) -> None:
+        """Refuse values of images in 0 to 255."""
+        refuse(fault_of_normalisation(self.mean, self.std))
 
 
 class Backbone(Struct, frozen=True, kw_only=True):
@@ -31,6 +36,12 @@ class Backbone(Struct, frozen=True, kw_only=True):
     gflop: Positive
     weights: Count
     head: Maybe[Part] = UNSET
+
+    def __post_init__(self) -> None:
+        """Refuse a normalisation of another number of channels than the images have."""
+        given, channels = len(self.normalisation.mean), self.shape[0]
+        if given not in (1, channels):
+            raise ValueError(f"the normalisation is of {given} channels, the shape (C, H, W) has {channels}")
 
 
 class Backbones(Struct, frozen=True, kw_only=True):

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType, structs
 
+from robustft.config.units import fault_of_eps, fault_of_step
+
 T = TypeVar("T")
 Maybe: TypeAlias = T | UnsetType
 
@@ -57,11 +59,20 @@ REPEATED = ("shape", "milestones", "seeds_of_images", "resize")
 """Lists that may repeat a value."""
 
 
-class Threat(Struct, frozen=True, kw_only=True):
-    """The threat model: a change of an image by up to eps in a norm, in units of its range [0, 1]."""
+class Ball(Struct, frozen=True, kw_only=True):
+    """A change by up to eps in a norm, in a space that an attack defines: of pixels, coefficients, displacements."""
 
     norm: Literal["linf", "l2", "l1"]
     eps: Fraction
+
+
+class Threat(Ball, frozen=True, kw_only=True):
+    """The threat model: a change of an image by up to eps in a norm, in units of its range [0, 1]."""
+
+    def __post_init__(self) -> None:
+        """Refuse an eps of other units. The planner judges what depends on an image's shape."""
+        if _has(self, "norm", "eps"):
+            refuse(fault_of_eps(self.norm, self.eps))
 
 
 class TrainingAttack(Struct, frozen=True, kw_only=True):
@@ -69,6 +80,11 @@ class TrainingAttack(Struct, frozen=True, kw_only=True):
 
     steps: Count
     step_over_eps: Fraction
+
+    def __post_init__(self) -> None:
+        """Refuse a step of other units."""
+        if _has(self, "step_over_eps"):
+            refuse(fault_of_step(self.step_over_eps))
 
 
 class Monitor(Struct, frozen=True, kw_only=True):
@@ -137,10 +153,15 @@ class PartParameters(Struct, frozen=True, kw_only=True):
 
 
 def partial(kind: type[msgspec.Struct]) -> Any:
-    """Return a struct with the same keys, all optional: a layer over another layer."""
+    """Return a struct with the same keys, all optional, and the same checks: a layer over another layer."""
     fields = [(field.name, _PARTIAL.get(field.type, field.type) | UnsetType, UNSET) for field in structs.fields(kind)]
     _PARTIAL[kind] = part = msgspec.defstruct(
-        f"Partial{kind.__name__}", fields, bases=(Struct,), kw_only=True, frozen=True
+        f"Partial{kind.__name__}",
+        fields,
+        bases=(Struct,),
+        namespace={"__post_init__": kind.__post_init__},  # type: ignore[attr-defined]  # every kind is a Struct
+        kw_only=True,
+        frozen=True,
     )
     return part
 
@@ -148,13 +169,15 @@ def partial(kind: type[msgspec.Struct]) -> Any:
 _PARTIAL: dict[Any, Any] = {}
 
 if TYPE_CHECKING:
+    PartialBall: TypeAlias = Any
     PartialThreat: TypeAlias = Any
     PartialTrainingAttack: TypeAlias = Any
     PartialMonitor: TypeAlias = Any
     PartialRecipe: TypeAlias = Any
     PartialEvaluation: TypeAlias = Any
 else:
-    PartialThreat, PartialTrainingAttack, PartialMonitor = partial(Threat), partial(TrainingAttack), partial(Monitor)
+    PartialBall, PartialThreat = partial(Ball), partial(Threat)
+    PartialTrainingAttack, PartialMonitor = partial(TrainingAttack), partial(Monitor)
     PartialRecipe, PartialEvaluation = partial(Recipe), partial(Evaluation)
 
 
@@ -203,8 +226,19 @@ class File(Struct, frozen=True, kw_only=True):
             raise ValueError("say where to get it: `urls`, or in `manual` what to do to have it")
 
 
+def _has(struct: Struct, *keys: str) -> bool:
+    """Tell whether a struct has keys, which a layer may lack."""
+    return all(getattr(struct, key) is not UNSET for key in keys)
+
+
+def refuse(fault: str | None) -> None:
+    """Raise ValueError with a fault, if there is one."""
+    if fault:
+        raise ValueError(fault)
+
+
 def require(struct: Struct, *choices: tuple[str, ...]) -> None:
     """Raise ValueError unless a struct has all keys of one of the choices."""
-    if not any(all(getattr(struct, key) is not UNSET for key in choice) for choice in choices):
+    if not any(_has(struct, *choice) for choice in choices):
         names = " or ".join(" with ".join(f"'{key}'" for key in choice) for choice in choices)
         raise ValueError(f"give {names}")

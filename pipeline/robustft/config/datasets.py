@@ -30,7 +30,7 @@ class Source(Struct, frozen=True, kw_only=True):
     """Images in their published form, decoded once into one file.
 
     It comes from downloads (`files` by role), from a file of an installed package, or from another data set.
-    `shape` is (C, H, W), `levels` the number of values of a pixel, and `lossy` whether the pixels differ from the
+    `shape` is (C, H, W), `levels` the pixel value of full white, and `lossy` whether the pixels differ from the
     published ones.
     """
 

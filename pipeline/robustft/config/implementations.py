@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from robustft.config.tree import Keys, Tree
+from robustft.config.units import WHITE
 from robustft.errors import ConfigError
-from robustft.runtime.components import fault_of, full_name
+from robustft.runtime.components import constant, fault_of, full_name
 
 NAMES = {"loader": ("loader",), "reader": ("reader",), "figure": ("kind",), "attack": ("implementation", "target")}
 """The keys under which an entry of a kind names a component; `implementation` for all other kinds."""
@@ -71,6 +72,25 @@ def check_components(tree: Tree) -> None:
     """Raise ConfigError for an unknown component, an unknown parameter and a missing one."""
     for use in uses(tree.values):
         _check(use, tree)
+
+
+def check_levels(tree: Tree) -> None:
+    """Raise ConfigError if a source's full white is not that of its loader, which makes images brighter than 1 or dark.
+
+    A loader of other pixels than a picture's 0 to 255 says so in its module's `WHITE`.
+    """
+    for name, source in tree.values["sources"].items():
+        loader = source["loader"]
+        white = constant(loader, "WHITE") or (WHITE if loader.startswith("robustft.") else source["levels"])
+        if source["levels"] != white:
+            keys = ("sources", name, "levels")
+            raise ConfigError(
+                f"{'.'.join(keys)}: full white of the pixels that {loader} returns is another value",
+                where=tree.where(keys),
+                expected=white,
+                observed=source["levels"],
+                next_step=f"set levels to {white}: an image is pixel/levels",
+            )
 
 
 def check_override(tree: Tree, keys: Keys, override: Mapping[str, Any], method: Mapping[str, Any]) -> None:

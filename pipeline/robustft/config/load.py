@@ -13,7 +13,7 @@ from robustft.config.check import checked
 from robustft.config.claims import Claims
 from robustft.config.datasets import Datasets
 from robustft.config.images import Images
-from robustft.config.implementations import check_components, check_override, with_full_names
+from robustft.config.implementations import check_components, check_levels, check_override, with_full_names
 from robustft.config.machines import Machines
 from robustft.config.methods import Methods
 from robustft.config.paper_folder import read_claims, read_paper
@@ -80,6 +80,8 @@ def _document(tree: Tree, kind: str) -> Document:
     tree = with_full_names(tree)
     document = Document(tree, checked(tree, KINDS[kind]))
     check_components(tree)
+    if kind == "datasets":
+        check_levels(tree)
     return document
 
 

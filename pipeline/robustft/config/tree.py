@@ -7,6 +7,7 @@ A value may have a tag with its origin, `{value: 60, basis: released, source: tr
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,21 @@ class _StrictLoader(_SafeLoader):  # type: ignore[misc]
             twice = next(key for number, key in enumerate(keys) if key in keys[:number])
             raise yaml.constructor.ConstructorError(None, None, f"the key '{twice}' is given twice", node.start_mark)
         return super().construct_mapping(node, deep)
+
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        """Refuse a number whose value is not the one that a reader sees: 1:30 is 90 in YAML 1.1, and 010 is 8."""
+        kind = node.tag.rpartition(":")[2]
+        number: int | float = getattr(super(), f"construct_yaml_{kind}")(node)
+        what = f"{node.value} is the number {number} in YAML"
+        if ":" in node.value:
+            what += f"; quote it if it is a text; did you mean {node.value.replace(':', '/')}?"
+        elif kind != "int" or not re.fullmatch(r"[-+]?0[0-7_]+", node.value):
+            return number
+        raise yaml.constructor.ConstructorError(None, None, what, node.start_mark)
+
+
+for _kind in ("int", "float"):
+    _StrictLoader.add_constructor(f"tag:yaml.org,2002:{_kind}", _StrictLoader.construct_number)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,9 @@ from robustft.errors import IntegrityError
 from robustft.runtime.components import locate
 from robustft.runtime.context import Context, Progress
 
+WHITE = 255
+"""The largest pixel of 8 bits."""
+
 
 def decode(spec: dict[str, Any], context: Context) -> None:
     """Load the source, check it, fix the splits of all its data sets, and write one file.
@@ -50,7 +53,7 @@ def decode(spec: dict[str, Any], context: Context) -> None:
     geometry = source.get("geometry", {})
     save(
         context.outputs["data"],
-        images=_watched(content, context),
+        images=_watched(content, source["levels"], context),
         labels=content.labels,
         splits=splits,
         about=about,
@@ -59,12 +62,20 @@ def decode(spec: dict[str, Any], context: Context) -> None:
     )
 
 
-def _watched(content: Decoded, context: Context) -> Iterator[np.ndarray]:
-    """Yield the images and log the progress."""
+def _watched(content: Decoded, levels: int, context: Context) -> Iterator[np.ndarray]:
+    """Yield the images and log the progress. Raises IntegrityError for an image that is brighter than full white."""
     progress = Progress(context, total=len(content.labels), unit="image")
     threads = min(context.settings.get("threads", 1), _cores())
     for number, image in enumerate(decoded(content.images, threads=threads), start=1):
         progress.update(number)
+        if levels < WHITE and image.max() > levels:
+            raise IntegrityError(
+                f"image {number} has pixels above full white, so it would not be in [0, 1]",
+                where=WHERE,
+                expected=f"at most the source's levels, {levels}",
+                observed=int(image.max()),
+                next_step="set levels to the pixel value of full white",
+            )
         yield image
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from robustft.config import Config
-from robustft.errors import lookup
+from robustft.config.units import fault_of_eps
+from robustft.errors import ConfigError, lookup
 from robustft.plan.layers import Layer, Layered, Parts, Place, given, layers_at
 
 BUILT = ("implementation", "parameters", "normalisation", "head")
@@ -138,3 +139,9 @@ class Entries:
         attack = {key: value for key, value in attack.items() if key != "checks"}
         shared = given("attacks", f"attacks.{name.value}", attack)
         return Layered(*shared.layers, *self.of_scale("attacks", name.value)).parts()
+
+    def check_threat(self, threat: Layered, shape: list[int]) -> None:
+        """Raise ConfigError for an eps of other units: its layers may stand in several files, its norm in another."""
+        if fault := fault_of_eps(threat.value["norm"], threat.value["eps"], shape):
+            place = threat.places()["eps"]
+            raise ConfigError(f"{place.path}: {fault}", where=self.config.folder / f"{place.file}.yaml")

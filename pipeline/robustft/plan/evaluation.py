@@ -77,6 +77,8 @@ class Evaluations:
         self, run: Run, resolved: ResolvedRun, evaluation: ResolvedEvaluation, part: int, *, texts: bool
     ) -> Parts:
         images, parts = evaluation.images, evaluation.parts
+        threat = Layered(*resolved.training.threat.layers, *evaluation.threat)
+        self._check_threats(evaluation, threat)
         return Parts(
             models=[step.digest for step in run.steps],
             derivation=run.derivation,
@@ -85,8 +87,17 @@ class Evaluations:
             split=evaluation.split,
             images=[images * part // parts, images * (part + 1) // parts],
             shard_images=evaluation.shard_images,
-            threat=Layered(*resolved.training.threat.layers, *evaluation.threat),
+            threat=threat,
             attacks=evaluation.attacks,
             seed=resolved.training.seed,
             **self.resolver.entries.machine,
         )
+
+    def _check_threats(self, evaluation: ResolvedEvaluation, threat: Layered) -> None:
+        """Check the threat of an evaluation and those of its attacks. The ball of a function need not be of pixels."""
+        entries, dataset = self.resolver.entries, evaluation.dataset
+        shape = entries.dataset(dataset)["shape"].value
+        pixels = [attack for attack in evaluation.attacks if attack["algorithm"].value != "function"]
+        own = [attack["threat"] for attack in pixels if "threat" in attack]
+        for one in (threat, *own):
+            entries.check_threat(one, shape)

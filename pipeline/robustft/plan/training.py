@@ -93,6 +93,7 @@ class Trainings:
         )
 
     def _train(self, id: str, training: Training, initial: InitialWeights | None) -> Step:
+        self.resolver.entries.check_threat(training.threat, training.dataset["shape"].value)
         scale, spec = self.resolver.scale, self._spec(training, initial)
         inputs = {
             role: self.catalogue.data(dataset["name"].value).outputs["data"]

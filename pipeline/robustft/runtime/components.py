@@ -141,6 +141,15 @@ def fault_of(name: str, parameters: Mapping[str, Any], *, kind: str, partial: bo
 _path = functools.cache(module_file)
 
 
+def constant(name: str, attribute: str) -> Any:
+    """Return a number or text that a component's module assigns to a name; None if it assigns none."""
+    path = _path(name.partition(":")[0])
+    for node in _tree(path).body if path else ():
+        if isinstance(node, ast.Assign) and attribute in {one.id for one in node.targets if isinstance(one, ast.Name)}:
+            return ast.literal_eval(node.value)
+    return None
+
+
 @functools.cache
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))

@@ -68,6 +68,58 @@ def test_every_mode_becomes_rgb():
     assert cmyk == [255, 255, 255]
 
 
+RAMP = np.linspace(0, 65535, 48).astype(np.uint16).reshape(6, 8)
+
+
+def pgm(white: int, values: np.ndarray, kind: bytes = b"P5") -> bytes:
+    text = values.astype(">u2").tobytes() if kind == b"P5" else b" ".join(b"%d" % value for value in values.ravel())
+    return b"%b %d %d %d\n" % (kind, *values.shape[::-1], white) + text
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        encoded(Image.fromarray(RAMP), "PNG"),
+        encoded(Image.fromarray(RAMP), "TIFF"),
+        encoded(Image.fromarray(RAMP.astype(">u2")), "TIFF"),
+        pgm(65535, RAMP),
+        pgm(65535, RAMP, b"P2"),
+    ],
+    ids=["PNG", "TIFF", "big-endian TIFF", "PGM", "plain PGM"],
+)
+def test_sixteen_bits_of_grey_keep_their_greys(data):
+    """They were cut at 255: 47 of these 48 pixels became white, without a word."""
+    observed = decode(data, where="x")
+    np.testing.assert_array_equal(observed, np.broadcast_to(RAMP >> 8, (3, 6, 8)))
+
+
+def test_a_pgm_of_ten_bits_is_stretched_to_its_full_white():
+    values = np.array([[0, 1, 512, 1018, 1023]])
+    assert decode(pgm(1023, values), where="x")[0].tolist() == [[0, 0, 128, 254, 255]]
+
+
+def tiff(values: np.ndarray, **tags: int) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(values).save(stream, "TIFF", tiffinfo={{"photometric": 262}[name]: v for name, v in tags.items()})
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        tiff(np.linspace(0, 1, 48, dtype=np.float32).reshape(6, 8)),
+        tiff(np.arange(48, dtype=np.int32).reshape(6, 8) * 1000),
+        tiff(RAMP, photometric=0),
+        b"Pf\n8 6\n-1.0\n" + np.linspace(0, 1, 48, dtype="<f4").tobytes(),
+    ],
+    ids=["float TIFF", "TIFF of 32 bits", "TIFF whose 0 is white", "PFM"],
+)
+def test_a_picture_whose_full_white_is_not_known_is_refused(data):
+    with pytest.raises(IntegrityError, match="which value is full white") as error:
+        decode(data, where="a.tar: images/7.tif")
+    assert "a.tar: images/7.tif" in str(error.value)
+
+
 TRUNCATED = encoded(photograph(64, 64), "JPEG")[:900]
 
 

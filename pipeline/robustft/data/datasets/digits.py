@@ -14,6 +14,9 @@ from robustft.data.decoded import Decoded
 from robustft.errors import IntegrityError, RobustftError
 from robustft.files import sha256_file
 
+WHITE = 16
+"""Full white."""
+
 
 def load(source: dict[str, Any], files: Mapping[str, Path]) -> Decoded:
     """Return images (N, 1, 8, 8) uint8 with levels 0..16, labels (N,) int64, and the SHA-256 of the file read.

@@ -18,6 +18,9 @@ from robustft.errors import ConfigError, IntegrityError
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 """PIL's errors for damaged pictures."""
 
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
+"""TIFF 6.0: bits per sample; 1 if 0 is black; (1,) for unsigned whole numbers, the default."""
+
 
 def decode(data: bytes, *, where: object, geometry: Mapping[str, Any] | None = None) -> np.ndarray:
     """Return a picture (3, H, W) uint8 out of 255, in RGB.
@@ -27,16 +30,41 @@ def decode(data: bytes, *, where: object, geometry: Mapping[str, Any] | None = N
         where: its name in errors.
         geometry: see `fit`.
 
-    Raises IntegrityError with `where` if it cannot be decoded.
+    Sixteen bits become eight by their higher byte, as in PIL's own colour pictures. Raises IntegrityError with `where`
+    if the picture cannot be decoded, or its format does not say which value is full white.
     """
     try:
         with Image.open(io.BytesIO(data)) as opened:
-            image = opened.convert("RGB")
+            image = _eight_bits(opened, where)
     except _BROKEN as error:
         raise IntegrityError(
             "a picture cannot be decoded", where=where, observed=f"{len(data)} bytes; {type(error).__name__}: {error}"
         ) from error
     return fit(image, geometry or {})
+
+
+def _eight_bits(image: Image.Image, where: object) -> Image.Image:
+    """Return a picture in RGB. PIL itself would cut grey values above 255 to white."""
+    if image.mode != "F" and not image.mode.startswith("I"):
+        return image.convert("RGB")
+    if not _sixteen_bits(image):
+        raise IntegrityError(
+            "a picture's format does not say which value is full white",
+            where=where,
+            expected="whole numbers of 8 or 16 bits, 0 is black",
+            observed=f"{image.format} of mode {image.mode}",
+            next_step="convert it to 8 bits",
+        )
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+
+
+def _sixteen_bits(image: Image.Image) -> bool:
+    """Tell whether the grey values of a picture are from 0, black, to 65535, white."""
+    if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]  # of TIFF alone
+        return (tags.get(_BITS), tags.get(_SAMPLE_FORMAT, (1,)), tags.get(_PHOTOMETRIC)) == ((16,), (1,), 1)
+    # PIL stretches the values of a PGM whose full white is another one.
+    return image.format in ("PNG", "PPM") and image.mode != "F"
 
 
 def fit(image: Image.Image, geometry: Mapping[str, Any]) -> np.ndarray:
