@@ -24,8 +24,7 @@ $(INSTALLED): envs/dev.txt pyproject.toml
 install: $(INSTALLED)  ## make .venv from the hash-locked packages
 
 demo: $(INSTALLED)  ## run the whole DAG on real digits, audit it, and write the report
-	@$(BIN)/robustft plan --scale $(SCALE)
-	$(BIN)/snakemake --cores $(CORES) --config scale=$(SCALE) --quiet rules
+	@$(BIN)/robustft run --scale $(SCALE) -- --cores $(CORES)
 	@$(MAKE) --no-print-directory report audit
 
 report: $(INSTALLED)  ## write results/SCALE/report.html and print the summary

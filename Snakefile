@@ -20,6 +20,7 @@ if PACKAGES not in sys.path:
     sys.path.insert(0, PACKAGES)
 
 from robustft.config.load import Config
+from robustft.config.workflow import workflow_settings
 from robustft.plan import Plan
 
 # A DAG of thousands of jobs is millions of objects that live to the end. Python's collector would look through them
@@ -36,7 +37,8 @@ configfile: CONFIG_FILE
 report: "pipeline/rules/captions/workflow.rst"
 
 
-PLAN = Plan(Config(scale=config["scale"], papers=config["papers"]))
+SETTINGS = workflow_settings(config)
+PLAN = Plan(Config(scale=SETTINGS.scale, papers=SETTINGS.papers))
 
 
 include: "pipeline/rules/common.smk"

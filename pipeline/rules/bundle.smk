@@ -28,10 +28,8 @@ for bundle in BUNDLES:
         resources:
             **training_needs(),
         params:
-            job=job_file,
-            digest=bundle.digest,
-            code=bundle.code,
+            step={"digest": bundle.digest, "code": bundle.code},
         message:
             f"training and attacking {bundle.name}"
         shell:
-            "python -m robustft job {params.job} --log {log}"
+            "python -m robustft job {JOB_FILES}/{params.step[digest]}.json --log {log}"

@@ -1,4 +1,4 @@
-# What the rules ask the plan for, a step at a time - its inputs, its identity, its job file, what it needs of a machine.
+# What the rules ask the plan for, a step at a time - its inputs, its identity, what it needs of a machine.
 
 import os
 import shlex
@@ -8,7 +8,7 @@ from functools import partial
 from snakemake.settings.types import DeploymentMethod
 
 from robustft.provenance.container import missing_images
-from robustft.provenance.job import job_path, write_jobs, write_missing_jobs
+from robustft.provenance.job import job_folder, write_jobs, write_missing_jobs
 from robustft.provenance.origins import with_origins
 
 SCALE = PLAN.scale
@@ -33,8 +33,8 @@ if (
 # caller's PATH holds.
 # A mirror folder and the use of the network differ by machine, so they are no part of config/:
 # `--config mirror=FOLDER offline=True`, or the variables themselves.
-SOURCES = {"ROBUSTFT_MIRROR": str(config["mirror"])} if config.get("mirror") else {}
-if config.get("offline"):
+SOURCES = {"ROBUSTFT_MIRROR": SETTINGS.mirror} if SETTINGS.mirror else {}
+if SETTINGS.offline:
     SOURCES["ROBUSTFT_OFFLINE"] = "1"
 # The process that starts a container reads them too: the profile binds the mirror.
 os.environ |= SOURCES
@@ -69,7 +69,7 @@ def files_of(steps):
 BUNDLES = PLAN.bundles() if PLAN.config.scale["bundle"] else []
 BUNDLED = {step.key for bundle in BUNDLES for step in bundle.steps}
 JOBS = [step for step in PLAN.steps.values() if step.key not in BUNDLED] + BUNDLES
-JOB_OF = {path: job for job in JOBS for path in files_of(getattr(job, "steps", [job]))}
+JOB_FILES = job_folder(SCALE)
 
 
 def outputs_of(*kinds):
@@ -99,34 +99,43 @@ def inputs_of(kind, id_pattern):
     return lambda wildcards: inputs_of_steps([step(wildcards)])
 
 
-def identity(kind, id_pattern):
-    """Return the parameters that re-run that step when they change.
+def identity(kind, id_pattern, *, code=True):
+    """Return the parameter that re-runs that step when it changes. Its digest also names the step's job file.
 
     `digest` is the hash of its specification: an edit of the configuration changes it for the steps that it touches.
     `code` is the hash of the source files that it can import. Snakemake does not see an edit in an imported module. A
     hash compares content, whatever a checkout does to times, and weighs less than thirty more inputs for each job.
     """
     step = step_of(kind, id_pattern)
-    return {
-        "digest": lambda wildcards: step(wildcards).digest,
-        "code": lambda wildcards: step(wildcards).code,
+    if not code:
+        return lambda wildcards: {"digest": step(wildcards).digest}
+    return lambda wildcards: {
+        "digest": step(wildcards).digest,
+        "code": step(wildcards).code,
     }
 
 
-def job_file(wildcards, output):
-    """Return the job file of the step or bundle that writes a rule's output.
+def srun(wildcards, resources):
+    """Return what starts a training on several nodes: srun, once on each.
 
-    Snakemake does not compare a parameter that is a function of `output`, so the file's place re-runs nothing.
+    Snakemake does not compare a parameter that is a function of `resources`, so it re-runs nothing.
     """
-    return job_path(JOB_OF[output[0]], SCALE)
-
-
-def launcher(wildcards, resources):
-    """Return what starts a job's command: srun, once on each node, for a training on several nodes; else nothing."""
-    if resources.get("nodes", 1) == 1:
-        return ""
     threads = THREADS * PROCESSES // NODES
     return f"srun --nodes {NODES} --ntasks {NODES} --cpus-per-task {threads} --kill-on-bad-exit=1 "
+
+
+LAUNCHER = srun if NODES > 1 else ""
+
+
+def schedule_on_events():
+    """Let Snakemake look for jobs to start when a job ends, and at no other time.
+
+    With its default limit of 100 starts in a second, it looks again a second after each look. Each job that ends begins
+    one more such chain, none of them ends, and each look reads the size of every input.
+    """
+    limiter = workflow.scheduler.job_rate_limiter
+    if limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
 
 
 def needs(stage):

@@ -16,7 +16,7 @@ use rule step as download with:
     resources:
         downloads=1,
     params:
-        digest=identity("download", "{file}")["digest"],
+        step=identity("download", "{file}", code=False),
     message:
         "fetching {wildcards.file}"
 
@@ -34,7 +34,7 @@ use rule step as data with:
     resources:
         **needs("data"),
     params:
-        **identity("data", "{source}"),
+        step=identity("data", "{source}"),
     message:
         "decoding {wildcards.source}"
 
@@ -51,6 +51,6 @@ use rule step as weights with:
     resources:
         **needs("data"),
     params:
-        **identity("weights", "{weights}"),
+        step=identity("weights", "{weights}"),
     message:
         "converting the weights {wildcards.weights}"

@@ -15,6 +15,7 @@ use rule step as pretrain with:
     resources:
         **training_needs(),
     params:
-        **identity("train", "pretraining/{name}"),
+        launcher=LAUNCHER,
+        step=identity("train", "pretraining/{name}"),
     message:
         "pre-training {wildcards.name}"

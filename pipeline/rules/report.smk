@@ -24,7 +24,7 @@ use rule step as numbers with:
     resources:
         **needs("report"),
     params:
-        **identity("numbers", "{paper}"),
+        step=identity("numbers", "{paper}"),
     message:
         "counting the ledgers of {wildcards.paper}"
 
@@ -46,7 +46,7 @@ use rule numbers as verdicts with:
     pathvars:
         log=f"{SCALE}/{{paper}}/verdicts",
     params:
-        **identity("verdicts", "{paper}"),
+        step=identity("verdicts", "{paper}"),
     message:
         "judging the claims of {wildcards.paper}"
 
@@ -69,7 +69,7 @@ use rule numbers as table with:
     pathvars:
         log=f"{SCALE}/{{paper}}/tables/{{name}}",
     params:
-        **identity("table", "{paper}/{name}"),
+        step=identity("table", "{paper}/{name}"),
         about=lambda wildcards: step_of("table", "{paper}/{name}")(wildcards).spec[
             "table"
         ],
@@ -94,7 +94,7 @@ use rule numbers as figure with:
     pathvars:
         log=f"{SCALE}/{{paper}}/figures/{{name}}",
     params:
-        **identity("figure", "{paper}/{name}"),
+        step=identity("figure", "{paper}/{name}"),
         about=lambda wildcards: step_of("figure", "{paper}/{name}")(wildcards).spec[
             "figure"
         ],
@@ -111,6 +111,6 @@ use rule numbers as manifest with:
     pathvars:
         log=f"{SCALE}/manifest",
     params:
-        **identity("manifest", SCALE),
+        step=identity("manifest", SCALE),
     message:
         f"writing the manifest of scale {SCALE}"

@@ -14,7 +14,8 @@ use rule step as finetune with:
     resources:
         **training_needs(),
     params:
-        **identity("train", RUN),
+        launcher=LAUNCHER,
+        step=identity("train", RUN),
     message:
         "fine-tuning {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed} ({wildcards.paper}/{wildcards.experiment})"
 
@@ -32,6 +33,6 @@ use rule step as attack with:
         **needs("attack"),
         gpu=GPUS,
     params:
-        **identity("attack", PART),
+        step=identity("attack", PART),
     message:
         "attacking {wildcards.method}, seed {wildcards.seed}: {wildcards.evaluation} ({wildcards.paper}/{wildcards.experiment})"

@@ -7,6 +7,7 @@ if workflow.remote_exec:
 
 onstart:
     write_jobs(JOBS, SCALE, complete=partial(with_origins, PLAN))
+    schedule_on_events()
 
 
 rule step:
@@ -20,7 +21,6 @@ rule step:
     container:
         IMAGE
     params:
-        job=job_file,
-        launcher=launcher,
+        launcher="",
     shell:
-        "{params.launcher}python -m robustft job {params.job} --log {log}"
+        "{params.launcher}python -m robustft job {JOB_FILES}/{params.step[digest]}.json --log {log}"

@@ -24,12 +24,14 @@ SCHEMA = "robustft-job-1"
 FIELDS = [field.name for field in dataclasses.fields(Step)]
 
 
-def job_path(work: Step | Bundle, scale: str) -> Path:
-    """Return where the job file of a step or bundle lies.
+def job_folder(scale: str) -> Path:
+    """Return the folder of a scale's job files. Two scales may plan one digest with other inputs and outputs."""
+    return Path(SCRATCH) / "jobs" / scale
 
-    Two scales may plan one digest with other inputs and outputs, so each scale has a folder.
-    """
-    return Path(SCRATCH) / "jobs" / scale / f"{work.digest}.json"
+
+def job_path(work: Step | Bundle, scale: str) -> Path:
+    """Return where the job file of a step or bundle lies."""
+    return job_folder(scale) / f"{work.digest}.json"
 
 
 Complete = Callable[[Step | Bundle], Step | Bundle]
@@ -70,7 +72,7 @@ def _replace(path: Path, text: bytes) -> None:
 
 def write_missing_jobs(works: Iterable[Step | Bundle], scale: str, *, complete: Complete = lambda work: work) -> None:
     """Write the job files that this machine does not see, by one look into their folder."""
-    folder = Path(SCRATCH) / "jobs" / scale
+    folder = job_folder(scale)
     present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     missing = (work for work in works if job_path(work, scale).name not in present)
     write_jobs(missing, scale, complete=complete)

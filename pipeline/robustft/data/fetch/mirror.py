@@ -13,6 +13,7 @@ from robustft.data.fetch.meter import Meter
 from robustft.errors import ConfigError, RobustftError
 
 MIRROR = "ROBUSTFT_MIRROR"
+OFFLINE = "ROBUSTFT_OFFLINE"
 
 _COPY_BYTES = 1 << 28
 """A multiple of every file system's block: a clone of a part of a file needs that."""

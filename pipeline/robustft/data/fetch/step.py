@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from robustft.data.fetch import mirror
-from robustft.data.fetch.mirror import MIRROR
+from robustft.data.fetch.mirror import MIRROR, OFFLINE
 from robustft.data.fetch.published import HASHES, Observed, doubt
 from robustft.data.fetch.transfer import Patience, Transfer
 from robustft.data.fetch.web import Refused
 from robustft.errors import ConfigError, RobustftError
 from robustft.files import atomic_path, digest_of
 from robustft.runtime.context import Context
-
-OFFLINE = "ROBUSTFT_OFFLINE"
 
 
 def download(spec: dict[str, Any], context: Context, *, patience: Patience | None = None) -> None:
