@@ -39,3 +39,9 @@ def test_each_command_tells_its_options(command, capsys):
 def test_what_it_does_not_know_is_answered_with_the_nearest_name_and_status_2(arguments, answer, capsys):
     assert main(arguments) == 2
     assert answer in capsys.readouterr().err
+
+
+def test_it_tells_its_version(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out.startswith("robustft ")

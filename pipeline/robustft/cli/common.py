@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from robustft.files import ROOT
 
 if TYPE_CHECKING:
     from robustft.config.load import Config
@@ -21,7 +24,6 @@ def configuration(arguments: argparse.Namespace) -> Config:
     enough to plan it. Otherwise it has every paper.
     """
     from robustft.config.load import Config
-    from robustft.files import ROOT
 
     papers = [name for names in arguments.papers or [] for name in names.split(",")]
     if not papers:
@@ -37,7 +39,20 @@ def planned(arguments: argparse.Namespace) -> Plan:
     return Plan(configuration(arguments))
 
 
-def logger(key: str, log_file: str | None = None) -> Callable[[str], None]:
+def enter_checkout(root: Path = ROOT) -> None:
+    """Work in the checkout's top folder if the caller stands in a folder below it that has no results of its own."""
+    here = Path.cwd()
+    if root in here.parents and not (here / "results").is_dir():
+        print(f"working in {root}", file=sys.stderr)
+        os.chdir(root)
+
+
+def place(text: str) -> Path:
+    """Return the path that an argument names, as seen from where the command was typed."""
+    return Path(text) if ROOT not in Path.cwd().parents else Path(text).absolute()
+
+
+def logger(key: str, log_file: str | Path | None = None) -> Callable[[str], None]:
     """Return a function that writes lines to standard error and appends them, with the time, to a file."""
     streams = []
     if log_file:

@@ -9,10 +9,11 @@ import os
 import re
 import sys
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
 from typing import NoReturn
 
+from robustft import __version__
 from robustft.cli import planning, results, sharing, steps
+from robustft.cli.common import enter_checkout, place
 from robustft.cli.run import add_run
 from robustft.errors import RobustftError, nearest
 from robustft.files import ROOT
@@ -51,6 +52,7 @@ class CommandLine:
             formatter_class=argparse.RawDescriptionHelpFormatter,
             epilog="robustft COMMAND --help tells a command's options.",
         )
+        self.parser.add_argument("--version", action="version", version=f"robustft {__version__}")
         self._help = ["Five papers on adversarially robust fine-tuning, re-run and checked."]
         self.commands: dict[str, argparse.ArgumentParser] = {}
         self._subparsers = self.parser.add_subparsers(
@@ -119,7 +121,7 @@ def _add_planning(line: CommandLine) -> None:
         metavar="NAME",
         help="estimate for this machine of benchmarks/ (default: a measured one of the scale's device)",
     )
-    plan.add_argument("--json", metavar="FILE", help="also write the estimate to FILE")
+    plan.add_argument("--json", metavar="FILE", type=place, help="also write the estimate to FILE")
     add_run(line.add)
     text = "print what is resolved for a run, a step or an experiment, each value with the layer that it comes from"
     show = line.add("show", text, planning.show_command)
@@ -156,7 +158,9 @@ def _add_sharing(line: CommandLine) -> None:
     for name, (text, target) in sharing.EXPORTS.items():
         form = _set_up(forms.add_parser(name, help=text, description=text), sharing.export_command)
         line.commands[f"export {name}"] = form
-        form.add_argument("--to", metavar="PATH", help=f"where to write it (default: exports/SCALE/{target})")
+        form.add_argument(
+            "--to", metavar="PATH", type=place, help=f"where to write it (default: exports/SCALE/{target})"
+        )
         form.add_argument("--unaudited", action="store_true", help="export even if the audit fails; it will say so")
         if name == "crate":
             form.add_argument("--zip", action="store_true", help="one archive instead of a folder")
@@ -164,7 +168,9 @@ def _add_sharing(line: CommandLine) -> None:
     line.add("publish", "audit a scale, send its results to the DVC remote, write its crate", sharing.publish_command)
     text = "clone this commit, read-only, for runs that no edit may reach"
     freeze = line.add("freeze", text, sharing.freeze_command, plans=False)
-    freeze.add_argument("folder", nargs="?", default="frozen", help="where the clone goes, under its commit's name")
+    freeze.add_argument(
+        "folder", nargs="?", default="frozen", type=place, help="where the clone goes, under its commit's name"
+    )
     text = "build the container images of config/images.yaml with what this machine has"
     _add_image_options(line.add("images", text, sharing.images_command))
 
@@ -176,13 +182,16 @@ def _add_image_options(images: argparse.ArgumentParser) -> None:
     )
     images.add_argument("--base", metavar="IMAGE", help="another base, which the identity and the audit then name")
     images.add_argument(
-        "--pip-conf", metavar="FILE", type=Path, help="pip.conf for the time of the build (default: this machine's pip)"
+        "--pip-conf",
+        metavar="FILE",
+        type=place,
+        help="pip.conf for the time of the build (default: this machine's pip)",
     )
     images.add_argument(
         "--mount", metavar="SOURCE[:INSIDE]", action="append", default=[], help="what else the build may read here"
     )
     images.add_argument(
-        "--folder", metavar="DIR", type=Path, help="put the SIFs here, not where the rules look for them"
+        "--folder", metavar="DIR", type=place, help="put the SIFs here, not where the rules look for them"
     )
     images.add_argument("--compression", choices=("gzip", "lz4", "zstd"), default="gzip", help="of the SIF")
     images.add_argument("--force", action="store_true", help="build images again that are up to date")
@@ -198,9 +207,11 @@ def _add_steps(line: CommandLine) -> None:
     bundle.add_argument("name", help="the bundle's name, such as twins_main_digits_5to9_at")
     text = "run the step or bundle of a job file, as the rules do; nothing is planned"
     job = line.add("job", text, steps.job_command, plans=False)
-    job.add_argument("file", type=Path, help="the job file, scratch/jobs/SCALE/DIGEST.json")
+    job.add_argument("file", type=place, help="the job file, scratch/jobs/SCALE/DIGEST.json")
     for name in (*STEPS, "bundle", "job"):
-        line.commands[name].add_argument("--log", metavar="FILE", help="also append what is printed to FILE")
+        line.commands[name].add_argument(
+            "--log", metavar="FILE", type=place, help="also append what is printed to FILE"
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -210,6 +221,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.path.append(str(ROOT))  # last, so that it hides no installed package: components of a user's own
     try:
         arguments = CommandLine().parse(sys.argv[1:] if argv is None else argv)
+        if arguments.command != "job":  # Snakemake says where a job works
+            enter_checkout()
         result: int = arguments.run(arguments)
         sys.stdout.flush()
         return result

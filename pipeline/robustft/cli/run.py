@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robustft.cli.common import place
 from robustft.data.fetch.mirror import MIRROR, OFFLINE
 from robustft.errors import RobustftError
 from robustft.files import ROOT
@@ -43,7 +44,7 @@ def add_run(add) -> None:  # type: ignore[no-untyped-def]
     )
     command.add_argument("words", nargs="*", metavar="TARGET", help="files or rules of the workflow (default: all)")
     command.add_argument(
-        "--mirror", metavar="FOLDER", action="append", type=Path, help="where published files may lie already"
+        "--mirror", metavar="FOLDER", action="append", type=place, help="where published files may lie already"
     )
     command.add_argument("--offline", action="store_true", help="do not use the network")
     command.add_argument("--verbose", action="store_true", help="show all that Snakemake and the jobs print")
@@ -58,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     command = snakemake_command(arguments.words, scale=arguments.scale, papers=arguments.papers)
     targets, options = _split(arguments.words)
     if arguments.mirror:
-        os.environ[MIRROR] = os.pathsep.join(str(folder.resolve()) for folder in arguments.mirror)
+        os.environ[MIRROR] = os.pathsep.join(str(folder.absolute()) for folder in arguments.mirror)
     if arguments.offline:
         os.environ[OFFLINE] = "1"
     if arguments.verbose or not all(map(_runs_jobs, options)):

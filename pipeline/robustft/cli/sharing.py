@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from pathlib import Path
 
 from robustft.cli.common import configuration, logger, planned
 
@@ -25,7 +24,7 @@ def export_command(arguments: argparse.Namespace) -> int:
     from robustft.export.audit_gate import default_target
 
     plan, form = planned(arguments), arguments.form
-    target = Path(arguments.to) if arguments.to else default_target(plan, EXPORTS[form][1])
+    target = arguments.to if arguments.to else default_target(plan, EXPORTS[form][1])
     options = {"unaudited": arguments.unaudited, "log": logger("export")}
     if form == "crate":
         target = target.with_suffix(".zip") if arguments.zip else target
@@ -47,7 +46,7 @@ def freeze_command(arguments: argparse.Namespace) -> int:
     """Clone this commit and print how to run it."""
     from robustft.provenance.freeze import freeze, how_to_run
 
-    print(how_to_run(freeze(Path(arguments.folder))))
+    print(how_to_run(freeze(arguments.folder)))
     return 0
 
 

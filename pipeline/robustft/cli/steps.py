@@ -45,7 +45,7 @@ def job_command(arguments: argparse.Namespace) -> int:
     return _run(arguments.file, arguments.log)
 
 
-def _run(file: Path, log_file: str | None) -> int:
+def _run(file: Path, log_file: Path | None) -> int:
     """Run a job file and return the exit status: 0 if it is done, 2 for an error that the user can solve, else 1."""
     from robustft.files import storage_error
     from robustft.plan.step import Bundle
