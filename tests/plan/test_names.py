@@ -6,7 +6,8 @@ from robustft.errors import ConfigError
 from tests import toy_config
 from tests.toy_config import paper
 
-TABLE = toy_config.files()["papers/toy/paper"]["tables"]["main"]
+PAPER = toy_config.files()["papers/toy/paper"]
+TABLE, CLAIM = PAPER["tables"]["main"], PAPER["claims"][0]
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,12 @@ TABLE = toy_config.files()["papers/toy/paper"]["tables"]["main"]
         ({"paper": {"evaluations": {"robustness": {"methods": ["ta"]}}}}, "unknown method 'ta'"),
         ({"paper": {"evaluations": {"robustness": {"attacks": ["clena"]}}}}, "unknown attack 'clena'"),
         ({"paper": {"tables": {"main": {**TABLE, "rows": ["partail"]}}}}, "unknown method 'partail'"),
+        ({"paper": {"claims": [{**CLAIM, "left": "ta"}]}}, "unknown method 'ta'"),
+        ({"paper": {"claims": [{**CLAIM, "right": "partail"}]}}, "unknown method 'partail'"),
+        ({"scale": {"pretraining": {"low_standard": {"dataset": "loww"}}}}, "unknown data set 'loww'"),
+        ({"scale": {"pretraining": {"low_standard": {"backbone": "tyni"}}}}, "unknown backbone 'tyni'"),
+        ({"scale": {"pretraining": {"low_standard": {"method": "standart"}}}}, "unknown method 'standart'"),
+        ({"scale": {"pretraining": {"low_standard": {"monitor": {"attack": "fgms"}}}}}, "unknown attack 'fgms'"),
         ({"scale": {"papers": {"toy": {"methods": ["partail"]}}}}, "unknown method 'partail'"),
         ({"scale": {"papers": {"toy": {"overrides": {"ta": {"recipe": {"lr": 1}}}}}}}, "unknown method 'ta'"),
         ({"scale": {"papers": {"toy": {"experiments": {"mian": {"seeds": [0]}}}}}}, "unknown experiment 'mian'"),

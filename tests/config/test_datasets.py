@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import importlib
 import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from robustft.config.load import load_document
 from robustft.data.splits import class_labels
@@ -132,27 +130,33 @@ def test_hashes_agree_with_torchvisions():
     assert {name: ours[name] for name in theirs} == theirs
 
 
+LOW = ("datasets", "low")
+FOGGY = {"dataset": "low", "split": "test"}
+
+
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("keys", "change", "message"),
     [
-        (lambda c: c["files"]["dtd"].pop("urls"), "dtd"),
-        (lambda c: [c["files"]["dtd"].pop(key) for key in ("md5", "sha256")], "dtd"),
-        (lambda c: c["files"]["dtd"].update(size=1), "size"),
-        (lambda c: c["files"]["dtd"].update(name="../dtd"), "name"),
-        (lambda c: c["sources"]["dtd"].update(geometry={"crop": 224}), "geometry"),
-        (lambda c: c["sources"]["dtd"].pop("images"), "dtd"),
-        (lambda c: c["datasets"]["dtd"].update(augmentation={"flip": True}), "augmentation"),
-        (lambda c: c["datasets"]["dtd"]["augmentation"].update(pad=4), "augmentation"),
-        (lambda c: c["datasets"]["dtd"].update(groups={"tests": "test"}), "tests"),
+        (("sources", "digits"), {"geometry": {"crop": 224}}, "geometry: the key 'resize' is missing"),
+        (("sources", "digits"), {"package_file": None}, "digits: give 'package_file' .* or 'files' with 'images'"),
+        (("sources", "digits"), {"package_file": None, "corrupted_from": FOGGY | {"split": "train"}}, "'train' is not"),
+        (LOW, {"augmentation": {"pad": None}}, "augmentation: give 'pad' or 'random_resized_crop'"),
+        (LOW, {"augmentation": {"random_resized_crop": True}}, "augmentation: give 'pad' or 'random_resized_crop'"),
+        (LOW, {"groups": {"tests": "test"}}, "unknown key 'tests'.*'test'"),
+        (LOW, {"splits": {"test": None}}, "splits: the key 'test' is missing"),
+        (LOW, {"classes": [0]}, "classes"),
+        (LOW, {"classes": 1}, "classes"),
     ],
 )
-def test_the_schema_is_closed(tmp_path, change, message):
-    catalogue = {part: {"dtd": copy.deepcopy(CATALOGUE[part]["dtd"])} for part in ("files", "sources", "datasets")}
-    change(catalogue)
-    path = tmp_path / "datasets.yaml"
-    path.write_text(yaml.safe_dump(catalogue), encoding="utf-8")
-    with pytest.raises(ConfigError, match=message):
-        load_document(path, "datasets")
+def test_what_has_no_origin_two_crops_or_unknown_groups_is_refused(keys, change, message, document):
+    part, name = keys
+    with pytest.raises(ConfigError, match=f"(?s){message}"):
+        document("datasets", {part: {name: change}})
+
+
+@pytest.mark.parametrize("origin", [{"files": {"images": "archive"}, "images": 9}, {"corrupted_from": FOGGY}])
+def test_a_source_comes_from_files_or_from_another_data_set(origin, document):
+    assert document("datasets", {"sources": {"digits": {"package_file": None, **origin}}})
 
 
 @pytest.mark.parametrize("name", [name for name, source in SOURCES.items() if "geometry" in source])

@@ -7,7 +7,6 @@ import torch
 import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
-from robustft.config.load import load_document
 from robustft.errors import ConfigError
 from robustft.files import ROOT
 from robustft.models.classifier import Classifier, build_classifier
@@ -150,16 +149,15 @@ def test_lora_fits_vision_transformers_of_other_sizes(name, tuning):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    ("change", "message"),
     [
-        ("gflop: 8.17", "gflops: 8.17", "unknown key 'gflops'.*did you mean 'gflop'"),
-        ("    shape: [3, 224, 224]\n", "", "the key 'shape' is missing"),
-        ("weights: 23581701", "weights: 0.5", "weights"),
+        ({"gflops": 8.17}, "unknown key 'gflops'.*did you mean 'gflop'"),
+        ({"shape": None}, "the key 'shape' is missing"),
+        ({"weights": 0.5}, "weights: 0.5 is not a valid value"),
+        ({"normalisation": {"std": [0]}}, r"normalisation\.std\.0: 0 is not a valid value"),
+        ({"head": {"parameters": {}}}, "head: the key 'implementation' is missing"),
     ],
 )
-def test_a_wrong_entry_is_an_error(tmp_path, old, new, message):
-    text = PATH.read_text(encoding="utf-8")
-    assert old in text
-    (tmp_path / "backbones.yaml").write_text(text.replace(old, new, 1))
+def test_a_wrong_entry_is_an_error(change, message, document):
     with pytest.raises(ConfigError, match=f"(?s){message}"):
-        load_document(tmp_path / "backbones.yaml", "backbones")
+        document("backbones", {"backbones": {"tiny": change}})
