@@ -1,13 +1,67 @@
-"""Where a command works, and which files its arguments name."""
+"""Where a command works, the plan for its arguments, and its log."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from robustft.cli import common
-from robustft.cli.common import enter_checkout, place
+from robustft.cli.common import configuration, enter_checkout, logger, place, planned
+from robustft.cli.parser import CommandLine
+from robustft.files import ROOT
+
+PAPERS = sorted(path.parent.name for path in (ROOT / "config" / "papers").glob("*/paper.yaml"))
+PAPER, OTHER = PAPERS[:2]
+
+
+def parsed(*arguments: str):
+    return CommandLine().parse([*arguments, "--scale", "smoke"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "papers"),
+    [
+        (["table", f"{PAPER}/main"], [PAPER]),
+        (["numbers", PAPER], [PAPER]),
+        (["plan", "--table", f"{PAPER}/main"], [PAPER]),
+        (["table", f"{PAPER}/main", "--papers", f"{OTHER},{PAPER}"], [OTHER, PAPER]),
+        (["audit", "--papers", OTHER, "--papers", PAPER], [OTHER, PAPER]),
+        (["data", "digits"], PAPERS),
+        (["train", "pretraining/digits_at"], PAPERS),
+    ],
+)
+def test_a_step_is_planned_with_its_own_paper_alone_and_what_no_paper_owns_with_all(arguments, papers):
+    assert list(configuration(parsed(*arguments)).papers) == papers
+
+
+def test_a_step_has_the_same_digest_and_inputs_whether_or_not_other_papers_are_planned():
+    everything, alone = planned(parsed("plan")), planned(parsed("numbers", PAPER))
+    assert len(alone.steps) < len(everything.steps)
+    for step in alone.steps.values():
+        if step.kind != "manifest":
+            other = everything.steps[step.key]
+            assert (other.digest, other.inputs, other.upstream) == (step.digest, step.inputs, step.upstream)
+
+
+def test_a_log_goes_to_standard_error_and_with_the_time_to_a_file_that_grows(tmp_path, capfd):
+    path = tmp_path / "logs" / "step.log"
+    for text in ("one\ntwo", "three"):
+        logger("data:digits", str(path))(text)
+    assert capfd.readouterr().err == "[data:digits] one\n[data:digits] two\n[data:digits] three\n"
+    lines = path.read_text().splitlines()
+    assert [re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", "", line) for line in lines] == ["one", "two", "three"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_log_that_cannot_grow_does_not_stop_the_work_and_is_named_once(capfd):
+    log = logger("data:digits", "/dev/full")
+    log("one")
+    log("two")
+    printed = capfd.readouterr().err
+    assert "[data:digits] two\n" in printed
+    assert printed.count("the log /dev/full is not written any more") == 1
 
 
 @pytest.fixture

@@ -7,15 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from robustft.cli.common import planned
-from robustft.cli.parser import CommandLine, main
+from robustft.cli.parser import main
 from robustft.config.load import Config
 from robustft.plan import Plan
 from robustft.provenance.job import job_path, write_jobs
-
-
-def parsed(*arguments: str):
-    return CommandLine().parse(arguments)
 
 
 @pytest.fixture
@@ -23,33 +18,6 @@ def step(tmp_path, monkeypatch):
     """The step that decodes the digits, in a folder of its own: real and fast."""
     monkeypatch.chdir(tmp_path)
     return Plan(Config(scale="smoke")).step("data", "digits")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "papers"),
-    [
-        (["table", "twins/main"], ["twins"]),
-        (["train", "adapt/main/digits_5to9/at/seed0"], ["adapt"]),
-        (["numbers", "pmg_aft"], ["pmg_aft"]),
-        (["table", "twins/main", "--papers", "adapt,twins"], ["adapt", "twins"]),
-        (["plan", "--table", "hyperat/main"], ["hyperat"]),
-    ],
-)
-def test_a_step_is_planned_with_its_own_paper_alone(arguments, papers):
-    assert list(planned(parsed(*arguments, "--scale", "demo")).config.papers) == papers
-
-
-@pytest.mark.parametrize("arguments", [["data", "digits"], ["train", "pretraining/digits_at"], ["manifest", "demo"]])
-def test_what_no_paper_owns_is_planned_with_all_of_them(arguments):
-    assert len(planned(parsed(*arguments, "--scale", "demo")).config.papers) > 1
-
-
-def test_a_step_has_the_same_digest_and_inputs_whether_or_not_other_papers_are_planned():
-    everything = planned(parsed("plan", "--scale", "demo"))
-    for kind in ("train", "attack", "numbers", "verdicts", "table", "figure"):
-        step = next(step for step in everything.of_kind(kind) if step.id.split("/")[0] == "twins")
-        alone = planned(parsed(kind, step.id, "--scale", "demo")).step(kind, step.id)
-        assert (alone.digest, alone.inputs, alone.upstream) == (step.digest, step.inputs, step.upstream)
 
 
 def test_a_step_by_hand_writes_the_job_file_that_snakemake_would_and_its_outputs_and_log(step):

@@ -129,17 +129,6 @@ def test_a_failure_that_cannot_be_noted_is_still_told(tmp_path, monkeypatch, cap
     assert "Traceback" not in said
 
 
-def test_a_log_that_cannot_grow_does_not_stop_the_work(tmp_path, monkeypatch, capfd, faults):
-    from robustft.cli.parser import main
-
-    if not Path("/dev/full").exists():
-        pytest.skip("needs /dev/full")
-    monkeypatch.chdir(tmp_path)
-    with faults.tried():
-        assert main(["data", "digits", "--scale", "smoke", "--papers", "twins", "--log", "/dev/full"]) == 0
-    assert "the log /dev/full is not written any more" in capfd.readouterr().err
-
-
 @contextlib.contextmanager
 def mounted(folder: Path, *options: str):
     """Mount something on a folder for a while."""

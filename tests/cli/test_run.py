@@ -1,0 +1,48 @@
+"""`robustft run` is one Snakemake command, whose settings and options do not hide each other."""
+
+import importlib.util
+import os
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from robustft.cli.run import run, snakemake_command
+from robustft.errors import RobustftError
+
+ALL = ["--cores", "all"]
+
+
+@pytest.mark.parametrize(
+    ("words", "settings", "targets", "options"),
+    [
+        ([], {}, [], ALL),
+        (["numbers"], {"scale": "demo"}, ["numbers"], [*ALL, "--config", "scale=demo"]),
+        ([], {"papers": ["adapt", "twins"]}, [], [*ALL, "--config", "papers=[adapt,twins]"]),
+        (["all", "--cores", "2"], {}, ["all"], ["--cores", "2"]),
+        (["--dry-run"], {"scale": "demo"}, [], [*ALL, "--dry-run", "--config", "scale=demo"]),
+        (["--config", "a=1", "-n"], {"scale": "demo"}, [], [*ALL, "--config", "scale=demo", "a=1", "-n"]),
+        *(([place], {}, [], [place]) for place in ("-c4", "-j8", "--profile=slurm", "--executor=slurm", "--jobs=3")),
+    ],
+)
+def test_targets_come_first_and_the_place_of_jobs_is_every_core_unless_it_is_given(words, settings, targets, options):
+    command = snakemake_command(words, **settings, root=Path("/project"))
+    assert command == ["snakemake", *targets, "--snakefile", "/project/Snakefile", *options]
+
+
+def test_asked_to_show_all_it_prints_the_command_which_takes_the_place_of_the_process(monkeypatch, capfd):
+    calls = []
+    monkeypatch.setattr(os, "execv", lambda *call: calls.append(call))
+    words = ["numbers", "--cores", "1"]
+    run(Namespace(words=words, scale="smoke", papers=None, mirror=None, offline=False, verbose=True))
+    ((program, arguments),) = calls
+    assert (program, arguments[:4]) == (sys.executable, [sys.executable, "-P", "-m", "snakemake"])
+    assert {"numbers", "scale=smoke"} <= set(arguments)
+    assert capfd.readouterr().err == f"$ {' '.join(arguments[3:])}\n"
+
+
+def test_without_snakemake_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(RobustftError, match=r"(?s)Snakemake is not installed.*to do: +install .*envs/run\.txt"):
+        run(Namespace())
