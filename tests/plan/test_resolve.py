@@ -4,17 +4,8 @@ import pytest
 
 from robustft.errors import ConfigError
 from tests import toy_config
-from tests.plan.toy_plan import FILES, WEIGHTS, ids, trained
+from tests.plan.toy_plan import ids, trained
 from tests.toy_config import paper, part, pretraining
-
-
-def test_a_paper_may_have_stand_ins_of_its_own_in_the_place_of_the_shared_ones(planned):
-    shared, own = {"cifar10": "high", "spared": "low"}, {"cifar10": "named"}
-    change = paper(experiment={"datasets": ["cifar10", "spared"]})
-    scale = {"stand_ins": {"datasets": shared}}
-    assert {run.dataset for run in planned(paper=change, scale=scale).runs} == {"high", "low"}
-    scale["papers"] = {"toy": {"stand_ins": {"datasets": own}}}
-    assert {run.dataset for run in planned(paper=change, scale=scale).runs} == {"named"}
 
 
 def test_a_pretraining_of_a_paper_may_be_laid_over_and_stood_in_for_by_the_scale(planned):
@@ -74,36 +65,6 @@ def test_a_method_that_needs_an_auxiliary_data_set_without_a_stand_in_is_an_erro
         planned(paper=paper(experiment={"auxiliary": "imagenet"}), methods=change, datasets=datasets)
 
 
-def test_a_data_set_with_names_gives_a_text_for_each_class(planned):
-    plan = planned(paper=paper(experiment={"datasets": ["named", "high"]}))
-    assert trained(plan, "at", dataset="named").spec["dataset"]["prompts"] == ["the digit five", "the digit six"]
-    assert trained(plan, "at").spec["dataset"]["prompts"] is None
-
-
-def test_a_data_set_that_two_names_stand_for_is_evaluated_once(planned):
-    plan = planned(
-        paper=paper(
-            evaluations={"robustness": {"datasets": ["flowers", "cars", "nowhere"]}},
-        ),
-        scale={"stand_ins": {"datasets": {"flowers": "named", "cars": "named"}}},
-    )
-    assert [e.dataset for e in plan.evaluations] == ["named"] * 4
-
-
-def test_an_attack_may_have_a_threat_of_its_own_and_the_scale_another(planned):
-    attacks = {"attacks": {"pgd2": {"threat": {"norm": "l2", "eps": "1/2"}}}}
-    both = {"evaluations": {"robustness": {"attacks": ["fgsm", "pgd2"]}}}
-    found = {a["name"]: a for a in planned(attacks=attacks, paper=both).evaluations[0].step.spec["attacks"]}
-    assert found["pgd2"]["threat"] == {"norm": "l2", "eps": "1/2"}
-    assert "threat" not in found["fgsm"]
-    scale = {"attacks": {"pgd2": {"threat": {"eps": "2"}, "steps": 7}}}
-    found = {
-        a["name"]: a for a in planned(attacks=attacks, paper=both, scale=scale).evaluations[0].step.spec["attacks"]
-    }
-    assert found["pgd2"]["threat"] == {"norm": "l2", "eps": "2"}
-    assert found["pgd2"]["steps"] == 7
-
-
 def test_one_name_for_weights_and_a_pretraining_is_an_error(published):
     scale = {"pretraining": {"robust": pretraining()}, "stand_ins": {"datasets": {"pictures": "pictures"}}}
     with pytest.raises(ConfigError, match="'robust' is both published weights and a pre-training"):
@@ -113,51 +74,6 @@ def test_one_name_for_weights_and_a_pretraining_is_an_error(published):
 def test_a_paper_may_call_its_own_pretraining_what_weights_are_not_called(published):
     with pytest.raises(ConfigError, match="unknown pretraining 'robusty'"):
         published(paper=paper(experiment={"pretraining": "robusty"}))
-
-
-def test_at_the_papers_own_scale_everything_stands_for_itself(planned):
-    plan = planned(
-        paper=paper(experiment={"datasets": ["spared"], "backbone": "tiny"}),
-        scale={"reproduces": True, "stand_ins": {"datasets": {"spared": "spared"}}},
-    )
-    assert {run.dataset for run in plan.runs} == {"spared"}
-
-
-def second(**changes):
-    """A change of the paper: a second experiment, the first one with some values replaced."""
-    return {"experiments": {"second": {**toy_config.files()["papers/toy/paper"]["experiments"]["main"], **changes}}}
-
-
-def test_a_scale_may_leave_an_experiment_out(planned):
-    plan = planned(paper=second(), scale={"papers": {"toy": {"left_out": ["main"]}}})
-    assert {run.experiment for run in plan.runs} == {"second"}
-    assert plan.left_out == ["toy/main: the scale leaves it out"]
-    with pytest.raises(ConfigError, match="unknown experiment 'mian'"):
-        planned(scale={"papers": {"toy": {"left_out": ["mian"]}}})
-
-
-@pytest.mark.parametrize(
-    ("experiment", "reason"),
-    [
-        ({"backbone": "huge"}, "its backbone huge has no stand-in"),
-        ({"pretraining": "robust"}, "its pre-training robust has no stand-in"),
-        ({"datasets": ["flowers", "cars"]}, "its data sets flowers, cars have no stand-in"),
-    ],
-)
-def test_without_a_stand_in_an_experiment_is_left_out_and_the_plan_says_why(planned, experiment, reason):
-    """A scale without one stand-in planned 0 runs of 0, with exit status 0 and not a word."""
-    changes = {
-        "backbones": {"backbones": {"huge": toy_config.files()["backbones"]["backbones"]["tiny"]}},
-        "weights": WEIGHTS,
-        "datasets": {
-            "files": {"archive": FILES["archive"]},
-            "datasets": {name: {**toy_config.VIEW, "title": name, "classes": [1, 2]} for name in ("flowers", "cars")},
-        },
-    }
-    assert planned(paper=second(**experiment), **changes).left_out == [f"toy/second: {reason}"]
-    with pytest.raises(ConfigError, match=r"no run of toy is planned at scale 'small'") as raised:
-        planned(paper=paper(experiment=experiment), **changes)
-    assert f"toy/main: {reason}" in str(raised.value)
 
 
 def test_a_list_of_data_sets_of_an_evaluation_says_which_have_no_stand_in(planned):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from robustft.errors import IntegrityError
 from robustft.plan import Plan
 from robustft.plan.step import Bundle, Step
 from robustft.provenance.job import job_path, read_job, write_jobs, write_missing_jobs
-from robustft.provenance.origins import with_origins
 
 
 @pytest.fixture(scope="module")
@@ -116,12 +114,3 @@ def test_the_file_of_another_step_is_refused_under_this_ones_name(plan, step):
     path.write_bytes(written(plan.step("table", "adapt/main")).read_bytes())
     with pytest.raises(IntegrityError, match="holds another job"):
         read_job(path)
-
-
-def test_a_job_file_tells_where_the_values_of_its_specification_come_from(plan):
-    step = next(iter(plan.of_kind("train")))
-    write_jobs([step], "smoke", complete=partial(with_origins, plan))
-    job = read_job(job_path(step, "smoke"))
-    assert job.digest == step.digest, "origins are no part of the identity"
-    assert {"recipe.lr", "threat.eps"} <= set(job.origins)
-    assert {basis for _, basis, _ in job.origins.values()} <= {"published", "released", "ours"}

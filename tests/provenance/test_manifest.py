@@ -1,0 +1,30 @@
+"""The root of a scale stands for the bytes of every record."""
+
+from hashlib import sha256
+from pathlib import Path
+
+from robustft.files import digest_of, read_json
+from robustft.provenance.manifest import manifest
+from robustft.runtime.context import Context
+
+
+def root_of(folder: Path, **records: str) -> str:
+    """Make a manifest of records with these contents, and return its root."""
+    for name, text in records.items():
+        (folder / name).write_text(text)
+    lines: list[str] = []
+    paths = sorted(str(folder / name) for name in records)
+    manifest(
+        {"scale": "small", "records": paths}, Context({}, {"manifest": folder / "m.json"}, folder, log=lines.append)
+    )
+    made = read_json(folder / "m.json")
+    hashes = {str(folder / name): sha256(text.encode()).hexdigest() for name, text in records.items()}
+    assert made == {"scale": "small", "records": hashes, "root": digest_of(hashes)}
+    assert lines == [f"{len(records)} records, root {made['root']}"]
+    return made["root"]
+
+
+def test_the_root_changes_with_any_record_and_with_nothing_else(tmp_path):
+    root = root_of(tmp_path, a="1", b="2")
+    assert root_of(tmp_path, b="2", a="1") == root
+    assert len({root, root_of(tmp_path, a="1", b="3"), root_of(tmp_path, a="1")}) == 3
