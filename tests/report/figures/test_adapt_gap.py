@@ -7,7 +7,6 @@ import pytest
 
 from robustft.report.figures.adapt_gap import draw
 from robustft.report.figures.step import Material
-from robustft.report.figures.style import save
 
 # method: (title, adaptive, traditional, clean), each the mean of two seeds one point apart.
 ROWS = {
@@ -72,10 +71,3 @@ def test_means_lie_on_the_line_of_their_objective():
 def test_each_data_set_has_its_row_and_says_so():
     figure = draw(material(datasets=("one", "two")), title="A title")
     assert [axes.get_title() for axes in figure.axes][::3] == ["Full fine-tuning, ONE", "Full fine-tuning, TWO"]
-
-
-def test_equal_data_give_equal_bytes(tmp_path):
-    for name in ("a", "b"):
-        save(draw(material(), title="A title"), svg=tmp_path / f"{name}.svg", pdf=tmp_path / f"{name}.pdf")
-    for kind in ("svg", "pdf"):
-        assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()

@@ -1,13 +1,11 @@
-"""HyperAT's figures: bars of single and merged defences, and accuracy against epochs."""
+"""HyperAT's bars of single and merged defences."""
 
 from __future__ import annotations
 
 import pandas as pd
-import pytest
 
-from robustft.report.figures import hyperat_iterations, hyperat_merging
+from robustft.report.figures import hyperat_merging
 from robustft.report.figures.step import Material
-from robustft.report.figures.style import save
 
 # method: (title, clean, PGD-20)
 ROWS = {
@@ -38,16 +36,6 @@ def bars(datasets=("digits",), *, seeds: int = 3) -> Material:
     )
 
 
-def lines() -> Material:
-    rows = [
-        {"dataset": "d", "method": method, "seed": seed, "epoch": epoch,
-         "robust_validation": 0.1 * epoch + 0.02 * seed, "clean_validation": 0.12 * epoch}
-        for method in ("lora_at", "hyperat_merged") for seed in (0, 1) for epoch in range(1, 5)
-    ]  # fmt: skip
-    titles = {method: title for method, (title, *_) in ROWS.items()}
-    return Material(history=pd.DataFrame(rows), titles=titles, colors=COLORS, order=["lora_at", "hyperat_merged"])
-
-
 def written(axes) -> list[str]:
     return [text.get_text() for text in axes.texts]
 
@@ -69,20 +57,3 @@ def test_there_is_a_panel_for_each_data_set():
 def test_one_seed_has_no_spread():
     (axes,) = hyperat_merging.draw(bars(seeds=1), title="A title").axes
     assert written(axes)[0] == "60.0"
-
-
-def test_lines_are_means_over_seeds_in_percent():
-    robust, clean = hyperat_iterations.draw(lines(), title="A title").axes
-    assert robust.lines[0].get_ydata().tolist() == pytest.approx([11.0, 21.0, 31.0, 41.0])
-    assert clean.lines[1].get_ydata().tolist() == pytest.approx([12.0, 24.0, 36.0, 48.0])
-    assert robust.lines[0].get_marker() != robust.lines[1].get_marker()  # told apart without colour
-
-
-@pytest.mark.parametrize(("draw", "material"), [(hyperat_merging.draw, bars), (hyperat_iterations.draw, lines)])
-def test_equal_data_give_equal_bytes(draw, material, tmp_path):
-    files = []
-    for name in ("a", "b"):
-        paths = {kind: tmp_path / f"{name}.{kind}" for kind in ("svg", "pdf")}
-        save(draw(material(), title="A title"), **paths)
-        files.append([path.read_bytes() for path in paths.values()])
-    assert files[0] == files[1]
