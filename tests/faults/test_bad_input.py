@@ -14,18 +14,6 @@ from robustft.errors import RobustftError
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_an_unknown_step_offers_the_nearest():
-    said = subprocess.run(
-        [sys.executable, "-m", "robustft", "train", "twins/main/digits_5to9/twin_at/seed0"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert said.returncode == 2
-    assert "Traceback" not in said.stderr
-    assert "did you mean 'twins/main/digits_5to9/twins_at/seed0'?" in said.stderr
-
-
 def test_a_missing_input_names_the_file_and_the_way_to_make_it(tmp_path):
     said = subprocess.run(
         [sys.executable, "-m", "robustft", "train", "pretraining/digits_at"],
@@ -53,14 +41,6 @@ def test_a_full_disk_while_writing_keeps_the_old_file(tmp_path, monkeypatch):
     assert "free some space" in str(error.value)
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"], "no part is left behind"
-
-
-def test_a_half_written_json_is_named(tmp_path):
-    path = tmp_path / "numbers.json"
-    path.write_text('{"cells": [')
-    with pytest.raises(RobustftError, match="a JSON file cannot be read") as error:
-        files.read_json(path)
-    assert str(path) in str(error.value)
 
 
 def test_a_killed_writer_leaves_the_old_file(tmp_path):

@@ -24,9 +24,18 @@ def test_an_edited_cell_of_a_table_is_named(kind, copied):
     assert "cell toy/main:at/clean reads '99.9" in finding
 
 
-def test_numbers_whose_hashes_a_forger_made_agree_are_counted_again(copied):
+@pytest.mark.parametrize(
+    ("forged", "code"),
+    [
+        (lambda text: text.replace('"correct": ', '"correct": 1', 1), "wrong-number"),
+        (lambda text: "null\n", ""),
+        (lambda text: "[1,\n", ""),
+    ],
+    ids=["edited", "emptied", "no JSON"],
+)
+def test_numbers_whose_hashes_a_forger_made_agree_are_counted_again(forged, code, copied):
     numbers, record = (f"results/small/toy/numbers{end}" for end in (".json", ".record.json"))
     before = sha256_file(numbers)
-    edit(numbers, '"correct": ', '"correct": 1')
+    Path(numbers).write_text(forged(Path(numbers).read_text()))
     edit(record, before, sha256_file(numbers))
-    assert any(finding.startswith(f"[wrong-number] {numbers}:") for finding in findings(copied))
+    assert any(f"{code}] {numbers}:" in finding for finding in findings(copied))
