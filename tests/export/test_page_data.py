@@ -30,7 +30,7 @@ def test_every_cell_is_the_tables_and_leads_to_its_numbers(finished, content):
     assert set(by_table) == {step.id for step in finished.of_kind("table")}
     for step in finished.of_kind("table"):
         table, across = by_table[step.id], step.spec["table"].get("across") == "datasets"
-        texts = parse_rows(Path(step.outputs["csv"]).read_text(encoding="utf-8"), "csv")
+        texts = parse_rows(Path(step.outputs["md"]).read_text(encoding="utf-8"), "md")
         for row, line in zip(table["rows"], texts, strict=True):
             assert row["heads"] + [cell["text"] for cell in row["cells"]] == line
             for column, cell in zip(table["columns"], row["cells"], strict=True):

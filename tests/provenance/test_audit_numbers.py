@@ -11,7 +11,15 @@ from robustft.files import sha256_file
 from tests.toy_run import edit, findings
 
 
-@pytest.mark.parametrize("kind", ["md", "csv", "tex", "html"])
+def test_an_edited_value_of_a_table_for_machines_is_named(copied):
+    path = "results/small/toy/tables/main.csv"
+    line = next(one for one in Path(path).read_text().splitlines() if one.startswith("at,clean,"))
+    Path(path).write_text(Path(path).read_text().replace(line, line.replace(",share,", ",share,0.99")))
+    (finding,) = findings(copied)
+    assert "cell toy/main:at/clean (mean) reads '0.99" in finding
+
+
+@pytest.mark.parametrize("kind", ["md", "tex", "html"])
 def test_an_edited_cell_of_a_table_is_named(kind, copied):
     path = f"results/small/toy/tables/main.{kind}"
     numbers = json.loads(Path("results/small/toy/numbers.json").read_text())

@@ -18,13 +18,14 @@ def words(plan: Plan, cell: str) -> str:
 
 
 def cell_text(plan: Plan, table: str, row: int, column: int) -> str:
-    path = Path(plan.step("table", f"toy/{table}").outputs["csv"])
-    return parse_rows(path.read_text(encoding="utf-8"), "csv")[row][column]
+    path = Path(plan.step("table", f"toy/{table}").outputs["md"])
+    return parse_rows(path.read_text(encoding="utf-8"), "md")[row][column]
 
 
 def test_an_accuracy_is_explained_from_its_ledgers_to_its_data(finished):
     said = words(finished, "toy/main:at/fgsm")
     assert f"AT under FGSM on high reads {cell_text(finished, 'main', 0, 2)} (percent)" in said
+    assert "of the share of 20 test images that stay correct, in the evaluation 'robustness'." in said
     for seed in (0, 1):
         assert f"Ledger: results/small/toy/main/high/at/seed{seed}/robustness.1of1.ledger.parquet" in said
         assert f"Model: results/small/toy/main/high/at/seed{seed}/checkpoint.safetensors" in said

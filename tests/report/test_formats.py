@@ -1,8 +1,10 @@
 """The formats of a table: each shows the same texts, and the audit can read each one back."""
 
+from dataclasses import replace
+
 import pytest
 
-from robustft.report.formats import FORMATS, Grid, markdown_lines, parse_rows
+from robustft.report.formats import FORMATS, Grid, edited_cells, markdown_lines, parse_rows
 
 GRID = Grid(
     title="T",
@@ -13,6 +15,39 @@ GRID = Grid(
     column_names=["clean"],
     alignment="lr",
 )
+
+
+RECORDS = [
+    {"row": "at", "column": "clean", "mean": 0.971, "sd": None},
+    {"row": "b", "column": "clean", "mean": None, "sd": None},
+]
+
+
+def test_csv_is_of_the_records_if_there_are_any():
+    text = FORMATS["csv"](replace(GRID, records=RECORDS))
+    assert text == "row,column,mean,sd\nat,clean,0.971,\nb,clean,,\n"
+    assert parse_rows(text, "csv") == [["at", "clean", "0.971", ""], ["b", "clean", "", ""]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new", "name"),
+    [
+        ("md", "97.1 ±", "99.9 ±", "at/clean"),
+        ("html", "97.1 ±", "99.9 ±", "at/clean"),
+        ("tex", "97.1 $", "99.9 $", "at/clean"),
+        ("csv", "0.971", "0.999", "at/clean (mean)"),
+    ],
+)
+def test_an_edited_cell_is_found_by_its_name(kind, old, new, name):
+    grid = replace(GRID, records=RECORDS)
+    text = FORMATS[kind](grid)
+    assert edited_cells(grid, text, kind) == []
+    ((found, observed, due),) = edited_cells(grid, text.replace(old, new), kind) or []
+    assert found == name
+    assert (observed.startswith(new[:4]), due.startswith(old[:4])) == (True, True)
+    last = text.rstrip().splitlines()[-1] if kind == "csv" else "| B | not run |"
+    if kind in ("csv", "md"):
+        assert edited_cells(grid, text.replace(last + "\n", ""), kind) is None
 
 
 @pytest.mark.parametrize("kind", FORMATS)

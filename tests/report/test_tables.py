@@ -1,5 +1,8 @@
 """Tables: four views of one grid, each of which the audit can read back."""
 
+import csv
+import io
+
 import pytest
 
 from robustft.report.formats import FORMATS, parse_rows
@@ -48,6 +51,7 @@ def cell(
     key = {"experiment": "main", "dataset": dataset, "method": method, "attack": attack, "transfer_eval": transfer_eval}
     return {
         **key,
+        "trained_on": "d" if transfer_eval else dataset,
         "evaluation": "robustness",
         "split": "test",
         "seeds": [0, 1, 2],
@@ -92,17 +96,27 @@ def test_counts_are_whole_and_epochs_are_plain_numbers():
     assert cell_text(training("at", "epochs_to_best", "epochs", 12.0, None)) == "12.0"
 
 
-def test_notes_say_scale_images_alarms_and_deviations():
-    notes = "\n".join(build_grid(SPEC, NUMBERS).notes)
-    for text in (
-        "128 test images",
-        "seeds 0, 1, 2",
-        "not a reproduction",
-        "† a sanity check failed",
-        "Deviation k: why",
-    ):
+def test_the_head_says_threat_attack_split_images_and_seeds_and_notes_the_rest():
+    """The first table of TWINS named neither norm nor eps."""
+    grid = build_grid(SPEC, NUMBERS)
+    assert grid.head == [
+        "Accuracy in percent, mean ± sample standard deviation over seeds.",
+        "Threat model: Linf, eps 8/255.",
+        "Attack: PGD-20, 20 steps.",
+        "Evaluation robustness: 128 test images of d; seeds 0, 1, 2.",
+        "Scale demo: small stand-ins, not a reproduction of a published number.",
+    ]
+    notes = "\n".join(grid.notes)
+    for text in ("† a sanity check failed", "Deviation k: why"):
         assert text in notes
-    assert "Scale demo: data d; seeds 0, 1, 2; 128 test images." in notes
+
+
+@pytest.mark.parametrize("kind", ["md", "tex", "html"])
+def test_the_head_stands_in_every_format_before_the_rows(kind):
+    text = FORMATS[kind](build_grid(SPEC, NUMBERS))
+    assert text.index("eps 8/255") < text.index("97.1")
+    if kind == "tex":
+        assert "eps 8/255" in text[text.index(r"\caption{") : text.index(r"\begin{tabular}")]
 
 
 def test_several_data_sets_get_a_column():
@@ -112,32 +126,12 @@ def test_several_data_sets_get_a_column():
     assert grid.row_names == ["d.at", "d.twins_at", "e.at", "e.twins_at"]
 
 
-def test_images_are_given_by_column_where_columns_differ():
-    subset = {**cell("at", "pgd20", 0.5, 0.1), "images": 40}
-    notes = "\n".join(build_grid(SPEC, {"cells": [cell("at", "clean", 0.9, 0.1), subset]}).notes)
-    assert "data d; seeds 0, 1, 2; images by column (Clean: 128 test; PGD-20: 40 test)." in notes
-
-
-def test_seeds_are_given_by_column_where_columns_differ():
-    lone = {**cell("at", "pgd20", 0.5, None), "seeds": [0]}
-    notes = "\n".join(build_grid(SPEC, {"cells": [cell("at", "clean", 0.9, 0.1), lone]}).notes)
-    assert "data d; seeds by column (Clean: 0, 1, 2; PGD-20: 0); 128 test images." in notes
-
-
-def test_rows_of_a_column_that_differ_are_told_with_it():
-    lone = {**cell("twins_at", "pgd20", 0.5, None), "seeds": [0], "images": 40}
-    cells = [cell(*key, 0.9, 0.1) for key in (("at", "clean"), ("twins_at", "clean"), ("at", "pgd20"))]
-    notes = "\n".join(build_grid(SPEC, {"cells": [*cells, lone]}).notes)
-    assert "seeds by column (Clean: 0, 1, 2; PGD-20: 0, 1, 2/0)" in notes
-    assert "images by column (Clean: 128 test; PGD-20: 128 test/40 test)" in notes
-
-
-def test_what_training_tells_is_no_basis_of_the_notes():
+def test_what_training_tells_is_no_basis():
     # It counts no images, and a run of other seeds there would not be one under an attack.
     told = training("at", "epochs_to_best", "epochs", 3.0, 1.0, seeds=[7])
     spec = table(columns=["clean", "epochs_to_best"])
-    notes = "\n".join(build_grid(spec, {"cells": [cell("at", "clean", 0.9, 0.1), told]}).notes)
-    assert "data d; seeds 0, 1, 2; 128 test images." in notes
+    head = build_grid(spec, {"cells": [cell("at", "clean", 0.9, 0.1), told]}).head
+    assert "Evaluation robustness: 128 test images of d; seeds 0, 1, 2." in head
 
 
 def test_a_budget_that_the_scale_changes_is_told_under_the_columns_that_it_touches():
@@ -173,8 +167,8 @@ def test_only_the_rows_asked_for_are_shown_in_their_order():
 def measurement(method: str, dataset: str, seed: int, accuracy: float, *, failed: str = "") -> dict:
     checks = [{"check": failed, "ok": False}] if failed else [{"check": "over_eps", "ok": True}]
     key = {"experiment": "main", "dataset": dataset, "method": method, "attack": "pgd20", "seed": seed}
-    key |= {"transfer_eval": True, "evaluation": "robustness", "split": "test"}
-    return {**key, "accuracy": accuracy, "checks": checks}
+    key |= {"trained_on": "d", "transfer_eval": True, "evaluation": "robustness", "split": "test"}
+    return {**key, "images": 128, "accuracy": accuracy, "checks": checks}
 
 
 ACROSS = {**table(columns=None, across="datasets", metric="pgd20"), "shown": {"pgd20": SPEC["shown"]["pgd20"]}}
@@ -220,15 +214,15 @@ def test_an_alarm_on_one_data_set_marks_the_average():
     assert build_grid(ACROSS, {**BOTH, "measurements": rows}).rows[0][-1] == "37.5 ± 10.6 †"
 
 
-def test_notes_across_data_sets_name_them_and_the_controls_accuracy_under_the_metric():
+def test_across_data_sets_the_head_counts_them_and_the_control_is_under_the_metric():
     control = {**cell("standard", "pgd20", 0.004, None), "experiment": "control"}
     clean = {**cell("standard", "clean", 0.9, None), "experiment": "control"}
-    notes = build_grid(ACROSS, {**BOTH, "cells": [*BOTH["cells"], control, clean]}).notes
-    assert "Scale demo: data d, e; seeds 0, 1, 2; 128 test images." in notes
-    assert "Undefended control under the same attacks: PGD-20 0.4." in notes
+    grid = build_grid(ACROSS, {**BOTH, "cells": [*BOTH["cells"], control, clean]})
+    assert "Evaluation robustness: 128 test images of each of 2 data sets; seeds 0, 1, 2." in grid.head
+    assert "Undefended control under the same attacks: PGD-20 0.4." in grid.notes
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", ["md", "tex", "html"])
 def test_a_table_across_data_sets_can_be_read_back_too(kind):
     rows = parse_rows(FORMATS[kind](build_grid(ACROSS, BOTH)), kind)
     assert [len(row) for row in rows] == [4, 4]
@@ -273,10 +267,70 @@ def test_a_table_shows_one_evaluation_and_its_split():
     assert grid.rows[0] == ["AT", "12.5 ± 10.0", "12.5 ± 10.0"]
 
 
+def records(grid) -> list[dict]:
+    return list(csv.DictReader(io.StringIO(FORMATS["csv"](grid))))
+
+
+def test_cells_of_one_seed_have_no_deviation_and_say_so():
+    lone = [{**cell("at", "clean", 0.9, None), "seeds": [0]}]
+    assert build_grid(SPEC, {"cells": lone}).head[0] == "Accuracy in percent, of one seed."
+
+
+def test_csv_has_one_line_a_cell_and_one_value_a_field():
+    """A field once read "69.1 ± 3.4 †"."""
+    found = records(build_grid(SPEC, NUMBERS))
+    assert [(one["row"], one["column"]) for one in found] == [
+        (row, column) for row in ("at", "twins_at") for column in ("clean", "pgd20")
+    ]
+    assert found[1] == {
+        "row": "at",
+        "column": "pgd20",
+        "method": "at",
+        "trained_on": "d",
+        "dataset": "d",
+        "attack": "pgd20",
+        "evaluation": "robustness",
+        "split": "test",
+        "norm": "linf",
+        "eps": "8/255",
+        "eps_decimal": "0.03137254901960784",
+        "steps": "20",
+        "unit": "share",
+        "mean": "0.6912",
+        "sd": "0.034",
+        "seeds": "3",
+        "images": "128",
+        "flagged": "1",
+    }
+    unseeded, not_run = found[2:]
+    assert (unseeded["mean"], unseeded["sd"], unseeded["norm"], unseeded["flagged"]) == ("0.9", "", "", "0")
+    assert (not_run["mean"], not_run["seeds"], not_run["images"], not_run["flagged"]) == ("", "0", "", "")
+
+
+def test_csv_across_data_sets_has_a_data_set_for_each_cell_and_none_for_the_average():
+    found = records(build_grid(ACROSS, BOTH))
+    assert [(one["column"], one["dataset"], one["attack"]) for one in found[:3]] == [
+        ("d", "d", "pgd20"), ("e", "e", "pgd20"), ("average", "", "pgd20"),
+    ]  # fmt: skip
+    assert [float(one["mean"]) for one in found[:3]] == pytest.approx([0.5, 0.25, 0.375])
+    assert [one["images"] for one in found[:3]] == ["128", "128", "256"]
+
+
+def test_across_data_sets_models_trained_on_two_are_two_rows():
+    """The cells of one were laid over those of the other."""
+    there = [{**one, "trained_on": "t", "mean": 0.125} for one in BOTH["cells"][1:3]]
+    measured = [{**one, "trained_on": "t", "accuracy": 0.125} for one in BOTH["measurements"][:4]]
+    both = {"cells": BOTH["cells"] + there, "measurements": BOTH["measurements"] + measured}
+    grid = build_grid(ACROSS, both)
+    assert grid.header[:2] == ["Trained on", "Method"]
+    assert grid.row_names == ["d.at", "d.twins_at", "t.at", "t.twins_at"]
+    assert [row[-1] for row in grid.rows] == ["37.5 ± 10.6", "not run", "12.5 ± 0.0", "not run"]
+
+
 def test_a_table_of_validation_images_says_validation_images():
     """HyperAT's search of learning rates once said "test images"."""
     selecting = {**SPEC, "shown": {name: {**one, **SELECT} for name, one in SPEC["shown"].items()}}
     cells = of_validation(cell("at", "clean", 0.5, 0.1), cell("at", "pgd20", 0.25, 0.1))
     text = FORMATS["md"](build_grid(selecting, {"cells": cells}))
     assert "96 validation images" in text
-    assert "test" not in text.replace("latest", "")
+    assert "test" not in text

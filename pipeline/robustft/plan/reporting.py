@@ -8,7 +8,7 @@ from typing import Any
 from robustft.plan.graph import RESULTS, Graph
 from robustft.plan.layers import Parts
 from robustft.plan.resolve import Resolver
-from robustft.plan.shown import Shown, refuse_overlaps, shown
+from robustft.plan.shown import Shown, monitored, refuse_overlaps, shown
 from robustft.plan.step import Evaluation, Run, Step
 from robustft.report.claim_matching import judged_parts
 from robustft.report.training_metrics import TRAINING_METRICS
@@ -195,6 +195,7 @@ class Report:
                 **self.common,
                 figure={"name": name, **figure},
                 shown=found,
+                monitored=None if "columns" in figure or not runs else monitored(runs),
                 members=[{"history": run.id, **about(run, run.dataset)} for run in runs],
                 ledgers=[
                     {"ledger": one.step.id, "evaluation": one.name, **about(one.run, one.dataset)}

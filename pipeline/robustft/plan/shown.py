@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from robustft.errors import ConfigError
-from robustft.plan.step import Evaluation
+from robustft.plan.step import Evaluation, Run
 
 Shown = dict[str, dict[str, Any]]
 """For each attack of a table or figure: `evaluation`, `split`, `norm`, `eps`, and settings named in `EFFORT`."""
@@ -51,13 +51,38 @@ def columns_of(display: dict[str, Any]) -> list[str]:
 def _column(evaluation: Evaluation, column: str) -> dict[str, Any]:
     spec = evaluation.step.spec
     attack = next(one for one in spec["attacks"] if one["name"] == column)
-    column_of = {"evaluation": evaluation.name, "split": spec["split"]}
+    return {"evaluation": evaluation.name, "split": spec["split"], **_attacked(attack, spec["threat"])}
+
+
+def _attacked(attack: dict[str, Any], threat: dict[str, Any]) -> dict[str, Any]:
+    """Return norm, eps and effort of an attack; `threat` is the one of an attack without its own."""
     if attack["algorithm"] == "none":
-        return column_of
-    threat = attack.get("threat", spec["threat"])
-    settings = {**attack, **attack.get("parameters", {})}
+        return {}
+    threat, settings = attack.get("threat", threat), {**attack, **attack.get("parameters", {})}
     effort = {key: settings[key] for key in EFFORT if key in settings}
-    return {**column_of, "norm": threat["norm"], "eps": str(threat["eps"]), **effort}
+    return {"norm": threat["norm"], "eps": str(threat["eps"]), **effort}
+
+
+def monitored(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return what the histories of runs of one experiment were measured with: attack, threat, images by split, seeds.
+
+    `images` has the distinct numbers of images of each split, one unless data sets differ in size.
+    """
+    images: dict[str, list[int]] = {}
+    for run in runs:
+        spec = run.step.spec
+        sizes, watched = spec["dataset"]["splits"], (spec["split"], "validation", "test")
+        for split in (split for split in watched if split in sizes):
+            count = min(spec["monitor"]["images"], sizes[split])
+            images[split] = list(dict.fromkeys([*images.get(split, []), count]))
+    spec = runs[0].step.spec
+    return {
+        "title": spec["monitor"]["attack"]["title"],
+        **_attacked(spec["monitor"]["attack"], spec["threat"]),
+        "images": images,
+        "datasets": list(dict.fromkeys(run.dataset for run in runs)),
+        "seeds": sorted({run.seed for run in runs}),
+    }
 
 
 def _ambiguous(text: str, measured: dict[str, Evaluation], names: list[str], where: Path) -> ConfigError:

@@ -56,25 +56,17 @@ def _compare(state: AuditState, path: str, read: Callable[[str], Any], computed:
 
 def edited_cells(plan: Plan, step: Step, path: str) -> str:
     """Describe which cells of the table at `path` differ from the ledgers."""
-    kind = Path(path).suffix[1:]
     producer = plan.producer(step.inputs["numbers"])
     assert producer is not None, "the plan makes every input"
     try:
         grid = tables.build_grid(step.spec, _numbers(producer))
-        expected = formats.parse_rows(formats.FORMATS[kind](grid), kind)
-        observed = formats.parse_rows(_read_text(path), kind)
+        edited = formats.edited_cells(grid, _read_text(path), Path(path).suffix[1:])
     except (RobustftError, OSError, ValueError, KeyError):
         return "its ledgers cannot be counted"
-    if [len(row) for row in expected] != [len(row) for row in observed]:
+    if edited is None:
         return "rows or columns were added or removed"
-    offset = len(grid.header) - len(grid.column_names)
-    edited = [
-        f"cell {step.id}:{grid.row_names[r]}/{grid.column_names[c - offset]} reads '{b}', its ledgers give '{a}'"
-        for r, (ours, theirs) in enumerate(zip(expected, observed, strict=True))
-        for c, (a, b) in enumerate(zip(ours, theirs, strict=True))
-        if a != b and c >= offset
-    ]
-    return "; ".join(edited) or "text around its cells was edited"
+    texts = [f"cell {step.id}:{name} reads '{observed}', its ledgers give '{due}'" for name, observed, due in edited]
+    return "; ".join(texts) or "text around its cells was edited"
 
 
 def _numbers(step: Step) -> dict[str, Any]:

@@ -134,8 +134,11 @@ class Lineage:
     def cells(
         self, step: Step, numbers: dict[str, Any], *, method: str, column: str, dataset: str | None
     ) -> list[dict[str, Any]]:
-        """Return the cells of numbers.json behind a table's cell: one, or for an average one for each data set."""
-        key = {"method": method, **({"dataset": dataset} if dataset else {})}
+        """Return the cells of numbers.json behind a table's cell: one, or for an average one for each data set.
+
+        `dataset` is the one that the row's models were trained on, if rows are of several.
+        """
+        key = {"method": method, **({"trained_on": dataset} if dataset else {})}
         cells = tables.cells_in(step.spec, numbers["cells"], column)
         return [cell for cell in cells if key.items() <= cell.items()]
 

@@ -7,14 +7,15 @@ import html
 import io
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 DAGGER = "†"
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A table's content: a heading line, rows of text, and notes below. The four formats are views of it."""
+    """A table's content: a head, rows of text, and notes below. The four formats are views of it."""
 
     title: str
     header: list[str]
@@ -24,6 +25,10 @@ class Grid:
     column_names: list[str]
     alignment: str
     """One letter a column: l for text, r for numbers."""
+    head: list[str] = field(default_factory=list)
+    """Sentences between title and rows: what the numbers rest on."""
+    records: list[dict[str, Any]] = field(default_factory=list)
+    """The cells for machines, one value a field, all with the same fields: `row` and `column` first."""
 
 
 def markdown_lines(header: list[str], rows: list[list[str]], alignment: str) -> list[str]:
@@ -34,14 +39,16 @@ def markdown_lines(header: list[str], rows: list[list[str]], alignment: str) -> 
 
 def to_markdown(grid: Grid) -> str:
     """Render for reading as text."""
-    lines = [f"**{grid.title}**", "", *markdown_lines(grid.header, grid.rows, grid.alignment), ""]
+    head = [" ".join(grid.head), ""] if grid.head else []
+    lines = [f"**{grid.title}**", "", *head, *markdown_lines(grid.header, grid.rows, grid.alignment), ""]
     return "\n".join([*lines, *[f"- {note}" for note in grid.notes]]) + "\n"
 
 
 def to_csv(grid: Grid) -> str:
-    """Render for machines: the same texts, no notes."""
+    """Render for machines: the records, or else the rows of text. No notes."""
+    rows = [list(grid.records[0]), *[list(one.values()) for one in grid.records]] if grid.records else None
     stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows([grid.header, *grid.rows])
+    csv.writer(stream, lineterminator="\n").writerows(rows or [grid.header, *grid.rows])
     return stream.getvalue()
 
 
@@ -52,7 +59,8 @@ def _latex(text: str) -> str:
 
 def to_latex(grid: Grid) -> str:
     """Render for a paper; needs the package booktabs."""
-    lines = [r"\begin{table}", rf"\caption{{{_latex(grid.title)}. {_latex(grid.notes[0])}}}"]
+    caption = " ".join([f"{grid.title}.", *grid.notes[:1], *grid.head])
+    lines = [r"\begin{table}", rf"\caption{{{_latex(caption)}}}"]
     lines += [rf"\begin{{tabular}}{{{grid.alignment}}}", r"\toprule"]
     lines += [" & ".join(map(_latex, grid.header)) + r" \\", r"\midrule"]
     lines += [" & ".join(map(_latex, row)) + r" \\" for row in grid.rows]
@@ -72,13 +80,14 @@ def _html_cells(tag: str, texts: list[str], alignment: str) -> str:
 
 def to_html(grid: Grid) -> str:
     """Render as a page that needs nothing else."""
-    head = _html_cells("th", grid.header, grid.alignment)
+    headings = _html_cells("th", grid.header, grid.alignment)
     body = "\n".join(f"<tr>{_html_cells('td', row, grid.alignment)}</tr>" for row in grid.rows)
     notes = "".join(f"<li>{html.escape(note)}</li>\n" for note in grid.notes)
     title = html.escape(grid.title)
+    head = f"<p>{html.escape(' '.join(grid.head))}</p>\n" if grid.head else ""
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style></head>\n<body><h1>{title}</h1>\n<table><thead><tr>{head}</tr></thead>\n"
+        f"<style>{_STYLE}</style></head>\n<body><h1>{title}</h1>\n{head}<table><thead><tr>{headings}</tr></thead>\n"
         f"<tbody>\n{body}\n</tbody></table>\n<ul>\n{notes}</ul></body></html>\n"
     )
 
@@ -87,7 +96,7 @@ FORMATS: dict[str, Callable[[Grid], str]] = {"md": to_markdown, "csv": to_csv, "
 
 
 def parse_rows(text: str, kind: str) -> list[list[str]]:
-    """Return the rows of a rendered table as cell texts, headings left out: how the audit finds an edited cell."""
+    """Return the rows of a rendered table as texts, headings left out: of records in CSV, else as a Grid has them."""
     if kind == "csv":
         return list(csv.reader(io.StringIO(text)))[1:]
     if kind == "md":
@@ -97,3 +106,27 @@ def parse_rows(text: str, kind: str) -> list[list[str]]:
         lines = [line for line in text.splitlines() if line.endswith(r"\\")][1:]
         return [[cell.strip() for cell in re.split(r"(?<!\\)&", line[:-2])] for line in lines]
     return [re.findall(r"<td[^>]*>(.*?)</td>", line) for line in text.splitlines() if line.startswith("<tr><td")]
+
+
+def edited_cells(grid: Grid, text: str, kind: str) -> list[tuple[str, str, str]] | None:
+    """Return each cell of a rendered table that is not the grid's: its name ROW/COLUMN, what it is, what it should be.
+
+    None if rows or columns were added or removed. In CSV the name ends with the field of the record.
+    """
+    expected, observed = parse_rows(FORMATS[kind](grid), kind), parse_rows(text, kind)
+    if [len(row) for row in expected] != [len(row) for row in observed]:
+        return None
+    heads = len(grid.header) - len(grid.column_names)
+
+    def name(row: int, place: int) -> str:
+        if kind == "csv" and grid.records:
+            record = grid.records[row]
+            return f"{record['row']}/{record['column']} ({list(record)[place]})"
+        return f"{grid.row_names[row]}/{grid.column_names[place - heads]}"
+
+    return [
+        (name(row, place), theirs, ours)
+        for row, (line, other) in enumerate(zip(expected, observed, strict=True))
+        for place, (ours, theirs) in enumerate(zip(line, other, strict=True))
+        if ours != theirs and (place >= heads or kind == "csv")
+    ]

@@ -1,6 +1,9 @@
 """Figures: drawn from histories, numbers and ledgers; equal bytes for equal data."""
 
 import json
+import re
+from importlib import import_module
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,6 +11,7 @@ import pandas as pd
 import pytest
 
 from robustft.evaluate.ledger import Outcome, write_ledger
+from robustft.report import figures
 from robustft.report.figures.step import Material, figure
 from robustft.runtime.context import Context
 
@@ -163,7 +167,7 @@ def test_a_figure_of_derived_methods_only_has_no_history(tmp_path):
     about["columns"] = ["clean"]
     spec = {"scale": "demo", "reproduces": True, "shown": {"clean": {"evaluation": "robustness", "split": "test"}}}
     spec |= {"methods": METHODS, "members": [], "ledgers": [], "colors": {}}
-    spec |= {"figure": {**about, "kind": f"{__name__}:kept"}, "attacks": {}, "datasets": {}}
+    spec |= {"figure": {**about, "kind": f"{__name__}:kept"}, "attacks": {"clean": "Clean"}, "datasets": {}}
     outputs = {role: tmp_path / f"f.{role}" for role in ("svg", "pdf", "caption")}
     GIVEN.clear()
     figure(spec, Context({"numbers": numbers}, outputs, tmp_path))
@@ -181,5 +185,25 @@ def test_equal_data_give_equal_bytes(drawn):
 
 def test_the_caption_says_what_is_shown_and_what_it_is_not(drawn):
     text = drawn("a")["caption"].read_text()
-    for part in ("**A title.** A caption.", "Scale demo: data d; seeds 0, 1, 2.", "not a reproduction"):
-        assert part in text
+    assert text.startswith(
+        "**A title.** A caption. Lines are means over seeds, bands their range. Threat model: none, clean images. Evaluation robustness: "
+    )
+    assert "10 test images of each of d, e; seeds 0, 1/seeds 0, 1, 2." in text
+    assert text.endswith("Scale demo: small stand-ins, not a reproduction of a published number.\n")
+
+
+def test_every_figure_says_what_its_points_bars_and_bands_are():
+    """Ranges, standard deviations and intervals look alike."""
+    folder = Path(figures.__file__).parent
+    drawing = [path.stem for path in folder.glob("*.py") if "def draw(" in path.read_text(encoding="utf-8")]
+    assert len(drawing) >= 8
+    for name in drawing:
+        marks = import_module(f"robustft.report.figures.{name}").MARKS
+        assert "mean" in marks, name
+        if re.search("bar|line|band", marks, re.IGNORECASE):
+            assert re.search("range|deviation|interval|ticks", marks), name
+
+
+def test_the_marks_of_a_figure_stand_in_its_caption(drawn):
+    text = drawn("marks", kind="robustft.report.figures.twins_diagnostics:draw")["caption"].read_text()
+    assert "A caption. Lines are means over seeds, bands their range. Threat model" in text

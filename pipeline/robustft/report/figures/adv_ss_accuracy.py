@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from robustft.report.figures.step import Material
 
 EPOCHS = "epochs_to_best"
+MARKS = "Points are means over seeds, bars their range."
 LARGEST = 900.0
 """Marker area, in square points, of the largest number of epochs in a panel."""
 STAR = 380.0

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 if TYPE_CHECKING:
     from robustft.report.figures.step import Material
 
+MARKS = "Lines are means over seeds, bands their range."
 DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 MARKERS = "osD^vP"
 

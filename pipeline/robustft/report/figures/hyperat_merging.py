@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 if TYPE_CHECKING:
     from robustft.report.figures.step import Material
 
+MARKS = "Bars are means over seeds, lines one sample standard deviation to each side."
 WIDTH = 0.38
 LIGHT = 0.35
 """Opacity of clean bars beside robust ones."""

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 if TYPE_CHECKING:
     from robustft.report.figures.step import Material
 
+MARKS = "Bars are means over seeds, lines their range."
 HEADINGS = ("Clean accuracy (%)", "Robust accuracy (%)")
 AVERAGE = "Average"
 FILL = 0.84

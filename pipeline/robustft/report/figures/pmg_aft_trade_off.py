@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from robustft.report.figures.step import Material
 
 
+MARKS = "Points are means over seeds, lines their range."
+
+
 def draw(material: Material, *, title: str) -> Figure:
     """Draw one panel; a line joins the two points of a method.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 
 from robustft.evaluate.ledger import Outcome, read_ledger
 from robustft.files import read_json, write_text
+from robustft.report.basis import basis
 from robustft.report.cells import cells_of
 from robustft.report.figures.style import save
 from robustft.report.numbers import joined
@@ -97,17 +99,15 @@ def _gathered(spec: dict[str, Any], context: Context) -> Material:
 
 
 def figure(spec: dict[str, Any], context: Context) -> None:
-    """Draw one figure."""
+    """Draw one figure and write its caption.
+
+    The module that draws it says in `MARKS` what points, bars and bands are: means, ranges, deviations or intervals.
+    """
     material = _gathered(spec, context)
-    drawn = locate(spec["figure"]["kind"])(material, title=spec["figure"]["title"])
-    save(drawn, svg=context.outputs["svg"], pdf=context.outputs["pdf"])
-    seeds = sorted({seed for row in material.cells.get("seeds", ()) for seed in row} or set(material.history["seed"]))
-    trained = sorted({member["dataset"] for member in spec["members"]})
-    data = f"data {', '.join(trained)}; " if trained else ""
-    caption = (
-        f"**{spec['figure']['title']}.** {spec['figure']['caption']} Scale {spec['scale']}: {data}"
-        f"seeds {', '.join(map(str, seeds))}."
-    )
-    if not spec["reproduces"]:
-        caption += " Measured on small stand-ins; not a reproduction of a published figure."
-    write_text(context.outputs["caption"], caption + "\n")
+    draw = locate(spec["figure"]["kind"])
+    save(draw(material, title=spec["figure"]["title"]), svg=context.outputs["svg"], pdf=context.outputs["pdf"])
+    measured = [cell for cell in material.cells.to_dict("records") if cell["unit"] == "share"]
+    about = spec["figure"]
+    marks = getattr(import_module(draw.__module__), "MARKS", "")
+    sentences = [f"**{about['title']}.**", about["caption"], *([marks] if marks else []), *basis(spec, about, measured)]
+    write_text(context.outputs["caption"], " ".join(sentences) + "\n")

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator, ScalarFormatter
 if TYPE_CHECKING:
     from robustft.report.figures.step import Material
 
+MARKS = "Lines are means over seeds, bands their range."
 DASHES = {"all": "-", "adaptive": "-", "frozen": (0, (4, 2))}
 
 
