@@ -5,6 +5,7 @@ localrules:
     numbers,
     verdicts,
     table,
+    deviations,
     figure,
     manifest,
 
@@ -75,6 +76,26 @@ use rule numbers as table with:
         ],
     message:
         "writing the table {wildcards.paper}/{wildcards.name}"
+
+
+use rule numbers as deviations with:
+    input:
+        inputs_of("deviations", "{paper}"),
+    output:
+        md=f"{RESULTS}/{{paper}}/deviations.md",
+        html=report(
+            f"{RESULTS}/{{paper}}/deviations.html",
+            category="{paper}",
+            subcategory="deviations",
+            labels={"deviations": "all of them"},
+        ),
+        record=f"{RESULTS}/{{paper}}/deviations.record.json",
+    pathvars:
+        log=f"{SCALE}/{{paper}}/deviations",
+    params:
+        step=identity("deviations", "{paper}"),
+    message:
+        "listing the deviations from {wildcards.paper}"
 
 
 use rule numbers as figure with:

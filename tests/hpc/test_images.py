@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BASE = os.environ.get("ROBUSTFT_TEST_BASE", "localhost/testbed-base")
 KEPT = Path(os.environ.get("ROBUSTFT_TEST_IMAGES", Path.home() / ".cache" / "robustft" / "test-images"))
 AUDIT = ("python", "-m", "robustft", "audit", "--scale", "smoke")
-REPORT_KINDS = {"numbers", "verdicts", "table", "figure", "manifest"}
+REPORT_KINDS = {"numbers", "verdicts", "table", "deviations", "figure", "manifest"}
 RECORDS = "*.record.json"
 
 pytestmark = pytest.mark.hpc

@@ -94,7 +94,7 @@ def test_tiny_steps_do_not_each_queue(frozen_run):
     print(f"{len(rules)} submissions for {len(records)} steps: {rules}")
     assert len(rules) == 10, "data, pre-training, and one for each method"
     assert len(records) == 37
-    assert not re.findall(r"rule_(?:numbers|verdicts|table|figure|manifest|all)", " ".join(rules))
+    assert not re.findall(r"rule_(?:numbers|verdicts|table|deviations|figure|manifest|all)", " ".join(rules))
 
 
 def test_resources_reach_slurm(frozen_run):

@@ -96,7 +96,9 @@ def test_an_evaluation_depends_on_no_method():
     assert not [name for name in plan.evaluations[0].step.sources() if name.startswith("pipeline/robustft/methods/")]
 
 
-@pytest.mark.parametrize("kind", ["data", "train", "attack", "numbers", "verdicts", "table", "figure", "manifest"])
+@pytest.mark.parametrize(
+    "kind", ["data", "train", "attack", "numbers", "verdicts", "table", "deviations", "figure", "manifest"]
+)
 def test_a_step_imports_nothing_beyond_its_declared_sources(kind):
     """The declaration is made by reading; this runs the imports and compares."""
     step = Plan(Config(scale="demo")).of_kind(kind)[-1]

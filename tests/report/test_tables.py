@@ -35,6 +35,7 @@ SPEC = {
     },
     "control": "control",
     "deviations": [{"key": "k", "text": "why"}],
+    "deviations_elsewhere": 3,
 }
 
 
@@ -269,6 +270,14 @@ def test_a_table_shows_one_evaluation_and_its_split():
 
 def records(grid) -> list[dict]:
     return list(csv.DictReader(io.StringIO(FORMATS["csv"](grid))))
+
+
+def test_the_deviations_that_touch_no_row_are_a_page_away():
+    """All of a paper's deviations once stood under each of its tables."""
+    grid = build_grid(SPEC, NUMBERS)
+    assert FORMATS["md"](grid).endswith("- 3 deviations touch no row here; all are in ../deviations.md\n")
+    assert '<a href="../deviations.html">' in FORMATS["html"](grid)
+    assert build_grid({**SPEC, "deviations_elsewhere": 0}, NUMBERS).see is None
 
 
 def test_cells_of_one_seed_have_no_deviation_and_say_so():

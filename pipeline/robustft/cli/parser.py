@@ -27,6 +27,7 @@ STEPS = {
     "numbers": "compute a paper's accuracies from its ledgers",
     "verdicts": "compare a paper's claims with its numbers",
     "table": "write a table, such as `twins/main`",
+    "deviations": "list what is done otherwise than a paper does it, and the tables that it touches",
     "figure": "draw a figure, such as `twins/diagnostics`",
     "manifest": "hash every record of a scale into one root, such as `demo`",
 }

@@ -159,11 +159,31 @@ class Difference(_Claim, tag_field="kind", tag="difference", frozen=True, kw_onl
     margin: Maybe[Positive] = UNSET
 
 
+class Touches(Struct, frozen=True, kw_only=True):
+    """What a deviation touches: rows of these `methods`, or made with one of these `components`, where all else holds.
+
+    A component is a method's, a tuning's or a derivation's module or class, such as `mart` or `twins.TwinsTrades`, also
+    that of a training that a row starts from. `experiments` are those of a table, `columns` its metrics, `datasets` the
+    data that it shows: a stand-in has another name. `scales` are the only ones at which the deviation is one.
+    """
+
+    methods: Maybe[Names] = UNSET
+    components: Maybe[list[str]] = UNSET
+    experiments: Maybe[Names] = UNSET
+    columns: Maybe[Names] = UNSET
+    datasets: Maybe[Names] = UNSET
+    scales: Maybe[Names] = UNSET
+
+
 class Deviation(Struct, frozen=True, kw_only=True):
-    """A difference from the paper, or a choice that the paper leaves open."""
+    """A difference from the paper, or a choice that the paper leaves open.
+
+    Without `touches` it is one of every row. What changes no number touches `nothing`, and stands on the page alone.
+    """
 
     key: Name
     text: str
+    touches: Maybe[Touches | Literal["nothing"]] = UNSET
 
 
 class Paper(Struct, frozen=True, kw_only=True):

@@ -209,7 +209,11 @@ class RunGraph:
 
     def _run(self) -> Entity:
         started, ended = self.times()
-        ends = [step for step in self.steps if step.kind in ("numbers", "verdicts", "table", "figure", "manifest")]
+        ends = [
+            step
+            for step in self.steps
+            if step.kind in ("numbers", "verdicts", "table", "deviations", "figure", "manifest")
+        ]
         results = [path for step in ends for path in step.outputs.values()]
         return {
             "@id": RUN,

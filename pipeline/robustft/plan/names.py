@@ -11,7 +11,9 @@ from typing import Any
 
 from robustft.config import Config
 from robustft.errors import ConfigError, lookup
+from robustft.plan.deviations import touches_of
 from robustft.plan.entries import Entries
+from robustft.report.training_metrics import TRAINING_METRICS
 
 Names = tuple[str, Iterable[str], Mapping[str, Any], Path]
 """Kind, used names, defined names, and the file that uses them."""
@@ -77,6 +79,8 @@ def _used_by_paper(config: Config, paper: str, entries: Entries) -> list[Names]:
         for one in displays
         if one["experiment"] in values["experiments"]
     ]
+    touched = [touches_of(one) for one in values["deviations"]]
+    metrics = {**config.attacks, **TRAINING_METRICS}
     datasets = {**config.datasets, **entries.stand_ins(paper, "datasets")}
     backbones = {**config.backbones, **entries.stand_ins(paper, "backbones")}
     return [
@@ -86,6 +90,10 @@ def _used_by_paper(config: Config, paper: str, entries: Entries) -> list[Names]:
         ("pretraining", [one["pretraining"] for one in experiments], pretrainings, where),
         *(("method", names, run, where) for names in (overridden, evaluated, rows, judged)),
         *((kind, names, defined, where) for kind, names, defined in shown),
+        ("method", [name for one in touched for name in one.get("methods", [])], config.methods(paper), where),
+        ("experiment", [name for one in touched for name in one.get("experiments", [])], values["experiments"], where),
+        ("metric", [name for one in touched for name in one.get("columns", [])], metrics, where),
+        ("data set", [name for one in touched for name in one.get("datasets", [])], datasets, where),
     ]
 
 

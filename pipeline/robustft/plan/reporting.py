@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from robustft.plan.deviations import Touched
 from robustft.plan.graph import RESULTS, Graph
 from robustft.plan.layers import Parts
 from robustft.plan.resolve import Resolver
@@ -39,6 +40,7 @@ class Report:
         self._verdicts(numbers)
         for name, table in self.values["tables"].items():
             self._table(name, table, numbers)
+        self._deviations()
         experiments = {run.experiment for run in self.runs}
         for name, figure in self.values["figures"].items():
             if figure["experiment"] in experiments:
@@ -150,13 +152,46 @@ class Report:
             display = {**display, "columns": [column for column in display["columns"] if column in measured]}
         return display, found
 
+    @functools.cached_property
+    def touched(self) -> Touched:
+        """The deviations that touch a table."""
+        return Touched(self.graph, self.config, self.paper, self.runs)
+
+    def _deviations(self) -> None:
+        """Add the page of all deviations, if the paper has any."""
+        tables = [step for step in self.graph.of_kind("table") if step.spec["paper"] == self.paper]
+        touching = {step.spec["table"]["name"]: {one["key"] for one in step.spec["deviations"]} for step in tables}
+        deviations = [
+            {
+                "key": one["key"],
+                "text": one["text"],
+                "tables": [name for name in touching if one["key"] in touching[name]],
+            }
+            for one in self.values["deviations"]
+        ]
+        if deviations:
+            self.graph.add(
+                "deviations",
+                self.paper,
+                Parts(**self.head, title=self.values["title"], deviations=deviations),
+                inputs={},
+                outputs={kind: f"{self.folder}/deviations.{kind}" for kind in ("md", "html")},
+            )
+
     def _table(self, name: str, table: dict[str, Any], numbers: Step) -> None:
         """Add a table, unless it would be empty at this scale."""
         experiment = table["experiment"]
         table, found = self._shown(table, f"the table '{name}'")
         if not (found or table.get("columns")):
             return
-        methods = list(dict.fromkeys(one.run.method for one in self.by_experiment.get(experiment, [])))
+        measured = self.by_experiment.get(experiment, [])
+        methods = list(dict.fromkeys(one.run.method for one in measured))
+        rows = [method for method in table.get("rows", methods) if method in methods]
+        names = {one["evaluation"] for one in found.values()}
+        shown_by = [one for one in measured if one.run.method in rows and one.name in names]
+        datasets = {name for one in shown_by for name in (one.dataset, one.run.dataset)}
+        columns = [*found, *table.get("columns", [])]
+        touching = self.touched.by(experiment, rows, columns, datasets)
         self.graph.add(
             "table",
             f"{self.paper}/{name}",
@@ -164,9 +199,10 @@ class Report:
                 **self.common,
                 table={"name": name, **table},
                 shown=found,
-                rows=[method for method in table.get("rows", methods) if method in methods],
+                rows=rows,
                 control=self.controls[experiment],
-                deviations=self.values["deviations"],
+                deviations=[{"key": one["key"], "text": one["text"]} for one in touching],
+                deviations_elsewhere=len(self.values["deviations"]) - len(touching),
             ),
             inputs={"numbers": numbers.outputs["numbers"]},
             outputs={kind: f"{self.folder}/tables/{name}.{kind}" for kind in ("md", "csv", "tex", "html")},
@@ -219,7 +255,7 @@ class Report:
 
 def add_manifest(graph: Graph) -> None:
     """Add the step that hashes every record of the scale into one root."""
-    ends = [step for kind in ("verdicts", "table", "figure") for step in graph.of_kind(kind)]
+    ends = [step for kind in ("verdicts", "table", "deviations", "figure") for step in graph.of_kind(kind)]
     graph.add(
         "manifest",
         graph.name,

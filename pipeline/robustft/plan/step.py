@@ -20,6 +20,7 @@ ENTRIES = {
     "verdicts": "robustft.report.verdicts:verdicts",
     "table": "robustft.report.tables:table",
     "figure": "robustft.report.figures.step:figure",
+    "deviations": "robustft.report.deviations:deviations",
     "manifest": "robustft.provenance.manifest:manifest",
 }
 """The function of each kind of step."""

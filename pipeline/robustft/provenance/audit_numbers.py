@@ -11,7 +11,7 @@ from robustft.files import read_json
 from robustft.plan import Plan
 from robustft.plan.step import Step
 from robustft.provenance.audit_state import AuditState, differences
-from robustft.report import formats, numbers, tables, verdicts
+from robustft.report import deviations, formats, numbers, tables, verdicts
 
 
 def check_paper(state: AuditState, step: Step) -> None:
@@ -28,6 +28,9 @@ def check_paper(state: AuditState, step: Step) -> None:
         counts["table cells"] += len(grid.rows) * len(grid.column_names)
         for kind, output in table.outputs.items():
             _compare(state, output, _read_text, formats.FORMATS[kind](grid))
+    if listed := state.plan.get("deviations", step.id):
+        for kind, output in listed.outputs.items():
+            _compare(state, output, _read_text, deviations.page(listed.spec, kind))
     _check_verdicts(state, state.plan.step("verdicts", step.id))
 
 

@@ -43,7 +43,7 @@ def update_readme(plan: Plan) -> str:
     folder = snapshot_folder(plan.scale)
     shutil.rmtree(folder, ignore_errors=True)
     results = f"results/{plan.scale}"
-    for step in (step for kind in ("verdicts", "table", "figure") for step in plan.of_kind(kind)):
+    for step in (step for kind in ("verdicts", "table", "deviations", "figure") for step in plan.of_kind(kind)):
         for role, path in step.outputs.items():
             if role in ("md", "csv", "svg", "caption") or (step.kind, role) == ("verdicts", "json"):
                 target = folder / Path(path).relative_to(results)

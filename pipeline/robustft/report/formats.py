@@ -27,6 +27,8 @@ class Grid:
     """One letter a column: l for text, r for numbers."""
     head: list[str] = field(default_factory=list)
     """Sentences between title and rows: what the numbers rest on."""
+    see: tuple[str, str] | None = None
+    """A last note that names another page, and the path of that page from this one, without its ending."""
     records: list[dict[str, Any]] = field(default_factory=list)
     """The cells for machines, one value a field, all with the same fields: `row` and `column` first."""
 
@@ -41,7 +43,8 @@ def to_markdown(grid: Grid) -> str:
     """Render for reading as text."""
     head = [" ".join(grid.head), ""] if grid.head else []
     lines = [f"**{grid.title}**", "", *head, *markdown_lines(grid.header, grid.rows, grid.alignment), ""]
-    return "\n".join([*lines, *[f"- {note}" for note in grid.notes]]) + "\n"
+    see = [f"{grid.see[0]} {grid.see[1]}.md"] if grid.see else []
+    return "\n".join([*lines, *[f"- {note}" for note in [*grid.notes, *see]]]) + "\n"
 
 
 def to_csv(grid: Grid) -> str:
@@ -83,6 +86,9 @@ def to_html(grid: Grid) -> str:
     headings = _html_cells("th", grid.header, grid.alignment)
     body = "\n".join(f"<tr>{_html_cells('td', row, grid.alignment)}</tr>" for row in grid.rows)
     notes = "".join(f"<li>{html.escape(note)}</li>\n" for note in grid.notes)
+    if grid.see:
+        text, page = map(html.escape, (grid.see[0], f"{grid.see[1]}.html"))
+        notes += f'<li>{text} <a href="{page}">{page}</a></li>\n'
     title = html.escape(grid.title)
     head = f"<p>{html.escape(' '.join(grid.head))}</p>\n" if grid.head else ""
     return (

@@ -75,6 +75,9 @@ def build_grid(spec: dict[str, Any], numbers: dict[str, Any]) -> Grid:
         column_names=columns,
         alignment="l" * len(heads) + "r" * len(columns),
         head=[_what(_measured(lines)), *basis(spec, table, _measured(lines))],
+        see=(f"{spec['deviations_elsewhere']} deviations touch no row here; all are in", "../deviations")
+        if spec["deviations_elsewhere"]
+        else None,
         records=records,
     )
 

@@ -185,9 +185,8 @@ def test_equal_data_give_equal_bytes(drawn):
 
 def test_the_caption_says_what_is_shown_and_what_it_is_not(drawn):
     text = drawn("a")["caption"].read_text()
-    assert text.startswith(
-        "**A title.** A caption. Lines are means over seeds, bands their range. Threat model: none, clean images. Evaluation robustness: "
-    )
+    start = "**A title.** A caption. Lines are means over seeds, bands their range. Threat model: none, clean images."
+    assert text.startswith(f"{start} Evaluation robustness: ")
     assert "10 test images of each of d, e; seeds 0, 1/seeds 0, 1, 2." in text
     assert text.endswith("Scale demo: small stand-ins, not a reproduction of a published number.\n")
 
