@@ -31,12 +31,19 @@ def test_targets_come_first_and_the_place_of_jobs_is_every_core_unless_it_is_giv
     assert command == ["snakemake", *targets, "--snakefile", "/project/Snakefile", *options]
 
 
+class ReplacedError(Exception):
+    """Stands for the end of this program: `execv` does not return."""
+
+
 def test_asked_to_show_all_it_prints_the_command_which_takes_the_place_of_the_process(monkeypatch, capfd):
-    calls = []
-    monkeypatch.setattr(os, "execv", lambda *call: calls.append(call))
+    def execv(*call):
+        raise ReplacedError(*call)
+
+    monkeypatch.setattr(os, "execv", execv)
     words = ["numbers", "--cores", "1"]
-    run(Namespace(words=words, scale="smoke", papers=None, mirror=None, offline=False, verbose=True))
-    ((program, arguments),) = calls
+    with pytest.raises(ReplacedError) as replaced:
+        run(Namespace(words=words, scale="smoke", papers=None, mirror=None, offline=False, verbose=True))
+    program, arguments = replaced.value.args
     assert (program, arguments[:4]) == (sys.executable, [sys.executable, "-P", "-m", "snakemake"])
     assert {"numbers", "scale=smoke"} <= set(arguments)
     assert capfd.readouterr().err == f"$ {' '.join(arguments[3:])}\n"

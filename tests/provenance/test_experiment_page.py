@@ -89,7 +89,9 @@ def test_each_step_is_there_once_and_the_command_makes_the_tables_or_else_the_le
 
 
 def test_an_experiment_that_the_scale_leaves_out_says_so(tmp_path):
-    config = toy_config.write(tmp_path / "config", scale={"papers": {"toy": {"left_out": ["main"]}}})
-    page = ExperimentPage(Plan(config), "toy", "main")
+    second = {"second": toy_config.files()["papers/toy/paper"]["experiments"]["main"]}
+    left_out = {"papers": {"toy": {"left_out": ["main"]}}}
+    plan = Plan(toy_config.write(tmp_path / "config", paper={"experiments": second}, scale=left_out))
+    page = ExperimentPage(plan, "toy", "main")
     assert page.steps == []
     assert "none: scale small leaves this experiment out" in page.text("")
