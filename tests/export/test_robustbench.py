@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from robustft.export import models as exported
+from robustft.export.cards import export_cards
+from robustft.export.models import Measured
 from robustft.export.robustbench import export_robustbench
 from robustft.files import read_json, sha256_file
 
@@ -75,3 +80,51 @@ def test_further_training_data_and_all_checkpoints_are_told(folder):
     assert entry["number_forward_passes"] == 1, "merged weights are one network"
     for file in entry["robustft"]["checkpoints"]:
         assert sha256_file(file["path"]) == file["sha256"]
+
+
+def autoattack(images: int, **changes) -> Measured:
+    attack = {"algorithm": "autoattack", "version": "standard", "target": "exported_model", "title": "AutoAttack"}
+    return Measured({"images": images, "checks": []}, {**attack, **changes}, ("linf", "8/255"), ())
+
+
+def test_only_the_standard_ensemble_on_enough_images_is_autoattack():
+    """An AutoAttack with 20 of 5,000 queries was exported as AutoAttack, in `autoattack_acc` and on cards."""
+    whole = autoattack(1000)
+    assert (whole.standard_autoattack, whole.title) == (True, "AutoAttack")
+    assert autoattack(1000, square_queries=5000).standard_autoattack
+    named = {
+        "Square with 20 of 5,000 queries; 64 images": autoattack(64, square_queries=20),
+        "Square with 4,999 of 5,000 queries": autoattack(10000, square_queries=4999),
+        "gradients of robustft.models.tunings.prompts:without_prompts": autoattack(
+            1000, target="robustft.models.tunings.prompts:without_prompts"
+        ),
+        "999 images": autoattack(999),
+    }
+    for words, one in named.items():
+        assert not one.standard_autoattack
+        assert one.title == f"Reduced AutoAttack ({words})"
+    pgd = Measured({"images": 4, "checks": []}, {"algorithm": "pgd", "title": "PGD-20"}, ("linf", "8/255"), ())
+    assert (pgd.standard_autoattack, pgd.title) == (False, "PGD-20")
+
+
+@pytest.mark.parametrize(("images", "expected"), [(1000, "50.00"), (64, None)])
+def test_a_reduced_autoattack_is_no_value_of_an_entry_and_is_named_in_its_footnote(
+    finished, tmp_path, monkeypatch, images, expected
+):
+    def measured(lineage, paper, one):
+        found = original(lineage, paper, one)
+        if one["attack"] != "fgsm":
+            return found
+        return replace(autoattack(images), values={**one, "images": images, "correct": images // 2, "accuracy": 0.5},
+                       threat=found.threat, steps=found.steps)  # fmt: skip
+
+    original = exported._measured
+    monkeypatch.setattr(exported, "_measured", measured)
+    entry = entries(export_robustbench(finished, tmp_path / "out", log=lambda line: None))[
+        "high/Linf/toy-main-high-at-seed1.json"
+    ]
+    assert entry["autoattack_acc"] == expected
+    footnote = "Reduced AutoAttack (64 images): 50.00 %; this is no accuracy under AutoAttack."
+    assert (footnote in entry["footnote"]) == (expected is None)
+    card = export_cards(finished, tmp_path / "cards", log=lambda line: None) / "toy/main/high/at/seed1/README.md"
+    assert ("Reduced AutoAttack (64 images)" in card.read_text(encoding="utf-8")) == (expected is None)

@@ -123,7 +123,7 @@ class _Card:
 
     def _result(self, one: Measured) -> dict[str, Any]:
         values = one.values
-        name = f"Accuracy under {one.attack['title']}" if one.attack["algorithm"] != "none" else "Clean accuracy"
+        name = f"Accuracy under {one.title}" if one.attack["algorithm"] != "none" else "Clean accuracy"
         metric = {"type": "accuracy", "name": name, "value": round(100 * values["accuracy"], 2), "verified": False}
         dataset = {
             "type": values["dataset"],
@@ -156,7 +156,7 @@ class _Card:
     def _row(self, one: Measured) -> list[str]:
         threat = "none" if one.attack["algorithm"] == "none" else f"{one.threat[0]}, eps {one.threat[1]}"
         counted = [fact.text for fact in measurement_facts(one.values)]
-        return [one.values["dataset"], one.values["split"], one.attack["title"], threat, *counted]
+        return [one.values["dataset"], one.values["split"], one.title, threat, *counted]
 
     def _derived(self) -> list[str]:
         if not self.derived:
@@ -170,7 +170,7 @@ class _Card:
         for model in self.derived:
             how = model.run.derivation["implementation"] if model.run.derivation else "used as it is"
             accuracies = "; ".join(
-                f"{one.attack['title']} on {one.values['split']} images of {one.values['dataset']} "
+                f"{one.title} on {one.values['split']} images of {one.values['dataset']} "
                 f"{percent(one.values['accuracy'])} %" + (" (a check failed)" if one.failed else "")
                 for one in model.measured
             )

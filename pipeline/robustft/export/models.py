@@ -15,6 +15,13 @@ Threat = tuple[str, str]
 """Norm and eps, as the configuration writes them."""
 
 
+SQUARE_QUERIES = 5000
+"""Of Square in AutoAttack's standard version."""
+
+LEADERBOARD_IMAGES = 1000
+"""The fewest images on which RobustBench states an accuracy under AutoAttack, those of ImageNet being 5,000."""
+
+
 @dataclass(frozen=True)
 class Measured:
     """One measurement, with the specification of its attack."""
@@ -25,6 +32,31 @@ class Measured:
     threat: Threat
     steps: tuple[Step, ...]
     """The attack steps that wrote its ledgers."""
+
+    @property
+    def reductions(self) -> list[str]:
+        """What AutoAttack lacks of its standard version on enough images, in words; empty for any other attack."""
+        if self.attack["algorithm"] != "autoattack":
+            return []
+        queries, target = self.attack.get("square_queries", SQUARE_QUERIES), self.attack["target"]
+        lacking = {
+            f"version {self.attack['version']}": self.attack["version"] != "standard",
+            f"Square with {queries:,} of {SQUARE_QUERIES:,} queries": queries < SQUARE_QUERIES,
+            f"gradients of {target}": target != "exported_model",
+            f"{self.values['images']:,} images": self.values["images"] < LEADERBOARD_IMAGES,
+        }
+        return [text for text, lacks in lacking.items() if lacks]
+
+    @property
+    def standard_autoattack(self) -> bool:
+        """Whether it is AutoAttack's standard version on as many images as a leaderboard asks for."""
+        return self.attack["algorithm"] == "autoattack" and not self.reductions
+
+    @property
+    def title(self) -> str:
+        """The attack's title; for a reduced AutoAttack it says what is reduced."""
+        title = str(self.attack["title"])
+        return f"Reduced {title} ({'; '.join(self.reductions)})" if self.reductions else title
 
     @property
     def failed(self) -> list[str]:

@@ -6,7 +6,8 @@ percent with two decimals, as strings: `clean_acc`, `autoattack_acc` (standard A
 and `external`, if others measured less; `additional_data` (whether it was trained on more than the data set);
 `number_forward_passes`; `footnote`; `unreliable`.
 
-A value that was not measured is null. Values beyond the shape are under `robustft`.
+A value that was not measured is null. So is `autoattack_acc` of an AutoAttack with fewer queries or on fewer than 1,000
+images: it stands under `robustft`, named for what it is. Values beyond the shape are under `robustft`.
 """
 
 from __future__ import annotations
@@ -85,8 +86,8 @@ class _Entry:
     def values(self) -> dict[str, Any]:
         """Return the entry."""
         run, plan = self.model.run, self.lineage.plan
-        clean = self._one(lambda attack: attack["algorithm"] == "none")
-        autoattack = self._one(lambda attack: attack["algorithm"] == "autoattack" and attack["version"] == "standard")
+        clean = self._one(lambda one: one.attack["algorithm"] == "none")
+        autoattack = self._one(lambda one: one.standard_autoattack)
         backbone = plan.config.backbones[run.step.spec["backbone"]["name"]]["title"]
         data = trained_on(self.lineage.closure(run.steps))
         several = run.derivation is not None and run.derivation["implementation"] == SEVERAL
@@ -108,8 +109,9 @@ class _Entry:
             "robustft": self._ours(),
         }
 
-    def _one(self, matches: Callable[[dict[str, Any]], bool]) -> Measured | None:
-        return next((one for one in self.measured if matches(one.attack)), None)
+    def _one(self, matches: Callable[[Measured], bool]) -> Measured | None:
+        """Return the matching measurement on the most images."""
+        return max(filter(matches, self.measured), key=lambda one: one.values["images"], default=None)
 
     def _reported(self, autoattack: Measured | None) -> str | None:
         """Return the published accuracy under AutoAttack; None if it is not on record or the setting differs."""
@@ -131,7 +133,12 @@ class _Entry:
         if self.dataset != run.dataset:
             notes.append(f"Fine-tuned on {run.dataset}, measured on {self.dataset}.")
         if autoattack is None:
-            notes.append("AutoAttack was not run under this threat model.")
+            reduced = self._one(lambda one: bool(one.reductions))
+            notes.append(
+                f"{reduced.title}: {_percent(reduced)} %; this is no accuracy under AutoAttack."
+                if reduced
+                else "AutoAttack was not run under this threat model."
+            )
         if self.failed_checks:
             notes.append(f"Sanity checks failed: {', '.join(self.failed_checks)}.")
         if not self.standing.report.ok:
@@ -158,4 +165,4 @@ class _Entry:
 
     def _measurement(self, one: Measured) -> dict[str, Any]:
         keys = ("attack", "images", "correct", "accuracy", "interval", "ledgers")
-        return {**{key: one.values[key] for key in keys}, "title": one.attack["title"], "failed_checks": one.failed}
+        return {**{key: one.values[key] for key in keys}, "title": one.title, "failed_checks": one.failed}
