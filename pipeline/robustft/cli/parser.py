@@ -147,6 +147,13 @@ def _add_results(line: CommandLine) -> None:
     audit.add_argument(
         "--require-images", action="store_true", help="a step that ran in no image of this checkout is a broken link"
     )
+    text = "compare two results folders cell by cell: equal, within spread, differs; verdicts and bytes too"
+    compare = line.add("compare", text, results.compare_command, plans=False)
+    compare.epilog = "Exit status: 0 equal or within spread, 1 something differs, 2 a folder holds no results."
+    for name in ("a", "b"):
+        compare.add_argument(name, type=place, metavar=name.upper(), help="such as results/demo")
+    compare.add_argument("--json", action="store_true", help="print everything as JSON")
+    compare.add_argument("--all", action="store_true", help="list everything that differs")
     line.add("adopt", "verify results of another machine, and make them known to Snakemake", results.adopt_command)
     line.add("readme", "write the current scale's tables into README.md and docs/", results.readme_command)
 

@@ -1,4 +1,4 @@
-"""Commands that read finished results: audit, explain, summary, readme and adopt; none of them imports torch."""
+"""Commands that read finished results: audit, explain, compare, summary, readme and adopt; none imports torch."""
 
 from __future__ import annotations
 
@@ -23,6 +23,21 @@ def explain_command(arguments: argparse.Namespace) -> int:
 
     print(explain(planned(arguments), arguments.cell))
     return 0
+
+
+def compare_command(arguments: argparse.Namespace) -> int:
+    """Print the comparison of two results folders. The exit status is 1 if they differ by more than the spread."""
+    import json
+
+    from robustft.provenance.compare import Comparison
+    from robustft.provenance.compare_text import text
+
+    comparison = Comparison(arguments.a, arguments.b)
+    if arguments.json:
+        print(json.dumps(comparison.as_json(), indent=2, ensure_ascii=False))
+    else:
+        print(text(comparison, everything=arguments.all))
+    return 0 if comparison.same else 1
 
 
 def summary_command(arguments: argparse.Namespace) -> int:

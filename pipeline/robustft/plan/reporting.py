@@ -254,12 +254,13 @@ class Report:
 
 
 def add_manifest(graph: Graph) -> None:
-    """Add the step that hashes every record of the scale into one root."""
-    ends = [step for kind in ("verdicts", "table", "deviations", "figure") for step in graph.of_kind(kind)]
+    """Add the step that hashes every record of the scale into one root, and its numbers into another."""
+    ends = [step for kind in ("numbers", "verdicts", "table", "deviations", "figure") for step in graph.of_kind(kind)]
+    papers = [step.id for step in graph.of_kind("numbers")]
     graph.add(
         "manifest",
         graph.name,
-        Parts(scale=graph.name, records=[step.record for step in graph.steps.values()]),
+        Parts(scale=graph.name, papers=papers, records=[step.record for step in graph.steps.values()]),
         inputs={step.key: next(iter(step.outputs.values())) for step in ends},
         outputs={"manifest": f"{RESULTS}/{graph.name}/manifest.json"},
     )

@@ -13,6 +13,7 @@ from robustft.plan.step import Step
 from robustft.provenance.audit_numbers import edited_cells
 from robustft.provenance.audit_state import AuditState
 from robustft.provenance.record import read_record
+from robustft.report.content import content_root
 
 
 def read_records(state: AuditState) -> None:
@@ -115,7 +116,7 @@ def check_downloads(state: AuditState) -> None:
 
 
 def check_manifest(state: AuditState) -> None:
-    """Compare the manifest with the records, and take its root into the report."""
+    """Compare the manifest with the records and the numbers, and take its roots into the report."""
     path = state.plan.step("manifest", state.plan.scale).outputs["manifest"]
     if not state.intact([path]):
         return
@@ -128,3 +129,8 @@ def check_manifest(state: AuditState) -> None:
         state.report.root = manifest["root"]
     else:
         state.add("wrong-number", path, "the root is not the hash of the records")
+    numbers = {step.id: step.outputs["numbers"] for step in state.plan.of_kind("numbers")}
+    if state.intact(numbers.values()):
+        state.report.content_root = content_root({paper: read_json(file) for paper, file in numbers.items()})
+        if state.report.content_root != manifest.get("content_root"):
+            state.add("wrong-number", path, "the content root is not the hash of the numbers")

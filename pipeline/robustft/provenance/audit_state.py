@@ -35,6 +35,8 @@ class AuditReport:
     notes: list[str] = field(default_factory=list)
     root: str | None = None
     """The hash over all records; None if there is no valid manifest."""
+    content_root: str | None = None
+    """The hash over the numbers alone, which two equal runs share; None if there is no valid manifest."""
 
     @property
     def ok(self) -> bool:
@@ -49,6 +51,8 @@ class AuditReport:
         lines += [f"broken: {finding}" for finding in self.findings]
         if self.root:
             lines.append(f"root: {self.root}")
+        if self.content_root:
+            lines.append(f"content root: {self.content_root}")
         verdict = "every number leads back to data and source" if self.ok else f"{len(self.findings)} broken links"
         return "\n".join([*lines, f"{'PASS' if self.ok else 'FAIL'}: {verdict}"])
 
