@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -83,12 +84,32 @@ class _Verifier:
         return None
 
 
-def _jobs(plan: Plan) -> list[tuple[Step, ...]]:
-    """Return the plan's steps by the job that runs them, in plan order."""
+Job = tuple[Step, ...]
+"""The steps that run together: those of a bundle, or one."""
+
+
+def _jobs(plan: Plan) -> dict[str, Job]:
+    """Return the job of each step, by the step's key."""
     bundles = plan.bundles() if plan.config.scale["bundle"] else []
-    bundled = {step.key: bundle.steps for bundle in bundles for step in bundle.steps}
-    jobs = (bundled.get(step.key, (step,)) for step in plan.steps.values())
-    return list({job[0].key: job for job in jobs}.values())
+    return {step.key: (step,) for step in plan.steps.values()} | {
+        step.key: bundle.steps for bundle in bundles for step in bundle.steps
+    }
+
+
+def _read_by(plan: Plan, job: Job) -> dict[str, Step]:
+    """Return the steps outside a job whose outputs it reads, each with the step of the job that does."""
+    own = {step.key for step in job}
+    reads = {p.key: step for step in job for path in step.inputs.values() if (p := plan.producer(path))}
+    return {key: step for key, step in reads.items() if key not in own}
+
+
+def _in_order(plan: Plan) -> Iterator[Job]:
+    """Yield the jobs, each after all that it reads from: a bundle may read what is planned after its first step."""
+    jobs = _jobs(plan)
+    first = {key: job[0].key for key, job in jobs.items()}
+    graph = {job[0].key: {first[key] for key in _read_by(plan, job)} for job in jobs.values()}
+    for key in TopologicalSorter(graph).static_order():
+        yield jobs[key]
 
 
 def adoptable(plan: Plan) -> tuple[list[Step], dict[str, str]]:
@@ -99,13 +120,15 @@ def adoptable(plan: Plan) -> tuple[list[Step], dict[str, str]]:
     verifier = _Verifier(plan)
     problems = {step.key: problem for step in plan.steps.values() if (problem := verifier.problem(step))}
     adopted: dict[str, Step] = {}
-    for job in _jobs(plan):
-        own = {step.key for step in job}
-        inputs = {p.key for step in job for path in step.inputs.values() if (p := plan.producer(path))}
-        if not own & problems.keys() and inputs - own <= adopted.keys():
+    for job in _in_order(plan):
+        for key, step in _read_by(plan, job).items():
+            if key not in adopted:
+                problems.setdefault(step.key, f"it read what {key} made, which runs again")
+        cause = next((step.key for step in job if step.key in problems), None)
+        if cause is None:
             adopted |= {step.key: step for step in job}
-        else:
-            problems |= dict.fromkeys(own - problems.keys(), "the job that makes it has to run again")
+        for step in job if cause else ():
+            problems.setdefault(step.key, f"the job that makes it runs again, for {cause}: {problems[cause]}")
     return list(adopted.values()), problems
 
 
@@ -119,6 +142,8 @@ def adopt(plan: Plan, *, log: Callable[[str], None] = print) -> None:
     for key, problem in problems.items():
         if problem != UNKNOWN:
             log(f"not adopted: {key}: {problem}")
+    if missing := sum(problem == UNKNOWN for problem in problems.values()):
+        log(f"not adopted, without a record here: {missing}")
     if steps:
         _touch(plan, steps)
     log(f"{len(steps)} of {len(plan.steps)} steps verify and are known to Snakemake; it makes the others")
