@@ -28,7 +28,7 @@ for bundle in BUNDLES:
         resources:
             **training_needs(),
         params:
-            step={"digest": bundle.digest, "code": bundle.code},
+            step={"digest": bundle.digest, "code": code_of(bundle, BY_HAND)},
         message:
             f"training and attacking {bundle.name}"
         shell:

@@ -7,6 +7,7 @@ from functools import partial
 
 from snakemake.settings.types import DeploymentMethod
 
+from robustft.provenance.by_hand import code_of, foreign
 from robustft.provenance.container import missing_images
 from robustft.provenance.job import job_folder, write_jobs, write_missing_jobs
 from robustft.provenance.origins import with_origins
@@ -56,6 +57,7 @@ GPUS = 1 if PLAN.config.scale["device"] == "cuda" else 0
 THREADS = PLAN.config.scale["threads"]
 PROCESSES = PLAN.config.scale["processes"]
 NODES = PLAN.config.scale.get("nodes", 1)
+BY_HAND = foreign(PLAN)
 RUN = "{paper}/{experiment}/{dataset}/{method}/seed{seed}"
 PART = f"{RUN}/{{evaluation}}.{{part}}"
 
@@ -104,14 +106,15 @@ def identity(kind, id_pattern, *, code=True):
 
     `digest` is the hash of its specification: an edit of the configuration changes it for the steps that it touches.
     `code` is the hash of the source files that it can import. Snakemake does not see an edit in an imported module. A
-    hash compares content, whatever a checkout does to times, and weighs less than thirty more inputs for each job.
+    hash compares content, whatever a checkout does to times, and weighs less than thirty more inputs for each job. A run
+    by hand of something else is in `code` too.
     """
     step = step_of(kind, id_pattern)
     if not code:
         return lambda wildcards: {"digest": step(wildcards).digest}
     return lambda wildcards: {
         "digest": step(wildcards).digest,
-        "code": step(wildcards).code,
+        "code": code_of(step(wildcards), BY_HAND),
     }
 
 

@@ -43,7 +43,7 @@ def test_values_are_those_counted_and_what_was_not_measured_is_null(finished, fo
     numbers = read_json(finished.step("numbers", "toy").outputs["numbers"])
     counted = {one["id"]: one for one in numbers["measurements"]}
     entry = entries(folder)["high/Linf/toy-main-high-at-seed1.json"]
-    clean = counted["main/high/at/seed1/clean"]
+    clean = counted["main/high/at/seed1/robustness/clean"]
     assert entry["clean_acc"] == f"{100 * clean['correct'] / clean['images']:.2f}"
     assert entry["eps"] == "1/5"
     assert entry["autoattack_acc"] is None
@@ -51,7 +51,7 @@ def test_values_are_those_counted_and_what_was_not_measured_is_null(finished, fo
     assert entry["reported"] is None, "a stand-in has no published value"
     assert "not a reproduction" in entry["footnote"]
     attacks = {one["attack"]: one for one in entry["robustft"]["measurements"]}
-    assert attacks["fgsm"]["correct"] == counted["main/high/at/seed1/fgsm"]["correct"]
+    assert attacks["fgsm"]["correct"] == counted["main/high/at/seed1/robustness/fgsm"]["correct"]
     other = entries(folder)["low/Linf/toy-main-high-at-seed1.json"]
     assert other["clean_acc"] is None, "only PGD-2 was run there"
     assert "Fine-tuned on high, measured on low." in other["footnote"]

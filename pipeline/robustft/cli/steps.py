@@ -26,7 +26,7 @@ def step_command(arguments: argparse.Namespace) -> int:
     plan = planned(arguments)
     step = plan.step(arguments.command, arguments.id)
     write_jobs([with_origins(plan, step)], plan.scale)
-    return _run(job_path(step, plan.scale), arguments.log)
+    return _run(job_path(step, plan.scale), arguments.log, by_hand=True)
 
 
 def bundle_command(arguments: argparse.Namespace) -> int:
@@ -37,18 +37,22 @@ def bundle_command(arguments: argparse.Namespace) -> int:
     plan = planned(arguments)
     bundle = plan.bundle(arguments.name)
     write_jobs([with_origins(plan, bundle)], plan.scale)
-    return _run(job_path(bundle, plan.scale), arguments.log)
+    return _run(job_path(bundle, plan.scale), arguments.log, by_hand=True)
 
 
 def job_command(arguments: argparse.Namespace) -> int:
     """Run the step or bundle of a job file; nothing is planned."""
-    return _run(arguments.file, arguments.log)
+    return _run(arguments.file, arguments.log, by_hand=False)
 
 
-def _run(file: Path, log_file: Path | None) -> int:
-    """Run a job file and return the exit status: 0 if it is done, 2 for an error that the user can solve, else 1."""
+def _run(file: Path, log_file: Path | None, *, by_hand: bool) -> int:
+    """Run a job file, by hand or for the workflow.
+
+    Return the exit status: 0 if it is done, 2 for an error that the user can solve, else 1.
+    """
     from robustft.files import storage_error
     from robustft.plan.step import Bundle
+    from robustft.provenance.by_hand import note
     from robustft.provenance.job import read_job
     from robustft.provenance.run import launcher_of
 
@@ -60,6 +64,8 @@ def _run(file: Path, log_file: Path | None) -> int:
         log = logger(f"{job.id}, start {rank}") if rank else logger(job.id, log_file)
     try:
         _work(job, log)
+        if by_hand:
+            note(job.steps if isinstance(job, Bundle) else [job])
         return 0
     except Exception as error:  # noqa: BLE001 (every error goes to the log and becomes an exit status)
         known = error if isinstance(error, RobustftError) else storage_error(error)
