@@ -3,9 +3,12 @@
 from hashlib import sha256
 from pathlib import Path
 
-from robustft.files import digest_of, read_json
+from robustft.files import digest_of, read_json, write_json
 from robustft.provenance.manifest import manifest
+from robustft.report.content import content_root
 from robustft.runtime.context import Context
+
+NUMBERS = {"measurements": [{"id": "one", "correct": 3, "ledgers": []}], "trainings": []}
 
 
 def root_of(folder: Path, **records: str) -> str:
@@ -14,13 +17,15 @@ def root_of(folder: Path, **records: str) -> str:
         (folder / name).write_text(text)
     lines: list[str] = []
     paths = sorted(str(folder / name) for name in records)
-    manifest(
-        {"scale": "small", "records": paths}, Context({}, {"manifest": folder / "m.json"}, folder, log=lines.append)
-    )
+    write_json(folder / "numbers.json", NUMBERS)
+    inputs = {"numbers:toy": folder / "numbers.json"}
+    spec = {"scale": "small", "papers": ["toy"], "records": paths}
+    manifest(spec, Context(inputs, {"manifest": folder / "m.json"}, folder, log=lines.append))
     made = read_json(folder / "m.json")
     hashes = {str(folder / name): sha256(text.encode()).hexdigest() for name, text in records.items()}
-    assert made == {"scale": "small", "records": hashes, "root": digest_of(hashes)}
-    assert lines == [f"{len(records)} records, root {made['root']}"]
+    content = content_root({"toy": NUMBERS})
+    assert made == {"scale": "small", "records": hashes, "root": digest_of(hashes), "content_root": content}
+    assert lines == [f"{len(records)} records, root {made['root']}, content root {content}"]
     return made["root"]
 
 
