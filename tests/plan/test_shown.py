@@ -7,19 +7,23 @@ from types import SimpleNamespace
 import pytest
 
 from robustft.errors import ConfigError
-from robustft.plan.shown import refuse_overlaps
+from robustft.plan.shown import refuse_overlaps, refuse_pooled_claims
 from robustft.plan.step import Evaluation
+from tests import toy_config
 from tests.toy_config import paper
 
 SELECT = {"attacks": ["clean", "fgsm"], "split": "validation", "shard_images": 10, "parts": 1}
 TABLE = {"title": "T", "experiment": "main", "columns": ["clean", "fgsm"], "caption": "C"}
 BOTH = ["select", "robustness"]
+CLAIM = {**toy_config.files()["papers/toy/paper"]["claims"][0], "evaluation": "robustness"}
 
 
 def two(table: dict | None = None, **select) -> dict:
     """A paper whose runs are attacked by two evaluations."""
     tables = {"tables": {"main": table}} if table else {}
-    return paper(evaluations={"select": {**SELECT, **select}}, experiment={"evaluations": BOTH}, **tables)
+    return paper(
+        claims=[CLAIM], evaluations={"select": {**SELECT, **select}}, experiment={"evaluations": BOTH}, **tables
+    )
 
 
 def test_a_table_of_two_evaluations_says_which_one_it_shows(planned):
@@ -57,6 +61,25 @@ def test_a_figure_of_two_evaluations_says_which_one_it_shows(planned):
     step = planned(paper={**both, "figures": {"f": named}}).step("figure", "toy/f")
     assert step.spec["shown"]["clean"] == {"evaluation": "select", "split": "validation"}
     assert {one["evaluation"] for one in step.spec["ledgers"]} == {"select"}
+
+
+def test_a_claim_about_two_evaluations_says_which_one_it_is_about(planned):
+    """Their images were counted together, validation and test images as one sample."""
+    both = two({**TABLE, "evaluations": ["robustness"]})
+    with pytest.raises(ConfigError, match="the claim 'robust' is measured by several evaluations of high") as error:
+        planned(paper={**both, "claims": [{key: part for key, part in CLAIM.items() if key != "evaluation"}]})
+    assert "select (validation), robustness (test)" in str(error.value)
+    assert planned(paper=both).step("verdicts", "toy").spec["claims"] == [CLAIM]
+
+
+def test_a_claim_may_be_about_several_evaluations_of_different_data_sets():
+    member = {"experiment": "main", "method": "at", "attacks": ["fgsm"], "transfer_eval": True, "split": "test"}
+    members = [{**member, "dataset": name, "evaluation": f"on_{name}"} for name in ("a", "b")]
+    claim = {"id": "c", "kind": "value", "experiment": "main", "method": "at", "metric": "fgsm"}
+    claim["evaluation"] = ["on_a", "on_b"]
+    refuse_pooled_claims([claim], members, where="paper.yaml")
+    with pytest.raises(ConfigError, match="several evaluations of a"):
+        refuse_pooled_claims([claim], [*members, {**members[0], "evaluation": "on_b"}], where="paper.yaml")
 
 
 def test_a_misspelt_evaluation_of_a_table_is_an_error_that_offers_the_right_one(planned):

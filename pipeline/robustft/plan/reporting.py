@@ -9,7 +9,7 @@ from robustft.plan.deviations import Touched
 from robustft.plan.graph import RESULTS, Graph
 from robustft.plan.layers import Parts
 from robustft.plan.resolve import Resolver
-from robustft.plan.shown import Shown, monitored, refuse_overlaps, shown
+from robustft.plan.shown import Shown, monitored, refuse_overlaps, refuse_pooled_claims, shown
 from robustft.plan.step import Evaluation, Run, Step
 from robustft.report.claim_matching import judged_parts
 from robustft.report.training_metrics import TRAINING_METRICS
@@ -108,6 +108,8 @@ class Report:
             datasets=self.config.datasets,
             sources=self.config.sources,
         )
+        claims = [*parts["claims"], *(claim for table in parts.get("tables", []) for claim in table["claims"])]
+        refuse_pooled_claims(claims, self.members, where=self.where)
         members = [
             {**member, "split_images": self.config.datasets[one.dataset]["splits"][one.step.spec["split"]]}
             for member, one in zip(self.members, self.evaluations, strict=True)
