@@ -7,10 +7,12 @@ from functools import partial
 
 from snakemake.settings.types import DeploymentMethod
 
+from robustft.plan.shown import planned_cells
 from robustft.provenance.by_hand import code_of, foreign
 from robustft.provenance.container import missing_images
 from robustft.provenance.job import job_folder, write_jobs, write_missing_jobs
 from robustft.provenance.origins import with_origins
+from robustft.report.basis import basis
 
 SCALE = PLAN.scale
 RESULTS = f"results/{SCALE}"
@@ -116,6 +118,24 @@ def identity(kind, id_pattern, *, code=True):
         "digest": step(wildcards).digest,
         "code": code_of(step(wildcards), BY_HAND),
     }
+
+
+def caption(kind):
+    """Return the caption of a table or figure for Snakemake's report, as a function of the wildcards.
+
+    It says what the numbers rest on, from the plan: the report is of files that are not made yet.
+    """
+
+    def text(wildcards):
+        spec = PLAN.step(kind, f"{wildcards.paper}/{wildcards.name}").spec
+        about = spec[kind]
+        evaluations = PLAN.paper_evaluations(wildcards.paper, about["experiment"])
+        methods = spec["rows"] if kind == "table" else about["methods"]
+        cells = planned_cells(spec["shown"], list(evaluations), methods)
+        sentences = [f"{about['title']}.", about["caption"], *basis(spec, about, cells)]
+        return " ".join(sentences)
+
+    return text
 
 
 def srun(wildcards, resources):

@@ -71,9 +71,7 @@ use rule numbers as table with:
         log=f"{SCALE}/{{paper}}/tables/{{name}}",
     params:
         step=identity("table", "{paper}/{name}"),
-        about=lambda wildcards: step_of("table", "{paper}/{name}")(wildcards).spec[
-            "table"
-        ],
+        caption=caption("table"),
     message:
         "writing the table {wildcards.paper}/{wildcards.name}"
 
@@ -116,9 +114,7 @@ use rule numbers as figure with:
         log=f"{SCALE}/{{paper}}/figures/{{name}}",
     params:
         step=identity("figure", "{paper}/{name}"),
-        about=lambda wildcards: step_of("figure", "{paper}/{name}")(wildcards).spec[
-            "figure"
-        ],
+        caption=caption("figure"),
     message:
         "drawing the figure {wildcards.paper}/{wildcards.name}"
 

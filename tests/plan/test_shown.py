@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from robustft.errors import ConfigError
-from robustft.plan.shown import refuse_overlaps, refuse_pooled_claims
+from robustft.plan.shown import planned_cells, refuse_overlaps, refuse_pooled_claims
 from robustft.plan.step import Evaluation
 from tests import toy_config
 from tests.toy_config import paper
@@ -130,3 +130,18 @@ def test_overlapping_parts_are_refused_while_planning():
 def test_parts_that_share_no_image_or_are_of_another_cell_are_no_overlap(other):
     first = 10 if other == {} else 0
     refuse_overlaps([part("a", 0, 10), part("b", first, 20, **other)], where="paper.yaml")
+
+
+def test_a_planned_caption_says_images_and_seeds_of_what_is_shown_alone(planned):
+    parts = {"more": {**SELECT, "attacks": ["pgd2"], "split": "test", "parts": 2, "seeds": [1]}}
+    tables = {"main": {**TABLE, "columns": ["clean", "pgd2"]}}
+    both = paper(evaluations=parts, experiment={"evaluations": ["robustness", "more"]}, tables=tables)
+    plan = planned(paper=both)
+    step = plan.step("table", "toy/main")
+    cells = planned_cells(step.spec["shown"], plan.evaluations, ["at"])
+    measured = {"dataset": "high", "split": "test"}
+    assert [{key: cell[key] for key in ("attack", "evaluation", "images", "seeds")} for cell in cells] == [
+        {"attack": "clean", "evaluation": "robustness", "images": 20, "seeds": [0, 1]},
+        {"attack": "pgd2", "evaluation": "more", "images": 20, "seeds": [1]},
+    ]
+    assert all(measured.items() <= cell.items() for cell in cells)

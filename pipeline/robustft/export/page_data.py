@@ -136,7 +136,7 @@ class PageData:
             "header": grid.header,
             "columns": grid.column_names,
             "rows": rows,
-            "notes": [note for note in grid.notes if not note.startswith("Deviation ")],
+            "notes": [" ".join(grid.head), *(note for note in grid.notes if not note.startswith("Deviation "))],
             "step": self._step(step),
         }
 

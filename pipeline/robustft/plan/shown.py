@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,22 @@ def monitored(runs: Sequence[Run]) -> dict[str, Any]:
         "datasets": list(dict.fromkeys(run.dataset for run in runs)),
         "seeds": sorted({run.seed for run in runs}),
     }
+
+
+def planned_cells(found: Shown, evaluations: Sequence[Evaluation], methods: Collection[str]) -> list[dict[str, Any]]:
+    """Return what a table or figure of these methods will show, as far as its caption says: images, split, seeds."""
+    images: dict[tuple[str, str, str, str], dict[int, int]] = {}
+    for one in evaluations:
+        first, last = one.step.spec["images"]
+        for attack in one.attacks:
+            if one.run.method in methods and found.get(attack, {}).get("evaluation") == one.name:
+                by_seed = images.setdefault((one.name, one.dataset, attack, one.run.method), {})
+                by_seed[one.run.seed] = by_seed.get(one.run.seed, 0) + last - first
+    return [
+        {**found[attack], "dataset": dataset, "attack": attack, "images": count, "seeds": [*by_seed]}
+        for (_, dataset, attack, _), by_seed in images.items()
+        for count in dict.fromkeys(by_seed.values())
+    ]
 
 
 def _ambiguous(text: str, measured: dict[str, Evaluation], names: list[str], where: Path) -> ConfigError:
