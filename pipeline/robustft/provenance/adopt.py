@@ -127,7 +127,8 @@ def adoptable(plan: Plan) -> tuple[list[Step], dict[str, str]]:
         cause = next((step.key for step in job if step.key in problems), None)
         if cause is None:
             adopted |= {step.key: step for step in job}
-        for step in job if cause else ():
+            continue
+        for step in job:
             problems.setdefault(step.key, f"the job that makes it runs again, for {cause}: {problems[cause]}")
     return list(adopted.values()), problems
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustft.files import digest_of, read_json, sha256_file, write_json
+from robustft.plan.step import Bundle, Step
 from robustft.provenance.lock import SCRATCH
 
 if TYPE_CHECKING:
     from robustft.plan import Plan
-    from robustft.plan.step import Bundle, Step
 
 NOTES = Path(SCRATCH) / "by_hand"
 
@@ -46,5 +46,5 @@ def foreign(plan: Plan) -> dict[str, str]:
 
 def code_of(work: Step | Bundle, records: dict[str, str]) -> str:
     """Return the code of a step or bundle as a parameter of its job: other after each foreign run by hand."""
-    steps = getattr(work, "steps", (work,))
+    steps: tuple[Step, ...] = work.steps if isinstance(work, Bundle) else (work,)
     return " ".join([work.code, *(records[step.key] for step in steps if step.key in records)])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from robustft.provenance.compare import DIFFERS, EQUAL, ONLY, WITHIN, Cell, Comparison
+from robustft.provenance.compare import DIFFERS, EQUAL, ONLY, WITHIN, Comparison
+from robustft.provenance.results_folder import Cell
 
 LISTED = 20
 """How many entries of a list are printed unless all are asked for."""

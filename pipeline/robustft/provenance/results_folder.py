@@ -75,8 +75,8 @@ def _numbers(path: Path) -> dict[str, Any]:
         raise IntegrityError(
             "a numbers.json is not of this version",
             where=path,
-            expected=f"the key '{lacking[0]}'",
-            observed=sorted(numbers),
+            expected=f"the key '{lacking[0]}', in it or in its cells",
+            observed="no such key",
             next_step="make it again with snakemake; nothing is trained or attacked again for it",
         )
     return numbers  # type: ignore[no-any-return]
