@@ -8,7 +8,7 @@ from robustft.provenance.manifest import manifest
 from robustft.report.content import content_root
 from robustft.runtime.context import Context
 
-NUMBERS = {"measurements": [{"id": "one", "correct": 3, "ledgers": []}], "trainings": []}
+NUMBERS = {"measurements": [{"id": "one", "correct": 3, "ledgers": []}], "trainings": [], "cells": []}
 
 
 def root_of(folder: Path, **records: str) -> str:

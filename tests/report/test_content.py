@@ -8,8 +8,8 @@ ONE = {"id": "a", "correct": 3, "ledgers": [{"step": "x", "sha256": "0"}]}
 TWO = {"id": "b", "correct": 4, "ledgers": []}
 
 
-def numbers(*measurements, trainings=()):
-    return {"measurements": list(measurements), "trainings": list(trainings), "cells": ["derived from these"]}
+def numbers(*measurements, trainings=(), cells=()):
+    return {"measurements": list(measurements), "trainings": list(trainings), "cells": list(cells)}
 
 
 def test_orders_and_hashes_of_ledgers_are_no_content():
@@ -25,5 +25,6 @@ def test_the_content_root_changes_with_any_number_and_with_the_paper():
         content_root({"toy": numbers({**ONE, "correct": 4})}),
         content_root({"toy": numbers(ONE, TWO)}),
         content_root({"toy": numbers(ONE, trainings=[{"metric": "epochs", "value": 3}])}),
+        content_root({"toy": numbers(ONE, cells=[{"mean": 0.5}])}),
     }
-    assert len(roots) == 5
+    assert len(roots) == 6

@@ -12,11 +12,10 @@ from robustft.files import canonical_json, digest_of
 
 
 def content(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the numbers of one paper's numbers.json in an order of their own: measurements and metrics of training."""
-    measurements = [{key: value for key, value in one.items() if key != "ledgers"} for one in numbers["measurements"]]
+    """Return the numbers of one paper's numbers.json: measurements, metrics of training and cells, each in order."""
     return {
-        "measurements": sorted(measurements, key=canonical_json),
-        "trainings": sorted(numbers["trainings"], key=canonical_json),
+        part: sorted(({k: v for k, v in one.items() if k != "ledgers"} for one in numbers[part]), key=canonical_json)
+        for part in ("measurements", "trainings", "cells")
     }
 
 
