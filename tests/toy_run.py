@@ -91,6 +91,7 @@ PAPER = {
             "confidence": "direct",
         },
     ],
+    "margins": {"1 points": "a toy's"},
 }
 
 

@@ -113,7 +113,8 @@ def test_it_runs_to_tables_and_verdicts(folder):
     assert "| ALP" in table
     assert "| AT" in table
     (verdict,) = json.loads((results / "verdicts.json").read_text())["verdicts"]
-    assert (verdict["id"], verdict["verdict"]) == ("alp_over_at", "inconclusive")  # one seed
+    assert verdict["id"] == "alp_over_at"
+    assert verdict["verdict"] in ("direction here", "not trained")  # a scale of stand-ins, with budgets of seconds
 
 
 def test_the_audit_walks_its_numbers_and_explain_tells_one(folder, tools):

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from robustft.errors import ConfigError
-from robustft.plan.shown import planned_cells, refuse_overlaps, refuse_pooled_claims
+from robustft.plan.shown import planned_cells, refuse_overlaps
 from robustft.plan.step import Evaluation
 from tests import toy_config
 from tests.toy_config import paper
@@ -63,23 +63,12 @@ def test_a_figure_of_two_evaluations_says_which_one_it_shows(planned):
     assert {one["evaluation"] for one in step.spec["ledgers"]} == {"select"}
 
 
-def test_a_claim_about_two_evaluations_says_which_one_it_is_about(planned):
+def test_a_claim_that_names_no_evaluation_is_about_test_images_and_about_one_evaluation_of_them(planned):
     """Their images were counted together, validation and test images as one sample."""
     both = two({**TABLE, "evaluations": ["robustness"]})
-    with pytest.raises(ConfigError, match="the claim 'robust' is measured by several evaluations of high") as error:
-        planned(paper={**both, "claims": [{key: part for key, part in CLAIM.items() if key != "evaluation"}]})
-    assert "select (validation), robustness (test)" in str(error.value)
+    claim = {key: part for key, part in CLAIM.items() if key != "evaluation"}
+    assert planned(paper={**both, "claims": [claim]}).step("verdicts", "toy").spec["claims"] == [claim]
     assert planned(paper=both).step("verdicts", "toy").spec["claims"] == [CLAIM]
-
-
-def test_a_claim_may_be_about_several_evaluations_of_different_data_sets():
-    member = {"experiment": "main", "method": "at", "attacks": ["fgsm"], "transfer_eval": True, "split": "test"}
-    members = [{**member, "dataset": name, "evaluation": f"on_{name}"} for name in ("a", "b")]
-    claim = {"id": "c", "kind": "value", "experiment": "main", "method": "at", "metric": "fgsm"}
-    claim["evaluation"] = ["on_a", "on_b"]
-    refuse_pooled_claims([claim], members, where="paper.yaml")
-    with pytest.raises(ConfigError, match="several evaluations of a"):
-        refuse_pooled_claims([claim], [*members, {**members[0], "evaluation": "on_b"}], where="paper.yaml")
 
 
 def test_a_misspelt_evaluation_of_a_table_is_an_error_that_offers_the_right_one(planned):

@@ -85,6 +85,11 @@ def test_only_the_papers_own_scale_turns_green(verdict):
     assert facts.tone(verdict, reproduces=False) == "plain"
 
 
+def test_what_is_not_judged_is_grey_and_a_reversed_ordering_red():
+    assert {facts.tone(one, reproduces=False) for one in ("direction here", "not trained", "not run")} == {"none"}
+    assert facts.tone("reversed", reproduces=True) == "bad"
+
+
 @pytest.mark.parametrize("kind", ["download", "weights", "data", "train", "attack"])
 def test_every_step_of_the_papers_own_scale_has_facts(kind, paper_scale):
     steps = paper_scale.plan.of_kind(kind)

@@ -211,6 +211,26 @@ def test_no_published_value_rests_on_fewer_than_three_seeds_or_on_a_stand_in(pap
 
 
 @pytest.mark.parametrize("paper", PAPERS)
+def test_whether_a_model_is_guessing_can_be_seen_of_every_side_of_a_claim(paper, plan):
+    """Its clean accuracy is measured, on test images."""
+    spec = plan.step("verdicts", paper).spec
+    clean = {
+        (one["experiment"], one["trained_on"], one["method"], one["seed"])
+        for one in spec["members"]
+        if one["split"] == "test" and set(spec["clean"]) & set(one["attacks"])
+    }
+    for claim in claims_of(plan, paper):
+        for operand in operands(claim):
+            for one in matching_members(claim, spec["members"], operand):
+                assert (one["experiment"], one["trained_on"], one["method"], one["seed"]) in clean, (claim["id"], one)
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_every_margin_with_a_reason_is_one_of_a_claim(paper, config, plan):
+    assert plan.step("verdicts", paper).spec["margins"] == config.papers[paper].values["margins"]
+
+
+@pytest.mark.parametrize("paper", PAPERS)
 def test_published_values_are_measured_on_the_published_number_of_images(paper, plan):
     images: Counter[str] = Counter()
     for evaluation in plan.evaluations:

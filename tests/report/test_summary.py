@@ -14,7 +14,10 @@ def measurement(method: str, seed: int, *ok: bool) -> dict:
 
 @pytest.fixture
 def folder(tmp_path):
-    for paper, verdicts in (("p", ["holds", "inconclusive", "holds"]), ("q", ["no published value on record"])):
+    for paper, verdicts in (
+        ("p", ["holds", "inconclusive", "holds"]),
+        ("q", ["no published value on record", "direction here"]),
+    ):
         (tmp_path / paper).mkdir()
         measured = [measurement("at", 0, True, False, False), measurement("at", 1, True), measurement("trades", 0)]
         other = {**measured[0], "dataset": "e"}  # the same run, measured on another data set
@@ -25,10 +28,14 @@ def folder(tmp_path):
 
 def test_counts_by_hand(folder):
     grid = summary(folder, ["p", "q"], scale="demo")
-    columns = ["Methods", "Runs", "Measurements", "Flagged", "holds", "inconclusive", "no published value on record"]
+    columns = ["Methods", "Runs", "Measurements", "Flagged", "holds", "direction here", "inconclusive"]
+    columns += ["no published value on record"]
     assert grid.header == ["Paper", *columns]
     # Two methods, three (method, seed) pairs, four measurements, of which two have failed checks.
-    assert grid.rows == [["p", "2", "3", "4", "2", "2", "1", "0"], ["q", "2", "3", "4", "2", "0", "0", "1"]]
+    assert grid.rows == [
+        ["p", "2", "3", "4", "2", "2", "0", "1", "0"],
+        ["q", "2", "3", "4", "2", "0", "1", "0", "1"],
+    ]
 
 
 def test_a_paper_that_was_not_run_is_named(folder):

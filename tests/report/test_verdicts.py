@@ -6,20 +6,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from robustft.evaluate.ledger import Outcome, write_ledger
-from robustft.report.intervals import (
-    Interval,
-)
+from robustft.errors import IntegrityError
 from robustft.report.verdict_tables import build_grid
-from robustft.report.verdicts import Judge, judge_ordering, judge_value, judged, verdicts
+from robustft.report.verdicts import adjusted, judge_ordering, judge_value, judged, verdicts
+from tests.report.measured import World, average, kept, ordering, published_difference, value
+
+T2, T4, Z = 4.302653, 2.776445, 1.959964
+"""Two-sided 5 % quantiles: Student's with 2 and 4 degrees of freedom, the normal one."""
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "verdict"),
-    [(0.001, 0.1, "holds"), (-0.1, -0.001, "does not hold"), (-0.01, 0.1, "inconclusive"), (0.0, 0.1, "inconclusive")],
+    ("estimate", "p", "verdict"),
+    [(0.1, 0.049, "holds"), (-0.1, 0.049, "reversed"), (0.1, 0.05, "inconclusive"), (-0.1, 0.9, "inconclusive")],
 )
-def test_an_ordering_needs_its_whole_interval_on_one_side(low, high, verdict):
-    assert judge_ordering(Interval(0.0, low, high)) == verdict
+def test_an_ordering_is_judged_at_five_percent(estimate, p, verdict):
+    assert judge_ordering(estimate, p) == verdict
 
 
 @pytest.mark.parametrize(
@@ -34,217 +35,283 @@ def test_an_ordering_needs_its_whole_interval_on_one_side(low, high, verdict):
     ],
 )
 def test_a_value_is_reproduced_only_within_the_margin(low, high, verdict):
-    assert judge_value(Interval(0.0, low, high), margin=0.01) == verdict
-
-
-def outcome(correct: list[int]) -> Outcome:
-    n = len(correct)
-    label = np.zeros(n, np.int16)
-    prediction = np.array([0 if c else 1 for c in correct], np.int16)
-    none = np.array([""] * n, dtype=object)
-    return Outcome("aa", np.arange(n, dtype=np.int32), label, prediction, np.zeros(n), none)
-
-
-def ledger(path, attacks: dict[str, list[int]], *, order: np.ndarray | None = None):
-    """Write outcomes by attack, one digit an image, in some order of the images."""
-    found = []
-    for attack, correct in attacks.items():
-        kept = outcome(correct)
-        order = np.arange(len(correct)) if order is None else order
-        arrays = {
-            name: getattr(kept, name)[order] for name in ("image", "label", "prediction", "distance", "broken_by")
-        }
-        found.append(Outcome(attack, **arrays).table())
-    write_ledger(path, found, checks={})
-    return path
-
-
-def member(name: str, method: str, seed: int, attacks, *, dataset: str = "d", evaluation: str = "main") -> dict:
-    parts = {"ledger": name, "experiment": "main", "dataset": dataset, "method": method, "seed": seed}
-    parts |= {"trained_on": dataset, "transfer_eval": False}
-    return {**parts, "evaluation": evaluation, "attacks": list(attacks)}
-
-
-def numbers(path, trainings: list[dict]):
-    path.write_text(json.dumps({"trainings": trainings}))
-    return path
+    assert judge_value(low, high, margin=0.01) == verdict
 
 
 @pytest.fixture
-def judge(tmp_path):
-    """Three seeds; `strong` keeps every image that `weak` keeps and most others."""
-    members, paths = [], {"numbers": numbers(tmp_path / "numbers.json", [])}
+def world(tmp_path):
+    return World(tmp_path)
+
+
+@pytest.fixture
+def three(world):
+    """Three seeds; `strong` keeps most of 200 images, `weak` few; `lone` has two seeds."""
     generator = np.random.default_rng(0)
     for method, share in (("weak", 0.3), ("strong", 0.9), ("lone", 0.5)):
         for seed in range(3 if method != "lone" else 2):
-            name = f"{method}{seed}"
-            correct = (generator.random(200) < share).astype(int).tolist()
-            paths[name] = ledger(tmp_path / f"{name}.parquet", {"aa": correct})
-            members.append(member(name, method, seed, ["aa"]))
-
-    def make(reproduces: bool = True) -> Judge:
-        return Judge({"members": members, "reproduces": reproduces}, paths)
-
-    return make
+            world.add(method, seed, {"aa": (generator.random(200) < share).astype(int).tolist()})
+    return world
 
 
-def ordering(left: str, right: str) -> dict:
-    claim = {"id": "c", "statement": "s", "source": "p", "confidence": "direct", "kind": "ordering"}
-    return {**claim, "experiment": "main", "left": left, "right": right, "metric": "aa"}
+# -- orderings ---------------------------------------------------------------------------------------------------------
 
 
-def value(published: object, **more: object) -> dict:
-    claim = {"id": "c", "statement": "s", "source": "p", "confidence": "secondary", "kind": "value", "margin": 1.0}
-    claim |= {
-        "experiment": "main",
-        "dataset": "d",
-        "method": "strong",
-        "metric": "aa",
-        "value": published,
-        "decimals": 1,
-    }
-    return {**claim, **more}
+def test_orderings_from_ledgers(three):
+    judge = three.judge()
+    assert judge.judge(ordering("strong", "weak"))["verdict"] == "holds"
+    assert judge.judge(ordering("weak", "strong"))["verdict"] == "reversed"
 
 
-def test_orderings_from_ledgers(judge):
-    assert judge().judge(ordering("strong", "weak"))["verdict"] == "holds"
-    assert judge().judge(ordering("weak", "strong"))["verdict"] == "does not hold"
-    assert judge().judge(ordering("strong", "strong"))["verdict"] == "inconclusive"
+def test_an_ordering_by_hand(world):
+    # Seeds .60 .62 .64 and .55 .56 .57 on 100 images; the right side begins at image 40.
+    for seed, (left, right) in enumerate(((60, 55), (62, 56), (64, 57))):
+        world.add("left", seed, {"aa": kept(left, 100)})
+        world.add("right", seed, {"aa": [0] * 40 + kept(right, 60)})
+    found = world.judge().judge(ordering("left", "right"))
+    left = np.array([1.0] * 60 + [2 / 3] * 2 + [1 / 3] * 2 + [0.0] * 36)
+    right = np.array([0.0] * 40 + [1.0] * 55 + [2 / 3, 1 / 3] + [0.0] * 3)
+    d = left - right
+    squared = ((d**2).sum() + 2) / 102 - (d.sum() / 102) ** 2
+    half = ((T4 * (0.0005 / 3) ** 0.5) ** 2 + (Z * (squared / 102) ** 0.5) ** 2) ** 0.5
+    assert found["estimate"] == pytest.approx(0.06)
+    assert found["high"] - found["estimate"] == pytest.approx(half, rel=1e-6)
+    assert found["verdict"] == "inconclusive"
 
 
-def test_fewer_than_three_seeds_is_inconclusive_however_large_the_difference(judge):
-    assert judge().judge(ordering("strong", "lone"))["verdict"] == "inconclusive"
+def test_fewer_than_three_seeds_is_inconclusive_however_large_the_difference(three):
+    assert three.judge().judge(ordering("strong", "lone"))["verdict"] == "inconclusive"
 
 
-def test_what_was_not_run_is_said(judge):
-    assert judge().judge(ordering("strong", "absent"))["verdict"] == "not run"
-    assert judge().judge(value(90.0, method="absent"))["verdict"] == "not run"
+def test_one_seed_gives_a_difference_and_no_interval(world):
+    for method, correct in (("strong", 9), ("weak", 1)):
+        world.add(method, 0, {"aa": kept(correct, 10)})
+    found = world.judge().judge(ordering("strong", "weak"))
+    assert (found["verdict"], found["estimate"], "low" in found) == ("inconclusive", pytest.approx(0.8), False)
 
 
-def test_a_missing_value_is_no_number(judge):
-    assert judge().judge(value("missing"))["verdict"] == "no published value on record"
+def test_what_was_not_run_is_said(three):
+    judge = three.judge()
+    assert judge.judge(ordering("strong", "absent"))["verdict"] == "not run"
+    assert judge.judge(value(90.0, method="absent"))["verdict"] == "not run"
 
 
-def test_a_stand_in_is_never_comparable_with_a_published_value(judge):
+def test_sides_that_share_runs_are_paired_by_seed(world):
+    """Two attacks on one model, or an ensemble and its member, rise and fall together from seed to seed."""
+    for seed, (strong, weak) in enumerate(((80, 70), (60, 50), (40, 30))):
+        world.add("one", seed, {"pgd": kept(strong, 100), "aa": kept(weak, 100)})
+    found = world.judge().judge(ordering("one", "one", left_metric="pgd"))
+    # Every seed loses exactly ten images: no error of seeds. Ten images lie between the attacks in each seed.
+    by_image = np.array([0.0] * 30 + [1 / 3] * 10 + [0.0] * 10 + [1 / 3] * 10 + [0.0] * 10 + [1 / 3] * 10 + [0.0] * 20)
+    squared = ((by_image**2).sum() + 2) / 102 - (by_image.sum() / 102) ** 2
+    assert found["high"] - found["estimate"] == pytest.approx(Z * (squared / 102) ** 0.5, rel=1e-6)
+    assert found["verdict"] == "holds"
+
+
+def test_sides_of_their_own_runs_are_not_paired_by_the_number_of_their_seeds(world):
+    for seed, (strong, weak) in enumerate(((80, 70), (60, 50), (40, 30))):
+        world.add("one", seed, {"aa": kept(strong, 100)})
+        world.add("two", seed, {"aa": kept(weak, 100)})
+    assert world.judge().judge(ordering("one", "two"))["verdict"] == "inconclusive"
+    for seed in range(3):  # an ensemble whose members are the other side's runs
+        world.run("one", seed, models=[f"main/d/two/{seed}", "another"])
+    assert world.judge().judge(ordering("one", "two"))["verdict"] == "holds"
+
+
+def test_without_a_common_image_nothing_is_compared(world):
+    for seed in range(3):
+        world.add("one", seed, {"aa": kept(9, 10)})
+        world.add("two", seed, {"aa": kept(1, 10)}, first=10)
+    assert world.judge().judge(ordering("one", "two"))["verdict"] == "not run"
+
+
+def test_sides_on_unequal_subsets_are_compared_on_the_images_that_both_have(world):
+    for seed in range(3):
+        world.add("one", seed, {"aa": kept(100, 200)})
+        world.add("two", seed, {"aa": kept(50, 100)})
+    assert world.judge().judge(ordering("one", "two"))["estimate"] == pytest.approx(0.5)
+
+
+# -- at a scale of stand-ins -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("left", "right"), [("strong", "weak"), ("weak", "strong"), ("strong", "strong")])
+def test_between_stand_ins_an_ordering_has_a_direction_and_no_verdict(left, right, three):
+    """On digits HyperAT "does not hold" on one machine and is inconclusive on another."""
+    found = three.judge(reproduces=False).judge(ordering(left, right))
+    assert (found["verdict"], "low" in found, "p" in found) == ("direction here", True, False)
+
+
+def test_between_stand_ins_two_seeds_have_a_direction_too(three):
+    assert three.judge(reproduces=False).judge(ordering("strong", "lone"))["verdict"] == "direction here"
+
+
+def test_a_stand_in_is_never_comparable_with_a_published_value(three):
     """Even if the numbers agree exactly."""
-    assert judge(reproduces=False).judge(value(90.0))["verdict"] == "not comparable"
+    assert three.judge(reproduces=False).judge(value(90.0))["verdict"] == "not comparable"
 
 
-def test_a_value_far_away_differs_and_shows_other_margins(judge):
-    found = judge().judge(value(10.0))
-    assert found["verdict"] == found["at_half_margin"] == found["at_double_margin"] == "differs"
+def test_a_missing_value_is_no_number(three):
+    assert three.judge().judge(value("missing"))["verdict"] == "no published value on record"
 
 
-# -- published differences ---------------------------------------------------------------------------------------------
+# -- several orderings -------------------------------------------------------------------------------------------------
 
 
-def published(value: object, **more: object) -> dict:
-    claim = {**ordering("strong", "weak"), "kind": "difference", "value": value, "decimals": 1, "margin": 1.0}
-    return {**claim, **more}
+def test_the_p_values_of_a_papers_orderings_are_adjusted_for_their_number():
+    raw = [{"verdict": "", "estimate": 0.1, "p": p} for p in (0.001, 0.012, 0.02, 0.04, 0.3)]
+    found = adjusted([*raw, {"verdict": "not run"}])
+    assert [one["p_holm"] for one in found[:5]] == pytest.approx([0.005, 0.048, 0.06, 0.08, 0.3])
+    assert [one["verdict"] for one in found[:5]] == ["holds", "holds"] + ["inconclusive"] * 3
+    assert found[5] == {"verdict": "not run"}
 
 
-@pytest.fixture
-def exact(tmp_path):
-    """Three seeds on 100 images, of which the left side keeps 80 and the right side 50 in every seed."""
-    paths = {"numbers": numbers(tmp_path / "numbers.json", [])}
-    members = []
-    for method, kept in (("strong", 80), ("weak", 50)):
+def test_verdicts_of_a_paper_are_the_adjusted_ones(three):
+    # Ten copies of a claim whose p is just below 5 % alone.
+    claim = ordering("strong", "weak")
+    spec = {**three.spec(), "claims": [claim] * 10}
+    found = judged(spec, three.files())["verdicts"]
+    assert found[0]["p_holm"] == pytest.approx(10 * found[0]["p"])
+    assert {one["verdict"] for one in found} == {"holds"}
+
+
+def test_competitive_is_no_worse_than_by_a_margin(world):
+    for seed, (left, right) in enumerate(((491, 500), (490, 501), (489, 499))):
+        world.add("left", seed, {"aa": kept(left, 1000)})
+        world.add("right", seed, {"aa": kept(right, 1000)})
+    judge = world.judge()
+    assert judge.judge(ordering("left", "right"))["verdict"] == "reversed"  # one point below
+    found = judge.judge(ordering("left", "right", margin=3.0))
+    assert (found["verdict"], found["below"]) == ("holds", 3.0)
+    assert found["estimate"] == pytest.approx(-0.01)  # the interval is of the difference itself
+    assert judge.judge(ordering("left", "right", margin=1.1))["verdict"] == "inconclusive"
+    assert judge.judge(ordering("left", "right", margin=0.1))["verdict"] == "reversed"
+    spec = {**world.spec(), "claims": [ordering("left", "right", margin=3.0)] * 2}
+    assert {one["verdict"] for one in judged(spec, world.files())["verdicts"]} == {"holds"}
+
+
+# -- gates and what is said beside a verdict ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("correct", "verdict"), [(12, "not trained"), (21, "holds")])
+def test_nothing_is_judged_of_a_model_that_may_be_guessing(correct, verdict, world):
+    """A verdict "ADAPT-CE over AT: holds" once rested on a seed that predicts one class."""
+    for seed in range(3):
+        world.add("strong", seed, {"clean": kept(60, 64), "aa": kept(50, 64)})
+        world.add("weak", seed, {"clean": kept(correct if seed == 1 else 60, 64), "aa": kept(5, 64)})
+    found = world.judge(classes=5).judge(ordering("strong", "weak"))
+    assert found["verdict"] == verdict
+    if verdict == "not trained":
+        assert found["untrained"] == ["weak, seed 1: 12 of 64 of d"]
+        assert "estimate" not in found
+    # A scale of stand-ins has the same gate.
+    expected = "not trained" if verdict == "not trained" else "direction here"
+    assert world.judge(classes=5, reproduces=False).judge(ordering("strong", "weak"))["verdict"] == expected
+
+
+def test_a_published_value_of_a_model_that_may_be_guessing_is_not_judged(world):
+    for seed in range(3):
+        world.add("strong", seed, {"clean": kept(12, 64), "aa": kept(5, 64)})
+    assert world.judge(classes=5).judge(value(8.0, margin=50.0))["verdict"] == "not trained"
+    assert world.judge(classes=6).judge(value(8.0, margin=50.0))["verdict"] == "not trained"
+    assert world.judge(classes=10).judge(value(8.0, margin=50.0))["verdict"] == "reproduced"  # .111 against .1
+
+
+def test_a_model_that_knows_nothing_of_one_foreign_data_set_was_trained_all_the_same(world):
+    """A zero-shot classifier may be at chance on one of fifteen data sets: that is a result, not a failed training."""
+    for seed in range(3):
+        for method, clean in (("strong", 50), ("weak", 10)):
+            where = {"trained_on": "t", "transfer_eval": True, "evaluation": "zero_shot"}
+            world.add(method, seed, {"clean": kept(clean, 64), "aa": kept(9, 64)}, dataset="e", **where)
+            world.add(method, seed, {"clean": kept(12, 64), "aa": kept(9, 64)}, dataset="f", **where)
+    judge = world.judge(classes=5)
+    claim = {"evaluation": "zero_shot"}
+    assert judge.judge(ordering("strong", "strong", **claim))["verdict"] == "inconclusive"
+    assert judge.judge(ordering("strong", "weak", **claim))["verdict"] == "not trained"  # at chance on both
+
+
+def test_a_failed_sanity_check_of_either_side_shows_in_the_verdict(world):
+    world.checks = {"aa": {"not_weaker_than": ["pgd"]}}
+    for seed in range(3):
+        world.add("strong", seed, {"pgd": kept(80, 100), "aa": kept(80, 100)})
+        world.add("weak", seed, {"pgd": kept(10, 100), "aa": kept(30 if seed else 9, 100)})
+    found = world.judge().judge(ordering("strong", "weak"))
+    assert found["failed_checks"] == ["weak under aa: not_weaker_than_pgd failed in 2 of 3 measurements"]
+    assert found["verdict"] == "holds"
+    assert "failed_checks" not in world.judge().judge(ordering("strong", "weak", metric="pgd"))
+
+
+def test_an_interval_says_from_which_pretrained_checkpoints_it_is(three):
+    for seed in range(3):
+        three.run("strong", seed, given=["robust"])
+        three.run("weak", seed, given=["plain"])
+    judge = three.judge()
+    assert judge.judge(ordering("strong", "weak"))["given"] == ["plain", "robust"]
+    assert judge.judge(value(90.0))["given"] == ["robust"]
+    assert "given" not in judge.judge(ordering("lone", "lone"))
+
+
+def test_the_best_of_several_methods_is_the_one_that_is_best_on_validation_images(world, tmp_path):
+    for method, test, validation in (("left", 50, 50), ("a", 70, 40), ("b", 30, 60), ("c", 90, 10)):
         for seed in range(3):
-            name = f"{method}{seed}"
-            paths[name] = ledger(tmp_path / name, {"aa": [1] * kept + [0] * (100 - kept)})
-            members.append(member(name, method, seed, ["aa"]))
-
-    def make(reproduces: bool = True, seeds: int = 3) -> Judge:
-        kept = [one for one in members if one["seed"] < seeds]
-        return Judge({"members": kept, "reproduces": reproduces}, paths)
-
-    return make
-
-
-def test_a_published_difference_by_hand(exact):
-    found = exact().judge(published(28.0, margin=20.0))
-    # Measured 0.80 - 0.50 = 0.30, published 0.28. Seeds agree. Of 100 images 30 differ by one: sample variance
-    # 0.3 x 0.7 x 100/99; half of the last printed digit is 0.0005.
-    half = 1.959964 * (0.3 * 0.7 / 99) ** 0.5 + 0.0005
-    assert found["estimate"] == pytest.approx(0.02)
-    assert (found["low"], found["high"]) == pytest.approx((0.02 - half, 0.02 + half), rel=1e-6)
-    assert (found["verdict"], found["published"], found["seeds"]) == ("reproduced", 28.0, 3)
-
-
-@pytest.mark.parametrize(
-    ("claimed", "margin", "verdict"),
-    [(30.0, 10.0, "reproduced"), (30.0, 5.0, "inconclusive"), (-30.0, 10.0, "differs")],
-)
-def test_a_difference_is_reproduced_within_its_margin_with_its_sign(claimed, margin, verdict, exact):
-    assert exact().judge(published(claimed, margin=margin))["verdict"] == verdict
-
-
-def test_a_difference_shows_other_margins(exact):
-    found = exact().judge(published(30.0, margin=10.0))  # the interval is 9 points to either side
-    assert (found["at_half_margin"], found["at_double_margin"]) == ("inconclusive", "reproduced")
-    found = exact().judge(published(30.0, margin=5.0))
-    assert (found["verdict"], found["at_double_margin"]) == ("inconclusive", "reproduced")
-
-
-def test_a_difference_that_was_not_published_run_or_made_at_this_scale_is_not_judged(exact):
-    assert exact().judge(published("missing"))["verdict"] == "no published value on record"
-    assert exact(reproduces=False).judge(published(30.0))["verdict"] == "not comparable"
-    assert exact().judge(published(30.0, left="absent"))["verdict"] == "not run"
-    assert exact(seeds=2).judge(published(30.0, margin=90.0))["verdict"] == "inconclusive"
+            world.add(method, seed, {"aa": kept(test, 100)})
+            path = tmp_path / f"{method}{seed}.csv"
+            path.write_text(f"epoch,robust_validation\n1,0.99\n2,\n3,0.{validation}\n")
+            world.paths[f"{method}{seed}"] = path
+            world.run(method, seed, history=f"{method}{seed}", selection="last")
+    found = world.judge().judge(ordering("left", ["a", "b", "c"]))
+    assert (found["chosen"], found["estimate"]) == ("b", pytest.approx(0.2))
+    del world.runs["main", "d", "a", 1]["history"]
+    found = world.judge().judge(ordering("left", ["a", "b", "c"]))
+    assert (found["verdict"], "validation" in found["remark"]) == ("not run", True)
+    assert world.judge().judge(ordering("left", ["absent", "b"]))["verdict"] == "holds"
 
 
 # -- what training needs -----------------------------------------------------------------------------------------------
 
 
-def trainings(metric: str, **values: list[float]) -> list[dict]:
-    """What the runs of each method needed, by seed."""
-    same = {"experiment": "main", "dataset": "d", "metric": metric}
-    return [
-        {**same, "method": method, "seed": seed, "value": value}
-        for method, found in values.items()
-        for seed, value in enumerate(found)
-    ]
-
-
-@pytest.fixture
-def needed(tmp_path):
-    def make(told: list[dict]) -> Judge:
-        return Judge({"members": [], "reproduces": False}, {"numbers": numbers(tmp_path / "n.json", told)})
-
-    return make
-
-
 def needs_less(left: str, right: str, metric: str = "epochs_to_best", **more: str) -> dict:
-    return {**ordering(left, right), "metric": metric, **more}
+    return ordering(left, right, metric=metric, **more)
 
 
-def test_left_needs_less_than_right_by_hand(needed):
-    judge = needed(trainings("epochs_to_best", quick=[10.0, 12.0, 11.0], slow=[20.0, 21.0, 22.0]))
+def test_left_needs_less_than_right_by_hand(world):
+    world.needs("epochs_to_best", quick=[10.0, 12.0, 11.0], slow=[20.0, 21.0, 22.0])
+    judge = world.judge()
     found = judge.judge(needs_less("quick", "slow"))
-    # Saved: 10, 9, 11: mean 10, sd 1, t(2) = 4.302653, / sqrt 3.
-    half = 4.302653 / 3**0.5
+    # Saved 21 - 11 = 10; both sides have sd 1: t(4) sqrt((1 + 1) / 3).
+    half = T4 * (2 / 3) ** 0.5
     assert (found["estimate"], found["low"]) == pytest.approx((10.0, 10.0 - half), rel=1e-6)
     assert (found["verdict"], found["unit"], found["seeds"]) == ("holds", "epochs", 3)
-    assert judge.judge(needs_less("slow", "quick"))["verdict"] == "does not hold"
+    assert judge.judge(needs_less("slow", "quick"))["verdict"] == "reversed"
 
 
-def test_what_training_needs_is_paired_by_seed(needed):
-    # Each seed saves exactly one epoch, whatever the seed itself costs.
-    judge = needed(trainings("epochs_to_best", quick=[1.0, 50.0, 99.0], slow=[2.0, 51.0, 100.0]))
-    assert judge.judge(needs_less("quick", "slow"))["verdict"] == "holds"
-    mixed = needed(trainings("epochs_to_best", quick=[99.0, 1.0, 50.0], slow=[2.0, 51.0, 100.0]))
-    assert mixed.judge(needs_less("quick", "slow"))["verdict"] == "inconclusive"
+def test_what_training_needs_is_not_paired_by_the_number_of_the_seed(world):
+    world.needs("epochs_to_best", quick=[1.0, 50.0, 99.0], slow=[2.0, 51.0, 100.0])
+    assert world.judge().judge(needs_less("quick", "slow"))["verdict"] == "inconclusive"
 
 
-def test_equal_counts_of_parameters_need_no_less_and_smaller_ones_do(needed):
-    judge = needed(trainings("trained_parameters", small=[10.0] * 3, large=[90.0] * 3, same=[90.0] * 3))
-    assert judge.judge(needs_less("small", "large", "trained_parameters"))["verdict"] == "holds"
-    assert judge.judge(needs_less("same", "large", "trained_parameters"))["verdict"] == "inconclusive"
-    assert judge.judge(needs_less("small", "large", "trained_parameters"))["unit"] == "count"
+def test_parameters_are_counted_and_compared_exactly(world):
+    """They once had an interval of seeds, of no width."""
+    world.needs("trained_parameters", small=[10.0] * 3, large=[90.0] * 3, same=[90.0] * 3, once=[10.0])
+    judge = world.judge()
+    found = judge.judge(needs_less("small", "large", "trained_parameters"))
+    assert (found["verdict"], found["exact"], found["estimate"], found["unit"]) == ("holds", True, 80.0, "parameters")
+    assert not {"low", "p"} & set(found)
+    assert judge.judge(needs_less("large", "small", "trained_parameters"))["verdict"] == "reversed"
+    assert judge.judge(needs_less("same", "large", "trained_parameters"))["verdict"] == "differs"
+    assert judge.judge(needs_less("once", "large", "trained_parameters"))["verdict"] == "holds"  # seeds do not matter
+    here = world.judge(reproduces=False).judge(needs_less("small", "large", "trained_parameters"))
+    assert (here["verdict"], here["exact"]) == ("direction here", True)
 
 
-def test_of_two_seeds_nothing_is_concluded_and_of_none_nothing_was_run(needed):
-    judge = needed(trainings("epochs_to_best", quick=[1.0, 1.0], slow=[9.0, 9.0, 9.0], once=[1.0]))
+def test_a_count_that_depends_on_the_seed_is_an_error(world):
+    world.needs("trained_parameters", small=[10.0, 10.0, 11.0], large=[90.0] * 3)
+    with pytest.raises(IntegrityError, match="not the same in every seed"):
+        world.judge().judge(needs_less("small", "large", "trained_parameters"))
+
+
+def test_of_two_seeds_nothing_is_concluded_and_of_none_nothing_was_run(world):
+    world.needs("epochs_to_best", quick=[1.0, 1.0], slow=[9.0, 9.0, 9.0], once=[1.0])
+    judge = world.judge()
     assert judge.judge(needs_less("quick", "slow"))["verdict"] == "inconclusive"
     found = judge.judge(needs_less("once", "slow"))
     assert (found["verdict"], found["seeds"]) == ("inconclusive", 1)
@@ -252,98 +319,252 @@ def test_of_two_seeds_nothing_is_concluded_and_of_none_nothing_was_run(needed):
     assert judge.judge(needs_less("quick", "slow", "trained_parameters"))["verdict"] == "not run"
 
 
-def test_what_training_needs_may_be_narrowed_to_one_data_set(needed):
-    other = [{**one, "dataset": "e"} for one in trainings("epochs_to_best", quick=[90.0] * 3, slow=[10.0] * 3)]
-    judge = needed(trainings("epochs_to_best", quick=[1.0] * 3, slow=[2.0] * 3) + other)
+def test_what_training_needs_may_be_narrowed_to_one_data_set(world):
+    world.needs("epochs_to_best", quick=[90.0] * 3, slow=[10.0] * 3)
+    for one in world.trainings:
+        one["dataset"] = "e"
+        world.run(one["method"], one["seed"], dataset="e")
+    world.needs("epochs_to_best", quick=[1.0] * 3, slow=[2.0] * 3)
+    judge = world.judge()
     assert judge.judge(needs_less("quick", "slow", dataset="d"))["verdict"] == "holds"
-    assert judge.judge(needs_less("quick", "slow", dataset="e"))["verdict"] == "does not hold"
-    assert judge.judge(needs_less("quick", "slow"))["estimate"] == pytest.approx((1 - 80) / 2)
+    assert judge.judge(needs_less("quick", "slow", dataset="e"))["verdict"] == "reversed"
+    found = judge.judge(needs_less("quick", "slow"))
+    assert found["estimate"] == pytest.approx((1 - 80) / 2)
+    assert found["datasets"] == {"number": 2, "other_way": 1}
 
 
-def test_the_unit_of_what_training_needs_is_shown_and_its_number_is_no_percentage(needed):
-    judge = needed(trainings("epochs_to_best", quick=[10.0, 12.0, 11.0], slow=[20.0, 21.0, 22.0]))
-    content = {"verdicts": [judge.judge(needs_less("quick", "slow"))]}
-    grid = build_grid({"paper": "p", "scale": "s", "reproduces": False}, content)
-    assert grid.rows[0][2] == "+10.0 [+7.5, +12.5] epochs"
+def test_what_training_needs_is_averaged_over_the_same_data_sets_in_each_seed(world):
+    """A seed whose second data set is not there was compared with seeds that have it."""
+    world.needs("epochs_to_best", quick=[90.0] * 2, slow=[10.0] * 2)
+    for one in world.trainings:
+        one["dataset"] = "e"
+        world.run(one["method"], one["seed"], dataset="e")
+    world.needs("epochs_to_best", quick=[1.0] * 3, slow=[2.0] * 3)
+    found = world.judge().judge(needs_less("quick", "slow"))
+    assert (found["verdict"], found["seeds"]) == ("inconclusive", 2)
 
 
-# -- several attacks, evaluations and data sets ----------------------------------------------------------------------
+def test_the_unit_of_what_training_needs_is_shown_and_its_number_is_no_percentage(world):
+    world.needs("epochs_to_best", quick=[10.0, 12.0, 11.0], slow=[20.0, 21.0, 22.0])
+    world.needs("trained_parameters", quick=[1000.0], slow=[35176.0])
+    claims = [needs_less("quick", "slow"), needs_less("quick", "slow", "trained_parameters")]
+    spec = {**world.spec(), "claims": claims}
+    grid = build_grid(spec, judged(spec, world.files()))
+    shown = dict(zip(grid.column_names, zip(*(row[1:] for row in grid.rows), strict=True), strict=True))
+    assert shown["difference"] == ("+10.0 [+7.7, +12.3] epochs", "+34,176 parameters")
+    assert shown["verdict"] == ("holds", "holds, exact")
+
+
+def test_a_published_number_of_epochs_is_held_against_its_margin_in_epochs(world):
+    world.needs("epochs_to_best", strong=[46.0, 50.0, 48.0])
+    claim = value(49, metric="epochs_to_best", decimals=0)
+    # 48 - 49 = -1; t(2) 2 sqrt(1/3 + 1) = 9.94; half an epoch of rounding.
+    found = world.judge().judge({**claim, "margin": 12.0})
+    half = T2 * 2 * (1 / 3 + 1) ** 0.5 + 0.5
+    assert (found["low"], found["high"]) == pytest.approx((-1 - half, -1 + half), rel=1e-6)
+    assert (found["verdict"], found["unit"]) == ("reproduced", "epochs")
+    assert world.judge().judge({**claim, "margin": 5.0})["verdict"] == "inconclusive"
+
+
+def test_a_published_count_is_equal_within_its_rounding_or_it_differs(world):
+    world.needs("trained_parameters", strong=[275_722.0])
+    one_percent = value(851_520, metric="trained_parameters", margin=425_760.0)
+    found = world.judge().judge(one_percent)
+    assert (found["verdict"], found["exact"], found["at_double_margin"]) == ("differs", True, "reproduced")
+    assert world.judge().judge({**one_percent, "value": 300_000})["verdict"] == "reproduced"
+
+
+# -- several attacks, evaluations and data sets ------------------------------------------------------------------------
 
 
 @pytest.fixture
-def several(tmp_path):
+def several(world):
     """One method under two attacks in two evaluations, on one data set and on two others."""
-    paths = {"numbers": numbers(tmp_path / "numbers.json", [])}
-    members = []
-
-    def add(evaluation: str, dataset: str, method: str, seed: int, attacks: dict[str, list[int]]) -> None:
-        name = f"{evaluation}-{dataset}-{method}-{seed}"
-        shuffled = np.random.default_rng(seed).permutation(40) if method == "b" else None
-        paths[name] = ledger(tmp_path / name, attacks, order=shuffled)
-        members.append(member(name, method, seed, attacks, dataset=dataset, evaluation=evaluation))
-
     for seed in range(3):
-        add(
-            "main",
-            "d",
-            "a",
-            seed,
-            {"clean": [1] * 40, "traditional": [1] * 36 + [0] * 4, "adaptive": [1] * 4 + [0] * 36},
-        )
-        add("main", "d", "b", seed, {"clean": [1] * 20 + [0] * 20})
+        shuffled = np.random.default_rng(seed).permutation(40)
+        attacks = {"clean": kept(40, 40), "traditional": kept(36, 40), "adaptive": kept(4, 40)}
+        world.add("a", seed, attacks)
+        world.add("b", seed, {"clean": kept(20, 40)}, order=shuffled)
         for dataset, (one, other) in {"e": (10, 30), "f": (20, 36)}.items():
-            add("zero_shot", dataset, "a", seed, {"clean": [1] * one + [0] * (40 - one)})
-            add("zero_shot", dataset, "b", seed, {"clean": [1] * other + [0] * (40 - other)})
-    return Judge({"members": members, "reproduces": True}, paths)
+            world.add("a", seed, {"clean": kept(one, 40)}, dataset=dataset, evaluation="zero_shot")
+            world.add("b", seed, {"clean": kept(other, 40)}, dataset=dataset, evaluation="zero_shot", order=shuffled)
+    return world.judge()
 
 
 def test_two_attacks_on_one_method_can_be_compared(several):
-    claim = {**ordering("a", "a"), "metric": "traditional"}
-    gap = {**claim, "left_metric": "traditional", "right_metric": "adaptive"}
-    found = several.judge(gap)
+    claim = ordering("a", "a", metric="traditional")
+    found = several.judge({**claim, "left_metric": "traditional", "right_metric": "adaptive"})
     assert (found["verdict"], found["estimate"]) == ("holds", pytest.approx(0.8))  # 36/40 - 4/40
     reverse = {**claim, "left_metric": "adaptive", "right_metric": "traditional"}
-    assert several.judge(reverse)["verdict"] == "does not hold"
+    assert several.judge(reverse)["verdict"] == "reversed"
     assert several.judge({**claim, "right_metric": "adaptive"})["estimate"] == pytest.approx(0.8)
     assert several.judge(claim)["estimate"] == 0.0  # without them both sides are the metric's
 
 
 def test_outcomes_are_paired_by_image_whatever_their_order_in_the_ledger(several):
-    # `b` keeps 20 images that `a` keeps too; paired, the difference varies as little as it can.
-    found = several.judge({**ordering("a", "b"), "metric": "clean", "evaluation": "main"})
-    half = 1.959964 * (0.5 * 0.5 / 39) ** 0.5
+    # `b` keeps 20 images that `a` keeps too. No seed differs; of 40 images 20 differ by one, and two are added.
+    found = several.judge(ordering("a", "b", metric="clean", evaluation="main"))
+    half = Z * ((22 / 42 - (20 / 42) ** 2) / 42) ** 0.5
     assert found["estimate"] == pytest.approx(0.5)
     assert found["high"] - found["estimate"] == pytest.approx(half, rel=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("narrowed", "estimate", "verdict"),
+    ("narrowed", "estimate", "verdict", "other_way"),
     [
-        ({"evaluation": "main"}, 0.5, "holds"),
-        ({"evaluation": "zero_shot"}, (-20 - 16) / 80, "does not hold"),
-        ({"dataset": "e"}, -0.5, "does not hold"),
-        ({"dataset": "d"}, 0.5, "holds"),
-        ({}, (20 - 20 - 16) / 120, "does not hold"),
+        ({"evaluation": "main"}, 0.5, "holds", None),
+        ({"evaluation": "zero_shot"}, (-20 - 16) / 80, "reversed", 0),
+        ({"dataset": "e"}, -0.5, "reversed", None),
+        ({"dataset": "d"}, 0.5, "holds", None),
+        ({}, (20 - 20 - 16) / 120, "reversed", 1),
     ],
 )
-def test_a_claim_may_be_about_one_evaluation_or_one_data_set(narrowed, estimate, verdict, several):
-    found = several.judge({**ordering("a", "b"), "metric": "clean", **narrowed})
+def test_a_claim_may_be_about_one_evaluation_or_one_data_set(narrowed, estimate, verdict, other_way, several):
+    found = several.judge(ordering("a", "b", metric="clean", **narrowed))
     assert found["estimate"] == pytest.approx(estimate)
     assert found["verdict"] == verdict
+    assert found.get("datasets", {}).get("other_way") == other_way
 
 
 def test_a_claim_about_an_evaluation_that_was_not_run_says_so(several):
-    assert several.judge({**ordering("a", "b"), "metric": "clean", "evaluation": "later"})["verdict"] == "not run"
+    assert several.judge(ordering("a", "b", metric="clean", evaluation="later"))["verdict"] == "not run"
+
+
+def test_a_claim_that_names_no_evaluation_is_about_test_images(world):
+    for seed in range(3):
+        world.add("one", seed, {"aa": kept(10, 40)})
+        world.add("one", seed, {"aa": kept(40, 40)}, evaluation="select", split="validation", first=100)
+        world.add("two", seed, {"aa": kept(10, 40)})
+    assert world.judge().judge(ordering("one", "two"))["estimate"] == 0.0
+
+
+def test_several_evaluations_and_experiments_are_taken_together(several):
+    claim = average(40.0, method="a", metric="clean")
+    found = several.judge({**claim, "evaluation": ["zero_shot", "main"], "datasets": ["d", "e", "f"], "margin": 90.0})
+    assert found["estimate"] == pytest.approx((1 + 10 / 40 + 20 / 40) / 3 - 0.4)
+    both = ordering("a", "b", metric="clean", dataset="d", experiment=["main", "absent"])
+    assert several.judge(both)["estimate"] == pytest.approx(0.5)
+    assert several.judge({**both, "experiment": ["absent"]})["verdict"] == "not run"
+
+
+def test_seeds_that_lack_a_data_set_are_left_out(world):
+    """Outcomes of unequal length are no array: this once ended the whole report."""
+    for method, correct in (("a", 30), ("b", 10)):
+        for seed, dataset in ((0, "d"), (1, "d"), (2, "d"), (0, "e"), (1, "e")):
+            world.add(method, seed, {"aa": kept(correct, 40)}, dataset=dataset)
+    judge = world.judge()
+    found = judge.judge(ordering("a", "b"))
+    assert (found["seeds"], found["verdict"]) == (2, "inconclusive")
+    assert judge.judge(ordering("a", "b", dataset="d"))["verdict"] == "holds"
+
+
+def test_the_pretrained_model_itself_has_no_seeds_and_takes_no_freedom_from_the_other_side(world):
+    for seed, correct in enumerate((60, 62, 64)):
+        world.add("tuned", seed, {"aa": kept(correct, 100)})
+        world.add("initial", seed, {"aa": kept(40, 100)})
+    found = world.judge().judge(ordering("tuned", "initial"))
+    # sd .02 with two degrees of freedom; images 40 to 59 differ by 1, two by 2/3, two by 1/3; two are added.
+    d = np.array([1.0] * 20 + [2 / 3] * 2 + [1 / 3] * 2)
+    images = Z * ((((d**2).sum() + 2) / 102 - (d.sum() / 102) ** 2) / 102) ** 0.5
+    half = ((T2 * 0.02 / 3**0.5) ** 2 + images**2) ** 0.5
+    assert found["high"] - found["estimate"] == pytest.approx(half, rel=1e-6)
+
+
+# -- published values --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def whole(world):
+    """Seeds that keep 506, 512 and 509 of 1,000 images, the whole test set unless `split` says more."""
+
+    def make(split: int = 1000, *, seeds: int = 3, reproduces: bool = True):
+        for seed, correct in enumerate((506, 512, 509)[:seeds]):
+            world.add("strong", seed, {"aa": kept(correct, 1000)}, split_images=split)
+        return world.judge(reproduces=reproduces)
+
+    return make
+
+
+def test_the_worked_example_of_a_published_value(whole):
+    """50.6 51.2 50.9 against 51.05: -.15 +- 1.495, inconclusive at a margin of 1 and reproduced at 2."""
+    judge = whole()
+    found = judge.judge(value(51.05, decimals=2))
+    assert found["estimate"] == pytest.approx(-0.0015)
+    assert found["high"] - found["estimate"] == pytest.approx(0.01495, abs=5e-6)
+    assert (found["verdict"], found["at_half_margin"], found["at_double_margin"]) == (
+        "inconclusive",
+        "inconclusive",
+        "reproduced",
+    )
+    assert found["seeds_needed"] == 5  # three seeds of a spread of .3 leave 1.49, five .91
+    assert judge.judge(value(51.05, decimals=2, margin=2.0))["verdict"] == "reproduced"
+    assert judge.judge(value(53.0, decimals=2, margin=0.2))["verdict"] == "differs"
+
+
+def test_exact_agreement_without_any_spread_is_reproduced(world):
+    """112 of 847 published accuracies could never be: the same test images counted as two samples."""
+    for seed in range(3):
+        world.add("strong", seed, {"aa": kept(50, 100)})
+    found = world.judge().judge(value(50.0))
+    assert (found["verdict"], found["high"]) == ("reproduced", pytest.approx(0.0005))
+
+
+def test_a_published_mean_of_several_runs_is_surer(whole):
+    found = whole().judge(value(51.05, decimals=2, runs=3))
+    # t(2) x .003 x sqrt(1/3 + 1/3) + rounding
+    assert found["high"] - found["estimate"] == pytest.approx(T2 * 0.003 * (2 / 3) ** 0.5 + 0.00005, rel=1e-6)
+
+
+def test_a_value_read_off_a_plot_is_as_uncertain_as_the_reading(whole):
+    printed, read = (whole().judge(value(51.0, **more)) for more in ({}, {"read_off": 1.0}))
+    assert read["high"] - printed["high"] == pytest.approx(0.01 - 0.0005)
+
+
+def test_of_a_subset_the_interval_has_its_sampling_and_there_is_no_verdict(whole):
+    """Design, section 8: another subset is not comparable."""
+    found = whole(4000).judge(value(51.05, decimals=2, margin=20.0))
+    assert (found["verdict"], "at_half_margin" in found) == ("not comparable", False)
+    assert (found["images"], found["published_images"]) == ({"d": 1000}, {"d": 4000})
+    # 509 of 1,000 are 511/1,004; three quarters of the set were not seen.
+    sampling = Z * (511 / 1004 * 493 / 1004 / 1004 * 0.75) ** 0.5
+    half = ((T2 * 0.003 * (4 / 3) ** 0.5) ** 2 + sampling**2) ** 0.5 + 0.00005
+    assert found["high"] - found["estimate"] == pytest.approx(half, rel=1e-6)
+
+
+def test_two_subsets_of_equal_size_are_two_samples_of_the_whole_set(whole):
+    found = whole(4000).judge(value(51.05, decimals=2, margin=20.0, images={"d": 1000}))
+    assert found["verdict"] == "reproduced"
+    there = (0.5105 * 1000 + 2) / 1004
+    sampling = Z * ((511 / 1004 * 493 / 1004 + there * (1 - there)) / 1004 * 0.75) ** 0.5
+    half = ((T2 * 0.003 * (4 / 3) ** 0.5) ** 2 + sampling**2) ** 0.5 + 0.00005
+    assert found["high"] - found["estimate"] == pytest.approx(half, rel=1e-6)
+
+
+def test_the_published_number_of_images_is_the_claims_if_it_says_so(whole):
+    assert whole().judge(value(51.05, margin=20.0, images={"d": 99}))["verdict"] == "not comparable"
+
+
+def test_fewer_than_three_seeds_reproduce_nothing(whole):
+    assert whole(seeds=2).judge(value(50.9, margin=90.0))["verdict"] == "inconclusive"
+
+
+def test_a_stand_in_is_not_judged_even_where_the_scale_reproduces(whole):
+    """A recompressed copy of the published data once could have turned green."""
+    claim = {**value(50.0, margin=20.0), "stand_in": "d"}
+    assert whole().judge(claim)["verdict"] == "not comparable"
+    assert whole().judge({**claim, "value": "missing"})["verdict"] == "no published value on record"
+
+
+def test_a_published_checkpoint_that_was_chosen_on_test_images_is_told_beside_the_verdict(whole):
+    assert whole().judge(value(51.0, selection="test"))["selection"] == "test"
+    assert "selection" not in whole().judge(value(51.0))
 
 
 def test_a_published_value_over_several_data_sets_is_the_mean_of_their_accuracies(several):
-    claim = {key: part for key, part in value(40.0, method="a", metric="clean").items() if key != "dataset"}
-    found = several.judge({**claim, "evaluation": "zero_shot", "margin": 30.0})
-    # 10/40 and 20/40: their mean 0.375, against 0.4, both on two sets of 40. Padded: 12/44, 22/44; 18/44 of each there.
-    here, there = (12 / 44 * 32 / 44 + 22 / 44 * 22 / 44) / 44, 2 * (18 / 44 * 26 / 44) / 44
-    sampling = 1.959964 * (here + there) ** 0.5 / 2
+    found = several.judge(average(40.0, method="a", metric="clean", evaluation="zero_shot", margin=30.0))
+    # 10/40 and 20/40: their mean 0.375, against 0.4, on the same images, without any spread.
     assert found["estimate"] == pytest.approx(-0.025)
-    assert found["high"] - found["estimate"] == pytest.approx(sampling + 0.0005, rel=1e-6)
+    assert found["high"] - found["estimate"] == pytest.approx(0.0005, rel=1e-6)
     assert (found["verdict"], found["seeds"]) == ("reproduced", 3)
 
 
@@ -352,117 +573,71 @@ def test_a_published_value_on_one_of_them_is_that_ones(several):
     assert several.judge(claim)["estimate"] == pytest.approx(0.0)
 
 
-def test_seeds_that_lack_a_data_set_are_left_out(tmp_path):
-    """Outcomes of unequal length are no array: this once ended the whole report."""
-    paths = {"numbers": numbers(tmp_path / "numbers.json", [])}
-    members = []
-    for method, kept in (("a", 30), ("b", 10)):
-        for seed, dataset in ((0, "d"), (1, "d"), (2, "d"), (0, "e"), (1, "e")):
-            name = f"{method}{seed}{dataset}"
-            paths[name] = ledger(tmp_path / name, {"aa": [1] * kept + [0] * (40 - kept)})
-            members.append(member(name, method, seed, ["aa"], dataset=dataset))
-    judge = Judge({"members": members, "reproduces": True}, paths)
-    found = judge.judge(ordering("a", "b"))
-    assert (found["seeds"], found["verdict"]) == (2, "inconclusive")
-    assert judge.judge({**ordering("a", "b"), "dataset": "d"})["verdict"] == "holds"
-
-
-def test_a_published_count_or_number_of_epochs_is_not_judged_as_an_accuracy(tmp_path):
-    path = numbers(tmp_path / "n", trainings("epochs_to_best", strong=[10.0] * 3))
-    judge = Judge({"members": [], "reproduces": True}, {"numbers": path})
-    found = judge.judge(value(10.0, metric="epochs_to_best"))
-    assert (found["verdict"], "estimate" in found) == ("inconclusive", False)
-
-
-# -- what is compared with what ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def part(tmp_path):
-    """Three seeds that keep 50 of 100 images, of a split of `split` images."""
-    paths = {"numbers": numbers(tmp_path / "numbers.json", [])}
-    members = []
-    for seed in range(3):
-        name = f"strong{seed}"
-        paths[name] = ledger(tmp_path / name, {"aa": [1] * 50 + [0] * 50})
-        members.append(member(name, "strong", seed, ["aa"]))
-
-    def make(split: int, reproduces: bool = True) -> Judge:
-        told = [{**one, "split_images": split} for one in members]
-        return Judge({"members": told, "reproduces": reproduces}, paths)
-
-    return make
-
-
-def test_a_published_value_is_judged_on_as_many_images_only(part):
-    """Design, section 8: another subset is not comparable."""
-    assert part(100).judge(value(50.0, margin=20.0))["verdict"] == "reproduced"
-    found = part(1000).judge(value(50.0, margin=20.0))
-    assert found["verdict"] == "not comparable"
-    assert (found["images"], found["published_images"]) == ({"d": 100}, {"d": 1000})
-    assert "at_half_margin" not in found
-
-
-def test_of_a_subset_the_interval_is_told_with_each_sides_own_number_of_images(part):
-    found = part(1000).judge(value(50.0, margin=20.0))
-    # 52/104 and 502/1,004 are halves: 0.25/104 and 0.25/1,004; rounding 0.0005.
-    half = 1.959964 * (0.25 / 104 + 0.25 / 1004) ** 0.5 + 0.0005
-    assert found["high"] - found["estimate"] == pytest.approx(half, rel=1e-6)
-
-
-def test_the_published_number_of_images_is_the_claims_if_it_says_so(part):
-    assert part(100).judge(value(50.0, margin=20.0, images={"d": 99}))["verdict"] == "not comparable"
-    assert part(1000).judge(value(50.0, margin=20.0, images={"d": 100}))["verdict"] == "reproduced"
-
-
-def test_a_published_difference_on_another_subset_is_not_comparable(exact):
-    assert exact().judge(published(30.0, margin=10.0, images={"d": 1000}))["verdict"] == "not comparable"
-    assert exact().judge(published(30.0, margin=10.0, images={"d": 100}))["verdict"] == "reproduced"
-
-
-def test_a_stand_in_is_not_judged_even_where_the_scale_reproduces(part):
-    """A recompressed copy of the published data once could have turned green."""
-    claim = {**value(50.0, margin=20.0), "stand_in": "d"}
-    assert part(100).judge(claim)["verdict"] == "not comparable"
-    assert part(100).judge({**claim, "value": "missing"})["verdict"] == "no published value on record"
-
-
-def test_a_seed_without_a_data_set_does_not_count_in_an_average(tmp_path):
+def test_a_seed_without_a_data_set_does_not_count_in_an_average(world):
     """The accuracy of such a seed was averaged over fewer data sets than the others'."""
-    paths = {"numbers": numbers(tmp_path / "numbers.json", [])}
-    members = []
-    for seed, dataset, kept in ((0, "d", 10), (1, "d", 10), (2, "d", 10), (0, "e", 30), (1, "e", 30)):
-        name = f"strong{seed}{dataset}"
-        paths[name] = ledger(tmp_path / name, {"aa": [1] * kept + [0] * (40 - kept)})
-        members.append(member(name, "strong", seed, ["aa"], dataset=dataset))
-    judge = Judge({"members": members, "reproduces": True}, paths)
-    claim = {key: part for key, part in value(50.0, margin=90.0).items() if key != "dataset"}
+    for seed, dataset, correct in ((0, "d", 10), (1, "d", 10), (2, "d", 10), (0, "e", 30), (1, "e", 30)):
+        world.add("strong", seed, {"aa": kept(correct, 40)}, dataset=dataset)
+    judge, claim = world.judge(), average(50.0, margin=90.0)
     assert (judge.judge(claim)["verdict"], judge.judge(claim)["seeds"]) == ("inconclusive", 2)
     assert judge.judge({**claim, "datasets": ["d"]})["seeds"] == 3
 
 
 def test_an_average_of_which_a_data_set_was_not_measured_was_not_run(several):
-    claim = {key: part for key, part in value(40.0, method="a", metric="clean").items() if key != "dataset"}
-    claim |= {"evaluation": ["zero_shot"], "margin": 90.0}
+    claim = average(40.0, method="a", metric="clean", evaluation=["zero_shot"], margin=90.0)
     assert several.judge({**claim, "datasets": ["e", "f"]})["verdict"] == "reproduced"
     assert several.judge({**claim, "datasets": ["e", "f", "g"]})["verdict"] == "not run"
 
 
-def test_several_evaluations_and_experiments_are_taken_together(several):
-    claim = {key: part for key, part in value(40.0, method="a", metric="clean").items() if key != "dataset"}
-    found = several.judge({**claim, "evaluation": ["zero_shot", "main"], "datasets": ["d", "e", "f"], "margin": 90.0})
-    assert found["estimate"] == pytest.approx((1 + 10 / 40 + 20 / 40) / 3 - 0.4)
-    both = {**ordering("a", "b"), "metric": "clean", "dataset": "d", "experiment": ["main", "absent"]}
-    assert several.judge(both)["estimate"] == pytest.approx(0.5)
-    assert several.judge({**both, "experiment": ["absent"]})["verdict"] == "not run"
+# -- published differences ---------------------------------------------------------------------------------------------
 
 
-def test_what_training_needs_is_averaged_over_the_same_data_sets_in_each_seed(needed):
-    """A seed whose second data set is not there was compared with seeds that have it."""
-    other = [{**one, "dataset": "e"} for one in trainings("epochs_to_best", quick=[90.0] * 2, slow=[10.0] * 2)]
-    judge = needed(trainings("epochs_to_best", quick=[1.0] * 3, slow=[2.0] * 3) + other)
-    found = judge.judge(needs_less("quick", "slow"))
-    assert (found["verdict"], found["seeds"]) == ("inconclusive", 2)
+@pytest.fixture
+def gain(world):
+    """Seeds of which the left side keeps 79, 80 and 81 of 100 images and the right side 49, 50 and 51."""
+
+    def make(seeds: int = 3, *, split: int = 100, reproduces: bool = True):
+        for seed in range(seeds):
+            world.add("strong", seed, {"aa": kept(79 + seed, 100)}, split_images=split)
+            world.add("weak", seed, {"aa": kept(49 + seed, 100)}, split_images=split)
+        return world.judge(reproduces=reproduces)
+
+    return make
+
+
+def test_a_published_difference_by_hand(gain):
+    found = gain().judge(published_difference(28.0, margin=20.0))
+    # .30 - .28; both sides have sd .01, of ours and of the published runs: t(4) sqrt(2 (1/3 + 1)) .01; rounding .0005.
+    half = T4 * 0.01 * (2 * (1 / 3 + 1)) ** 0.5 + 0.0005
+    assert found["estimate"] == pytest.approx(0.02)
+    assert (found["low"], found["high"]) == pytest.approx((0.02 - half, 0.02 + half), rel=1e-6)
+    assert (found["verdict"], found["published"], found["seeds"]) == ("reproduced", 28.0, 3)
+
+
+@pytest.mark.parametrize(
+    ("claimed", "margin", "verdict"),
+    [(30.0, 10.0, "reproduced"), (30.0, 3.0, "inconclusive"), (-30.0, 10.0, "differs")],
+)
+def test_a_difference_is_reproduced_within_its_margin_with_its_sign(claimed, margin, verdict, gain):
+    found = gain().judge(published_difference(claimed, margin=margin))
+    assert found["verdict"] == verdict
+    if verdict == "inconclusive":  # the interval is 4.6 points to either side
+        assert (found["at_half_margin"], found["at_double_margin"]) == ("inconclusive", "reproduced")
+
+
+def test_a_difference_that_was_not_published_run_or_made_at_this_scale_is_not_judged(gain):
+    assert gain().judge(published_difference("missing"))["verdict"] == "no published value on record"
+    assert gain(reproduces=False).judge(published_difference(30.0))["verdict"] == "not comparable"
+    assert gain().judge(published_difference(30.0, left="absent"))["verdict"] == "not run"
+
+
+def test_a_difference_of_two_seeds_is_inconclusive(gain):
+    assert gain(2).judge(published_difference(30.0, margin=90.0))["verdict"] == "inconclusive"
+
+
+def test_a_published_difference_on_another_subset_is_not_comparable(gain):
+    found = gain(split=1000).judge(published_difference(30.0, margin=30.0))
+    assert found["verdict"] == "not comparable"
+    assert gain(split=1000).judge(published_difference(30.0, margin=30.0, images={"d": 100}))["verdict"] == "reproduced"
 
 
 # -- long tables of published values -----------------------------------------------------------------------------------
@@ -475,18 +650,18 @@ def cell_of(method: str, dataset: str, published: object) -> dict:
 
 
 @pytest.fixture
-def table_spec(exact):
+def table_spec(gain, world):
     """A verdicts step's specification: one claim, and a table of three cells of which one was not run."""
 
     def make(reproduces: bool) -> tuple[dict, dict]:
-        judge = exact(reproduces)
+        gain()
         table = {"id": "t", "about": "a table", "source": "there", "confidence": "secondary", "caveats": ["weak"]}
         claims = [cell_of("strong", "d", 80.0), cell_of("weak", "d", 10.0), cell_of("absent", "d", "missing")]
         table |= {"claims": claims, "outside": {"other_eps": 7}}
         unread = {"id": "u", "about": "b", "source": "s", "confidence": "missing", "caveats": [], "claims": []}
         tables = [table, {**unread, "outside": {}, "unread": "nothing"}]
-        spec = {**judge._spec, "paper": "p", "scale": "s", "claims": [ordering("strong", "weak")], "tables": tables}
-        return spec, judge._ledgers
+        spec = {**world.spec(reproduces=reproduces), "claims": [ordering("strong", "weak")], "tables": tables}
+        return spec, world.files()
 
     return make
 
@@ -507,10 +682,9 @@ def test_where_nothing_is_reproduced_cells_are_counted_and_not_listed(table_spec
     assert "cells" not in content["tables"][0]
 
 
-def test_a_paper_without_long_tables_has_none_in_its_verdicts(exact):
-    judge = exact()
-    spec = {**judge._spec, "paper": "p", "scale": "s", "claims": []}
-    assert judged(spec, judge._ledgers) == {"paper": "p", "scale": "s", "verdicts": []}
+def test_a_paper_without_long_tables_has_none_in_its_verdicts(three):
+    spec = {**three.spec(), "claims": []}
+    assert judged(spec, three.files()) == {"paper": "p", "scale": "s", "margins": spec["margins"], "verdicts": []}
 
 
 def test_the_step_writes_every_cell_into_json_and_markdown_and_rows_into_html(table_spec, tmp_path):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta
 
-from robustft.config.common import Confidence, Maybe, Name, Names, Positive, Struct, Whole, require
+from robustft.config.common import Confidence, Count, Maybe, Name, Names, Positive, Selection, Struct, Whole, require
 
 Published = Annotated[
     float | Literal["missing"] | None,
@@ -92,7 +92,10 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 class PublishedTable(Struct, frozen=True, kw_only=True):
-    """A table of a source with its own names: `rows` by metric and method, or `unread`, the reason for no rows."""
+    """A table of a source with its own names: `rows` by metric and method, or `unread`, the reason for no rows.
+
+    `decimals`, `margin`, `read_off`, `runs` and `selection` are those of its values (see config/papers.py).
+    """
 
     about: str
     source: str
@@ -101,6 +104,9 @@ class PublishedTable(Struct, frozen=True, kw_only=True):
     unit: Maybe[str] = UNSET
     decimals: Maybe[Whole] = UNSET
     margin: Maybe[Positive] = UNSET
+    read_off: Maybe[Positive] = UNSET
+    runs: Maybe[Count] = UNSET
+    selection: Maybe[Selection] = UNSET
     settings: Maybe[Settings] = UNSET
     notes: Maybe[list[str]] = UNSET
     caveats: Maybe[list[str]] = UNSET

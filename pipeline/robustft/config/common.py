@@ -36,6 +36,8 @@ Color = Annotated[str, Meta(pattern=r"^#[0-9A-Fa-f]{6}$", description='a colour 
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="64 hexadecimal digits")]
 Confidence = Literal["direct", "secondary", "missing"]
 """The source of a published value: read in its paper, read in another paper, or not read at all."""
+Selection = Literal["test", "validation", "last"]
+"""How the checkpoint of a published value was chosen: by its accuracy on these images, or the last one."""
 Fraction = Annotated[
     Annotated[str, Meta(pattern=r"^([0-9]+(/[1-9][0-9]*)?|[0-9]*\.[0-9]+)$")] | Whole,
     Meta(description="an exact fraction such as 8/255; a decimal must be quoted, so that it stays exact"),

@@ -15,10 +15,10 @@ from typing import Any
 from robustft.config.tree import Keys, Tree, extended, parse, read_tree, unwrapped
 from robustft.errors import ConfigError, lookup
 
-LISTS = ("experiment", "dataset")
+LISTS = ("experiment", "dataset", "right")
 """Columns of claims.csv that may have several names, separated by spaces."""
 
-NUMBERS = ("value", "decimals", "margin")
+NUMBERS = ("value", "decimals", "margin", "read_off", "runs")
 
 
 def read_paper(folder: Path, baselines: Mapping[str, Any]) -> Tree:
@@ -50,7 +50,7 @@ def read_paper(folder: Path, baselines: Mapping[str, Any]) -> Tree:
         values["claims"] = list(_claims(folder / "claims.csv"))
     _add_tables(values, folder)
     bases: dict[str, dict[str, str]] = {}
-    empty: dict[str, Any] = {"tables": {}, "figures": {}, "claims": [], "deviations": []}
+    empty: dict[str, Any] = {"tables": {}, "figures": {}, "claims": [], "deviations": [], "margins": {}}
     return Tree(tuple(places), {**empty, **unwrapped(values, "", bases, folder)}, bases)
 
 

@@ -9,6 +9,7 @@ from msgspec import UNSET, field
 from robustft.config.common import (
     Component,
     Confidence,
+    Count,
     Counts,
     Diagnostics,
     Evaluation,
@@ -20,6 +21,7 @@ from robustft.config.common import (
     PartialThreat,
     Positive,
     Recipe,
+    Selection,
     Struct,
     Threat,
     TrainingAttack,
@@ -132,31 +134,46 @@ class _Claim(Struct, frozen=True, kw_only=True):
 
 
 class Ordering(_Claim, tag_field="kind", tag="ordering", frozen=True, kw_only=True):
-    """The method `left` has more of the metric than `right`; each side may have a metric of its own."""
+    """The method `left` has more of the metric than `right`; each side may have a metric of its own.
+
+    Of a metric that counts what training needs, `left` needs less. Several methods to the right stand for the one that
+    is best on validation images. With a `margin` (points) the claim is that `left` is at most so much below `right`.
+    """
 
     left: Name
-    right: Name
+    right: Name | Names
     left_metric: Maybe[Name] = UNSET
     right_metric: Maybe[Name] = UNSET
-
-
-class Value(_Claim, tag_field="kind", tag="value", frozen=True, kw_only=True):
-    """A method's metric: the published number, its decimals, and the margin in points for ours."""
-
-    method: Name
-    value: float | Literal["missing"]
-    decimals: Maybe[Whole] = UNSET
     margin: Maybe[Positive] = UNSET
 
 
-class Difference(_Claim, tag_field="kind", tag="difference", frozen=True, kw_only=True):
+class _Number(_Claim, frozen=True, kw_only=True):
+    """A published number.
+
+    `margin` is how far ours may be from it, in points or the metric's own unit. `read_off` is how far the number as
+    read may be from the one that was meant (default: half of its last decimal). It is the mean of `runs` trainings
+    (default 1), of a checkpoint that was chosen as `selection` says.
+    """
+
+    value: float | Literal["missing"]
+    decimals: Maybe[Whole] = UNSET
+    margin: Maybe[Positive] = UNSET
+    read_off: Maybe[Positive] = UNSET
+    runs: Maybe[Count] = UNSET
+    selection: Maybe[Selection] = UNSET
+
+
+class Value(_Number, tag_field="kind", tag="value", frozen=True, kw_only=True):
+    """A method's metric, in percent or in the metric's own unit."""
+
+    method: Name
+
+
+class Difference(_Number, tag_field="kind", tag="difference", frozen=True, kw_only=True):
     """The difference in points between the methods `left` and `right`."""
 
     left: Name
     right: Name
-    value: float | Literal["missing"]
-    decimals: Maybe[Whole] = UNSET
-    margin: Maybe[Positive] = UNSET
 
 
 class Touches(Struct, frozen=True, kw_only=True):
@@ -204,3 +221,5 @@ class Paper(Struct, frozen=True, kw_only=True):
     figures: dict[Name, Figure] = field(default_factory=dict)
     claims: list[Ordering | Value | Difference] = field(default_factory=list)
     deviations: list[Deviation] = field(default_factory=list)
+    margins: dict[str, str] = field(default_factory=dict)
+    """The reason of each margin of a claim, by the margin with its unit, such as `1 points`."""

@@ -13,6 +13,7 @@ from robustft.config import Config
 from robustft.errors import ConfigError, lookup
 from robustft.plan.deviations import touches_of
 from robustft.plan.entries import Entries
+from robustft.report.claim_matching import operands
 from robustft.report.training_metrics import TRAINING_METRICS
 
 Names = tuple[str, Iterable[str], Mapping[str, Any], Path]
@@ -67,7 +68,7 @@ def _used_by_paper(config: Config, paper: str, entries: Entries) -> list[Names]:
     }
     displays = [display for part in ("tables", "figures") for display in values[part].values()]
     rows = [name for one in displays for name in one.get("rows", one.get("methods", []))]
-    judged = [claim[key] for claim in values["claims"] for key in ("left", "right", "method") if key in claim]
+    judged = [method for claim in values["claims"] for method, _ in operands(claim)]
     evaluated = [name for one in values["evaluations"].values() for name in one.get("methods", [])]
     overridden = [name for one in experiments for name in one.get("overrides", {})]
     shown = [

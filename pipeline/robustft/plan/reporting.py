@@ -7,11 +7,11 @@ from typing import Any
 
 from robustft.plan.deviations import Touched
 from robustft.plan.graph import RESULTS, Graph
+from robustft.plan.judging import judged
 from robustft.plan.layers import Parts
 from robustft.plan.resolve import Resolver
-from robustft.plan.shown import Shown, monitored, refuse_overlaps, refuse_pooled_claims, shown
+from robustft.plan.shown import Shown, monitored, refuse_overlaps, shown
 from robustft.plan.step import Evaluation, Run, Step
-from robustft.report.claim_matching import judged_parts
 from robustft.report.training_metrics import TRAINING_METRICS
 
 
@@ -101,24 +101,20 @@ class Report:
         )
 
     def _verdicts(self, numbers: Step) -> None:
-        parts = judged_parts(
-            self.values["claims"],
-            self.config.claims[self.paper],
+        parts, histories = judged(
+            self.graph,
+            self.config,
+            self.paper,
             stand_ins=self.stand_ins,
-            datasets=self.config.datasets,
-            sources=self.config.sources,
+            runs=self.runs,
+            evaluations=self.evaluations,
+            members=self.members,
         )
-        claims = [*parts["claims"], *(claim for table in parts.get("tables", []) for claim in table["claims"])]
-        refuse_pooled_claims(claims, self.members, where=self.where)
-        members = [
-            {**member, "split_images": self.config.datasets[one.dataset]["splits"][one.step.spec["split"]]}
-            for member, one in zip(self.members, self.evaluations, strict=True)
-        ]
         self.graph.add(
             "verdicts",
             self.paper,
-            Parts(**self.head, **parts, members=members),
-            inputs={"numbers": numbers.outputs["numbers"], **self.ledgers},
+            Parts(**self.head, **parts),
+            inputs={"numbers": numbers.outputs["numbers"], **self.ledgers, **histories},
             outputs={kind: f"{self.folder}/verdicts.{kind}" for kind in ("json", "md", "html")},
         )
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from robustft.errors import ConfigError
 from robustft.plan.step import Evaluation, Run
-from robustft.report.claim_matching import datasets_of, evaluations_of, experiments_of, operands
 
 Shown = dict[str, dict[str, Any]]
 """For each attack of a table or figure: `evaluation`, `split`, `norm`, `eps`, and settings named in `EFFORT`."""
@@ -134,31 +133,3 @@ def refuse_overlaps(evaluations: Sequence[Evaluation], *, where: Path) -> None:
                         next_step="name each attack of the evaluation once",
                     )
             parts.append((first, last, one.step.id))
-
-
-def refuse_pooled_claims(claims: Sequence[dict[str, Any]], members: Sequence[dict[str, Any]], *, where: Path) -> None:
-    """Raise ConfigError if a side of a claim is measured by several evaluations on one data set.
-
-    Each would be a number of its own, perhaps of validation and of test images. A claim may name several evaluations
-    that are of different data sets.
-    """
-    measured: dict[tuple[str, str, str], dict[tuple[str, bool], dict[str, str]]] = {}
-    for member in members:
-        for attack in member["attacks"]:
-            by_data = measured.setdefault((member["experiment"], member["method"], attack), {})
-            data = (member["dataset"], member["transfer_eval"])
-            by_data.setdefault(data, {})[member["evaluation"]] = member["split"]
-    for claim in claims:
-        named, datasets = evaluations_of(claim), datasets_of(claim)
-        for experiment in experiments_of(claim):
-            for method, metric in operands(claim):
-                for (dataset, transfer_eval), found in measured.get((experiment, method, metric), {}).items():
-                    about = [name for name in found if (not transfer_eval if named is None else name in named)]
-                    if len(about) > 1 and dataset in (datasets or [dataset]):
-                        raise ConfigError(
-                            f"the claim '{claim['id']}' is measured by several evaluations of {dataset}",
-                            where=where,
-                            expected="one evaluation, and so one split",
-                            observed=", ".join(f"{name} ({found[name]})" for name in about),
-                            next_step=f"say which one it is about, such as `evaluation: {about[0]}`",
-                        )

@@ -15,7 +15,7 @@ from robustft.plan.step import Step
 from robustft.provenance.lineage import FileFact, Lineage, came_from
 from robustft.provenance.origins import Origins
 from robustft.report.claims import MISSING
-from robustft.report.verdict_tables import interval_text
+from robustft.report.verdict_tables import given_text, interval_text, p_text, remarks
 
 BASES = {"published": "the paper", "released": "the released code", "ours": "our choice"}
 """What a value of the configuration may rest on, strongest first."""
@@ -266,13 +266,18 @@ def claim_facts(claim: dict[str, Any]) -> Facts:
     facts, published, interval = [], published_text(claim), interval_text(claim)
     if published is not None:
         facts.append(Fact("Published", published))
+    unit = claim.get("unit", "points")
     if interval:
-        unit = "" if "unit" in claim else "points"
         seeds = f", {claim['seeds']} seeds" if "seeds" in claim else ""
-        facts.append(Fact("Difference", f"{interval} {unit}".strip() + seeds))
+        facts.append(Fact("Difference", f"{interval}{'' if 'unit' in claim else ' points'}{seeds}"))
     if "at_half_margin" in claim:
         others = f"at half of it {claim['at_half_margin']}, at double {claim['at_double_margin']}"
-        facts.append(Fact("Margin", f"{claim['margin']} points; {others}"))
+        facts.append(Fact("Margin", f"{claim['margin']:g} {unit}; {others}"))
+    if "p" in claim:
+        facts.append(Fact("p, adjusted (Holm)", p_text(claim)))
+    if "given" in claim:
+        facts.append(Fact("Given", f"the pre-trained checkpoints {given_text(claim)}, each of one training"))
+    facts += [Fact("Remark", remark) for remark in remarks(claim)]
     return (*facts, Fact("Source", claim["source"]), Fact("Confidence", claim["confidence"]))
 
 
@@ -287,7 +292,10 @@ def published_text(claim: dict[str, Any]) -> str | None:
 
 
 def tone(verdict: str, *, reproduces: bool) -> str:
-    """Return the colour of a verdict. Green (`good`) is only for the papers' own scale."""
+    """Return the colour of a verdict; grey (`none`) where nothing is judged, as of a direction between stand-ins.
+
+    Green (`good`) is only for the papers' own scale.
+    """
     if verdict in ("reproduced", "holds"):
         return "good" if reproduces else "plain"
-    return {"differs": "bad", "does not hold": "bad", "inconclusive": "open"}.get(verdict, "none")
+    return {"differs": "bad", "reversed": "bad", "inconclusive": "open"}.get(verdict, "none")

@@ -184,7 +184,8 @@ def judged_claims(judged: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def _involves(claim: dict[str, Any], cell: dict[str, Any]) -> bool:
     """Tell whether a claim is about a cell's method under its attack, in its experiment, evaluation and data set."""
     datasets, evaluations = datasets_of(claim), evaluations_of(claim)
-    measured = cell["evaluation"] in evaluations if evaluations is not None else not cell["transfer_eval"]
+    own = not cell["transfer_eval"] and cell["split"] == "test"
+    measured = cell["evaluation"] in evaluations if evaluations is not None else own
     return (
         (cell["method"], cell["attack"]) in operands(claim)
         and cell["experiment"] in experiments_of(claim)

@@ -138,6 +138,7 @@ def _claim(
         "value": value,
         "decimals": decimals,
         "margin": table.get("margin", MARGIN),
+        **{key: table[key] for key in ("read_off", "runs", "selection") if key in table},
         **({"images": images} if len(images) == len(parts) else {}),
         "source": table["source"],
         "confidence": MISSING if value == MISSING else table["confidence"],

@@ -1,87 +1,151 @@
-"""How far a measured share is from another, or from a published one: estimates with 95 % intervals."""
+"""How sure a difference of accuracies is: its 95 % interval and p-value, from seeds, images and rounding.
+
+    half-width = sqrt((t se_seeds)^2 + (z se_images)^2) + rounding
+
+t is Student's quantile with the degrees of freedom of the seeds, z the normal one. Seeds and images are crossed (each
+seed's model sees the same images), so their errors are independent. All quantities are shares: 0.01 is one point.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-import numpy as np
+from robustft.report.statistics import mean, two_sided_t, two_sided_z
 
-from robustft.report.statistics import Z95, mean, sample_sd, student_t975
+LEVEL = 0.05
+"""The error of an interval: it misses the truth this often."""
 
 
-@dataclass(frozen=True)
-class Interval:
-    """An estimate with its 95 % interval, as shares (0.01 is one point)."""
+class Seeds(NamedTuple):
+    """The standard error that comes from seeds, and its degrees of freedom; (0, 0) if nothing was trained."""
+
+    error: float
+    degrees: int
+
+
+class Interval(NamedTuple):
+    """An estimate with its 95 % interval."""
 
     estimate: float
     low: float
     high: float
 
 
-def combined(estimate: float, *halves: float, rounding: float = 0.0) -> Interval:
-    """Return the interval whose half-width is the root of the summed squares of independent ones, plus rounding.
+@dataclass(frozen=True)
+class Estimate:
+    """A measured difference with its independent sources of error."""
 
-    Rounding is no random error, so it is added in full.
-    """
-    half = math.hypot(*halves) + rounding
-    return Interval(estimate, estimate - half, estimate + half)
+    value: float
+    seeds: Seeds
+    images: float = 0.0
+    """The standard error that comes from the sampling of test images."""
+    rounding: float = 0.0
+    """The largest error of a printed number. It is no random error, so it is added in full."""
 
+    def half_width(self, error: float = LEVEL) -> float:
+        """Return the half-width of the interval that misses the truth with the probability `error`."""
+        seeds = two_sided_t(self.seeds.degrees, error) * self.seeds.error if self.seeds.error else 0.0
+        images = two_sided_z(error) * self.images if self.images else 0.0
+        return math.hypot(seeds, images) + self.rounding
 
-def seed_half_width(values: list[float]) -> float:
-    """Return the 95 % half-width of the mean of a few values by Student's t."""
-    sd = sample_sd(values)
-    assert sd is not None, "needs two values"
-    return student_t975(len(values) - 1) * sd / math.sqrt(len(values))
+    def interval(self) -> Interval:
+        """Return the 95 % interval."""
+        half = self.half_width()
+        return Interval(self.value, self.value - half, self.value + half)
 
-
-def difference(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Interval:
-    """Return the mean over data sets of mean(left) - mean(right), from outcomes (seeds, images) paired by both.
-
-    Papers average accuracies over data sets, so each counts alike however many images it has. Two independent sources
-    of error are combined: the seeds (Student's t over the seeds' differences) and the test images (normal, over the
-    images' differences averaged over seeds, within each data set).
-    """
-    deltas = [left.astype(float) - right.astype(float) for left, right in pairs]
-    per_seed = np.mean([delta.mean(axis=1) for delta in deltas], axis=0)
-    images = [Z95 * float(delta.mean(axis=0).std(ddof=1)) / math.sqrt(delta.shape[1]) for delta in deltas]
-    estimate = mean([float(delta.mean()) for delta in deltas])
-    return combined(estimate, seed_half_width(per_seed.tolist()), math.hypot(*images) / len(deltas))
-
-
-def sampling_half_width(shares: Sequence[float], images: Sequence[int]) -> float:
-    """Return the 95 % half-width of a mean of shares, each counted on its own number of images.
-
-    The variance of each is p(1 - p)/n with two successes and two failures added (Agresti and Coull, The American
-    Statistician 1998): a model that keeps none of n images is not known to keep none.
-    """
-    padded = [(share * n + 2) / (n + 4) for share, n in zip(shares, images, strict=True)]
-    variance = math.fsum(share * (1 - share) / (n + 4) for share, n in zip(padded, images, strict=True))
-    return Z95 * math.sqrt(variance) / len(shares)
+    def p(self) -> float:
+        """Return the two-sided p-value against zero: the error at which the interval just reaches zero."""
+        distance = abs(self.value)
+        if distance <= self.rounding:
+            return 1.0
+        low, high = -700.0, 0.0  # the logarithm of the error
+        if self.half_width(math.exp(low)) < distance:
+            return 0.0
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.half_width(math.exp(middle)) > distance else (low, middle)
+        return math.exp(high)
 
 
-def value_interval(
-    accuracies: Sequence[Sequence[float]],
-    *,
-    images: Sequence[int],
-    published: float,
-    published_images: Sequence[int],
-    decimals: int,
-) -> Interval:
-    """Return measured - published with seeds, test sampling on both sides, and print rounding; all as shares.
+# -- seeds -------------------------------------------------------------------------------------------------------------
+
+
+def seeds_independent(*sides: Sequence[float], published_runs: int | None = None) -> Seeds:
+    """Return the error of a difference of means of independent runs, from one accuracy for each seed of each side.
+
+    The sides' variances are pooled, as in Student's test. With three seeds each this is sqrt((sL^2 + sR^2)/3) with
+    four degrees of freedom. A side without any spread (the pre-trained model itself) has no error and tells nothing of
+    the other's. Sides that share runs are one side here: their differences by seed.
 
     Args:
-        accuracies: for each data set its accuracy by seed; a paper prints the plain mean over data sets.
-        images: test images of each data set here.
-        published: the published share. Of an average it does not tell the parts, so each is taken to be the average.
-        published_images: test images of each data set there.
-        decimals: digits behind the point of the percentage as printed; half of the last one is its rounding.
+        sides: accuracies by seed, at least two each.
+        published_runs: if given, the difference is from a published one whose sides are each the mean of so many runs
+            with the same spread: t s sqrt(1/n + 1/K).
     """
-    by_seed = [mean(values) for values in zip(*accuracies, strict=True)]
-    halves = (
-        seed_half_width(by_seed),
-        sampling_half_width([mean(values) for values in accuracies], images),
-        sampling_half_width([published] * len(images), published_images),
-    )
-    return combined(mean(by_seed) - published, *halves, rounding=0.5 * 10.0**-decimals / 100)
+    random = [side for side in sides if len(set(side)) > 1]
+    degrees = sum(len(side) - 1 for side in random)
+    if not degrees:
+        return Seeds(0.0, 0)
+    squares = math.fsum((value - mean(side)) ** 2 for side in random for value in side)
+    published = 1 / published_runs if published_runs else 0.0
+    return Seeds(math.sqrt(squares / degrees * sum(1 / len(side) + published for side in random)), degrees)
+
+
+def seeds_needed(seeds: Seeds, count: int, published_runs: int, margin: float, *, most: int = 1000) -> int | None:
+    """Return how many seeds give a half-width within a margin if their spread stays; None if no number does.
+
+    Args:
+        seeds: the error of `count` seeds of one side against a published value.
+        count: the number of seeds measured.
+        published_runs: the number of runs behind the published value. Its own spread does not shrink with our seeds.
+        margin: what is left of the margin after rounding.
+        most: the largest number that is tried.
+    """
+    sd = seeds.error / math.sqrt(1 / count + 1 / published_runs)
+    for number in range(2, most + 1):
+        if two_sided_t(number - 1, LEVEL) * sd * math.sqrt(1 / number + 1 / published_runs) <= margin:
+            return number
+    return None
+
+
+# -- images ------------------------------------------------------------------------------------------------------------
+
+
+def images_paired(images: int, total: float, squares: float, whole: float = math.inf) -> float:
+    """Return the standard error of a mean difference on the same images.
+
+    One image is added on which only the left side is correct, and one for the right side (Agresti and Min, Statistics
+    in Medicine 2005): two models that agree on all images seen may differ on others.
+
+    Args:
+        images: their number, n.
+        total: the sum over images of the difference, averaged over seeds, of each image.
+        squares: the sum of the squares of these differences.
+        whole: the number of images that these are a sample of. By default as many as there could be.
+    """
+    n = images + 2
+    return math.sqrt(((squares + 2) / n - (total / n) ** 2) / n * _unseen(images, whole))
+
+
+def images_sampled(share: float, images: int, whole: float) -> float:
+    """Return the standard error of an accuracy on some images as one on the `whole` set that they are a sample of.
+
+    The variance is p(1 - p)/n with two successes and two failures added (Agresti and Coull, The American Statistician
+    1998): a model that keeps none of n images is not known to keep none.
+    """
+    n = images + 4
+    padded = (share * images + 2) / n
+    return math.sqrt(padded * (1 - padded) / n * _unseen(images, whole))
+
+
+def _unseen(images: int, whole: float) -> float:
+    """Return the part of a set that a sample leaves out: the whole set has no error of sampling."""
+    return 1 - images / max(whole, images)
+
+
+def average(errors: Sequence[float]) -> float:
+    """Return the standard error of a plain mean of independent quantities: papers average over data sets."""
+    return math.hypot(*errors) / len(errors)

@@ -8,9 +8,7 @@ from pathlib import Path
 from robustft.errors import RobustftError
 from robustft.files import read_json
 from robustft.report.formats import Grid
-from robustft.report.verdict_tables import UNREAD
-
-VERDICTS = ("holds", "does not hold", "reproduced", "differs", "inconclusive", "not comparable", "not run")
+from robustft.report.verdict_tables import VERDICTS
 
 
 def summary(folder: Path, papers: list[str], *, scale: str) -> Grid:
@@ -33,7 +31,7 @@ def summary(folder: Path, papers: list[str], *, scale: str) -> Grid:
         counts[paper]["Runs"] = len({(o["experiment"], o["trained_on"], o["method"], o["seed"]) for o in measurements})
         counts[paper]["Measurements"] = len(measurements)
         counts[paper]["Flagged"] = sum(any(not check["ok"] for check in one["checks"]) for one in measurements)
-    verdicts = [verdict for verdict in (*VERDICTS, UNREAD) if any(count[verdict] for count in counts.values())]
+    verdicts = [verdict for verdict in VERDICTS if any(count[verdict] for count in counts.values())]
     columns = ["Methods", "Runs", "Measurements", "Flagged", *verdicts]
     return Grid(
         title=f"What scale {scale} measured, and its verdicts on the papers' claims",

@@ -1,226 +1,180 @@
 """The `verdicts` step: a verdict on each claim, by rules fixed before the run.
 
-An ordering ("left is more robust than right") is judged at every scale. It holds if the whole 95 % interval of the
-difference is above zero, does not hold if the whole interval is below, and is inconclusive otherwise or with fewer
-than three seeds. A published value is judged only at the paper's own scale, on the published data and number of test
-images. It is reproduced if the interval of the difference lies inside the margin, differs if the interval lies
-outside, and is inconclusive otherwise.
+An ordering ("left is more robust than right") holds if its p-value, adjusted for the number of the paper's orderings,
+is below 5 % and the difference is above zero; it is reversed if the difference is below. A published value is
+reproduced if the 95 % interval of ours minus the published one lies inside the margin, and differs if the interval
+lies outside. Everything else, and anything with fewer than three seeds, is inconclusive. What was counted and not
+sampled is compared exactly.
+
+At a scale of stand-ins an ordering has a direction and no verdict, and a published value is not comparable. Where a
+model may only be guessing, nothing is judged at any scale.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from robustft.evaluate.ledger import Outcome, read_ledger
-from robustft.files import read_json, write_json, write_text
-from robustft.report.claim_matching import datasets_of, experiments_of, matching_members, operands
+from robustft.errors import IntegrityError
+from robustft.files import write_json, write_text
+from robustft.report.claim_matching import sides
 from robustft.report.claims import MISSING, Claim
+from robustft.report.comparisons import Measured, difference, from_published, measured
+from robustft.report.evidence import Evidence, Side, datasets_measured
 from robustft.report.formats import to_html, to_markdown
-from robustft.report.intervals import Interval, combined, difference, seed_half_width, value_interval
-from robustft.report.numbers import joined
-from robustft.report.statistics import mean
+from robustft.report.intervals import LEVEL, seeds_needed
+from robustft.report.statistics import holm
 from robustft.report.training_metrics import TRAINING_METRICS
-from robustft.report.verdict_tables import NOT_COMPARABLE, UNREAD, build_grid, cell_grids
+from robustft.report.verdict_tables import DIRECTION, NOT_COMPARABLE, NOT_TRAINED, UNREAD, build_grid, cell_grids
 from robustft.runtime.context import Context
 
 MINIMUM_SEEDS = 3
 
-
-def judge_ordering(interval: Interval) -> str:
-    """Return holds, does not hold, or inconclusive, for the claim that the difference is above zero."""
-    if interval.low > 0:
-        return "holds"
-    return "does not hold" if interval.high < 0 else "inconclusive"
+Verdict = dict[str, Any]
+"""An entry of verdicts.json."""
 
 
-def judge_value(interval: Interval, margin: float) -> str:
-    """Return reproduced, differs, or inconclusive, for an interval of (measured - published)."""
-    if -margin <= interval.low and interval.high <= margin:
+def judge_ordering(estimate: float, p: float) -> str:
+    """Return holds, reversed, or inconclusive, for the claim that a difference is above zero."""
+    if p >= LEVEL:
+        return "inconclusive"
+    return "holds" if estimate > 0 else "reversed"
+
+
+def judge_value(low: float, high: float, margin: float) -> str:
+    """Return reproduced, differs, or inconclusive, for an interval of ours minus the published value."""
+    if -margin <= low and high <= margin:
         return "reproduced"
-    return "differs" if interval.low > margin or interval.high < -margin else "inconclusive"
-
-
-Outcomes = dict[tuple[str, int], Outcome]
-"""One method's outcomes under one attack, by data set and seed."""
+    return "differs" if low > margin or high < -margin else "inconclusive"
 
 
 class Judge:
-    """Judges claims from the files of one paper by role: its ledgers, and numbers.json for metrics of training."""
+    """Judges claims from the files of one paper by role: ledgers, histories, and its numbers.json."""
 
     def __init__(self, spec: dict[str, Any], files: dict[str, Path]) -> None:
-        self._spec, self._ledgers = spec, files
-        self._cache: dict[str, dict[str, Outcome]] = {}
-        self._trainings = read_json(files["numbers"])["trainings"] if "numbers" in files else []
-        self._splits = {one["dataset"]: one["split_images"] for one in spec["members"] if "split_images" in one}
+        self._reproduces = spec["reproduces"]
+        self._evidence = Evidence(spec, files)
 
-    def _outcomes(self, claim: Claim, operand: tuple[str, str]) -> Outcomes:
-        parts: dict[tuple[str, int], list[Outcome]] = {}
-        for member in matching_members(claim, self._spec["members"], operand):
-            name = member["ledger"]
-            if name not in self._cache:
-                self._cache[name] = read_ledger(self._ledgers[name])
-            parts.setdefault((member["dataset"], member["seed"]), []).append(self._cache[name][operand[1]])
-        return {key: joined(outcomes) for key, outcomes in parts.items()}
+    def judge(self, claim: Claim) -> Verdict:
+        """Return the claim's verdict with what it rests on. That of an ordering with a `p` is still to be adjusted."""
+        about = {key: claim[key] for key in ("id", "statement", "source", "confidence")}
+        if claim["kind"] != "ordering" and (unjudged := self._unjudged(claim)):
+            return {**about, **unjudged}
+        found = [self._evidence.side(claim, methods, metric) for methods, metric in sides(claim)]
+        if None in found:
+            return {**about, "verdict": "not run", "remark": "no validation accuracy says which method is the best one"}
+        known = [side for side in found if side is not None]
+        return {**about, **self._published(claim), **self._judged(claim, known)}
 
-    def judge(self, claim: Claim) -> dict[str, Any]:
-        """Return the claim's verdict, with its interval where there is one."""
-        judge = {"ordering": self._ordering, "value": self._value, "difference": self._difference}[claim["kind"]]
-        return {
-            "id": claim["id"],
-            "statement": claim["statement"],
-            "source": claim["source"],
-            "confidence": claim["confidence"],
-            **judge(claim),
-        }
-
-    def _paired(self, claim: Claim) -> dict[str, tuple[np.ndarray, np.ndarray]] | None:
-        """Return the left and right outcomes (seeds, images) by data set, on the seeds and images that both have."""
-        left, right = (self._outcomes(claim, operand) for operand in operands(claim))
-        pairs = set(left) & set(right)
-        datasets = _complete(claim, pairs)
-        seeds = _seeds(datasets, pairs)
-        if not seeds:
-            return None
-
-        def rows(dataset: str) -> tuple[np.ndarray, np.ndarray]:
-            shared = [np.intersect1d(left[dataset, s].image, right[dataset, s].image) for s in seeds]
-            return (
-                np.array([_correct(left[dataset, s], images) for s, images in zip(seeds, shared, strict=True)]),
-                np.array([_correct(right[dataset, s], images) for s, images in zip(seeds, shared, strict=True)]),
-            )
-
-        return {dataset: rows(dataset) for dataset in datasets}
-
-    def _ordering(self, claim: Claim) -> dict[str, Any]:
-        if claim["metric"] in TRAINING_METRICS:
-            return self._training_ordering(claim)
-        paired = self._paired(claim)
-        if paired is None:
-            return {"verdict": "not run"}
-        return self._judged(lambda: difference(list(paired.values())), seeds=_rows(paired))
-
-    def _judged(self, interval_of: Callable[[], Interval], *, seeds: int) -> dict[str, Any]:
-        if seeds < 2:
-            return {"verdict": "inconclusive", "seeds": seeds}
-        interval = interval_of()
-        verdict = judge_ordering(interval) if seeds >= MINIMUM_SEEDS else "inconclusive"
-        return {"verdict": verdict, "seeds": seeds, **vars(interval)}
-
-    def _training_ordering(self, claim: dict[str, Any]) -> dict[str, Any]:
-        """Judge that the left method needs less of a training metric than the right one, paired by seed."""
-        left, right = (self._training_values(claim, method) for method, _ in operands(claim))
-        pairs = set(left) & set(right)
-        datasets = _complete(claim, pairs)
-        seeds = _seeds(datasets, pairs)
-        if not seeds:
-            return {"verdict": "not run"}
-        saved = [mean([right[dataset, seed] - left[dataset, seed] for dataset in datasets]) for seed in seeds]
-        unit = TRAINING_METRICS[claim["metric"]].unit
-        verdict = self._judged(lambda: combined(mean(saved), seed_half_width(saved)), seeds=len(seeds))
-        return {**verdict, "unit": unit}
-
-    def _training_values(self, claim: Claim, method: str) -> dict[tuple[str, int], float]:
-        """Return a training metric of a method's runs, by data set and seed."""
-        key, named = {"method": method, "metric": claim["metric"]}, datasets_of(claim)
-        return {
-            (entry["dataset"], entry["seed"]): entry["value"]
-            for entry in self._trainings
-            if key.items() <= entry.items()
-            and entry["experiment"] in experiments_of(claim)
-            and (named is None or entry["dataset"] in named)
-        }
-
-    def _unjudged(self, claim: Claim) -> dict[str, Any] | None:
+    def _unjudged(self, claim: Claim) -> Verdict | None:
         """Return the verdict on a published number that is not comparable at this scale, None if it is comparable."""
         if claim["value"] == MISSING:
             return {"verdict": UNREAD}
-        if not self._spec["reproduces"] or "stand_in" in claim:
+        if not self._reproduces or "stand_in" in claim:
             return {"verdict": NOT_COMPARABLE, "published": claim["value"]}
         return None
 
-    def _difference(self, claim: Claim) -> dict[str, Any]:
-        """Judge a published difference between two methods."""
-        unjudged = self._unjudged(claim)
-        if unjudged is not None:
-            return unjudged
-        paired = self._paired(claim)
-        if paired is None or _rows(paired) < MINIMUM_SEEDS:
-            verdict = "not run" if paired is None else "inconclusive"
-            return {"verdict": verdict, "published": claim["value"]}
-        measured, rounding = difference(list(paired.values())), 0.5 * 10 ** -claim["decimals"] / 100
-        half = (measured.high - measured.low) / 2
-        interval = combined(measured.estimate - claim["value"] / 100, half, rounding=rounding)
-        counted = {dataset: left.shape[1] for dataset, (left, _) in paired.items()}
-        return self._against(interval, claim, seeds=_rows(paired), counted=counted)
+    @staticmethod
+    def _published(claim: Claim) -> Verdict:
+        if claim["kind"] == "ordering":
+            return {"below": claim["margin"]} if "margin" in claim else {}
+        selection = {"selection": claim["selection"]} if "selection" in claim else {}
+        return {"published": claim["value"], "margin": claim["margin"], **selection}
 
-    def _value(self, claim: Claim) -> dict[str, Any]:
-        unjudged = self._unjudged(claim)
-        if unjudged is not None:
-            return unjudged
-        if claim["metric"] in TRAINING_METRICS:
-            return {"verdict": "inconclusive", "published": claim["value"]}
-        outcomes = self._outcomes(claim, operands(claim)[0])
-        datasets = _complete(claim, set(outcomes))
-        seeds = _seeds(datasets, set(outcomes))
-        if not seeds:
-            return {"verdict": "not run", "published": claim["value"]}
-        if len(seeds) < MINIMUM_SEEDS:
-            return {"verdict": "inconclusive", "published": claim["value"], "seeds": len(seeds)}
-        accuracies = {d: [float(outcomes[d, seed].correct.mean()) for seed in seeds] for d in datasets}
-        counted = {dataset: len(outcomes[dataset, seeds[0]].image) for dataset in datasets}
-        interval = value_interval(
-            list(accuracies.values()),
-            images=list(counted.values()),
-            published=claim["value"] / 100,
-            published_images=[self._published_images(claim, d, counted[d]) for d in datasets],
-            decimals=claim["decimals"],
-        )
-        return self._against(interval, claim, seeds=len(seeds), counted=counted)
+    def _judged(self, claim: Claim, found: list[Side]) -> Verdict:
+        metric, ordering = TRAINING_METRICS.get(found[0].metric), claim["kind"] == "ordering"
+        datasets = datasets_measured(claim, *found)
+        paired = len(found) == 2 and self._evidence.share_runs(*found)
+        # What training needs is better if it is less.
+        result = measured(found[::-1] if ordering and metric else found, datasets, paired=paired)
+        if result is None:
+            return {"verdict": "not run"}
+        if metric and metric.exact:
+            return {**self._exact(claim, result), "unit": metric.noun}
+        basis = self._basis(claim, found, result)
+        if untrained := self._evidence.untrained(*found):
+            return {"verdict": NOT_TRAINED, "untrained": untrained, **basis}
+        return {**(self._ordering(claim, result) if ordering else _value(claim, found[0], result)), **basis}
 
-    def _published_images(self, claim: Claim, dataset: str, counted: int) -> int:
-        """Return the number of test images behind a published value: from its claim, else the size of the split."""
-        images: int = claim.get("images", {}).get(dataset) or self._splits.get(dataset, counted)
-        return images
+    def _basis(self, claim: Claim, found: list[Side], result: Measured) -> Verdict:
+        """Return what a verdict rests on: seeds, the chosen method, pre-trained checkpoints, failed checks."""
+        metric = TRAINING_METRICS.get(found[0].metric)
+        basis: Verdict = {"seeds": result.seeds, **({"unit": metric.noun} if metric else {})}
+        for (methods, _), side in zip(sides(claim), found, strict=True):
+            if len(methods) > 1:
+                basis["chosen"] = side.method
+        if given := self._evidence.given(*found):
+            basis["given"] = given
+        if failed_checks := self._evidence.failed_checks(*found):
+            basis["failed_checks"] = failed_checks
+        if len(found) == 2 and len(result.by_image) > 1:
+            other_way = sum(value * result.value < 0 for value in result.by_dataset.values())
+            basis["datasets"] = {"number": len(result.by_image), "other_way": other_way}
+        return basis
 
-    def _against(self, interval: Interval, claim: Claim, *, seeds: int, counted: dict[str, int]) -> dict[str, Any]:
-        margin = claim["margin"] / 100
-        common = {"published": claim["value"], "seeds": seeds, **vars(interval)}
-        published = {dataset: self._published_images(claim, dataset, images) for dataset, images in counted.items()}
-        if counted != published:
-            # The subsets differ. The interval allows for both numbers of images and is reported, but gives no verdict.
-            return {"verdict": NOT_COMPARABLE, "images": counted, "published_images": published, **common}
-        return {
-            "verdict": judge_value(interval, margin),
-            "at_half_margin": judge_value(interval, margin / 2),
-            "at_double_margin": judge_value(interval, margin * 2),
-            **common,
-        }
+    def _ordering(self, claim: Claim, result: Measured) -> Verdict:
+        if result.seeds < 2:
+            verdict = "inconclusive" if self._reproduces else DIRECTION
+            return {"verdict": verdict, "estimate": result.value}
+        estimate = difference(result)
+        told = estimate.interval()._asdict()
+        if not self._reproduces:
+            return {"verdict": DIRECTION, **told}
+        if result.seeds < MINIMUM_SEEDS:
+            return {"verdict": "inconclusive", **told}
+        above = replace(estimate, value=estimate.value + claim.get("margin", 0.0) / 100)
+        return {"verdict": judge_ordering(above.value, above.p()), **told, "p": above.p()}
 
-
-def _complete(claim: Claim, keys: set[tuple[str, int]]) -> list[str]:
-    """Return the measured data sets; none of them if the claim names a data set that is not measured."""
-    measured, named = {dataset for dataset, _ in keys}, datasets_of(claim)
-    return sorted(measured) if named is None or set(named) <= measured else []
-
-
-def _seeds(datasets: list[str], keys: set[tuple[str, int]]) -> list[int]:
-    """Return the seeds that are measured on every data set."""
-    return sorted({seed for d, seed in keys if d in datasets and all((other, seed) in keys for other in datasets)})
+    def _exact(self, claim: Claim, result: Measured) -> Verdict:
+        """Compare what is counted and not sampled: two values are equal or are not."""
+        if any(len(set(values)) > 1 for values in result.per_seed):
+            raise IntegrityError(
+                f"{claim['metric']} is not the same in every seed", where=claim["id"], observed=result.per_seed
+            )
+        if claim["kind"] == "ordering":
+            sign = "holds" if result.value > 0 else "reversed" if result.value < 0 else "differs"
+            return {"verdict": sign if self._reproduces else DIRECTION, "estimate": result.value, "exact": True}
+        off = result.value - claim["value"]
+        return {**_at_margins(off, off, claim["margin"]), "estimate": off, "exact": True}
 
 
-def _rows(paired: dict[str, tuple[np.ndarray, np.ndarray]]) -> int:
-    return len(next(iter(paired.values()))[0])
+def _value(claim: Claim, side: Side, result: Measured) -> Verdict:
+    """Judge a published value, or a published difference of `side` and another one."""
+    if result.seeds < 2:
+        return {"verdict": "inconclusive"}
+    whole = {dataset: side.split_images.get(dataset, number) for dataset, number in result.images.items()}
+    published_images = whole | claim.get("images", {})
+    estimate = from_published(result, claim, published_images, whole)
+    interval, margin = estimate.interval(), claim["margin"] / (100 if result.of_images else 1)
+    told = interval._asdict()
+    if result.of_images and result.images != published_images:
+        # The subsets differ. The interval allows for both numbers of images and is reported, but gives no verdict.
+        return {"verdict": NOT_COMPARABLE, "images": result.images, "published_images": published_images, **told}
+    if result.seeds < MINIMUM_SEEDS:
+        return {"verdict": "inconclusive", **told}
+    judged = _at_margins(interval.low, interval.high, margin)
+    if judged["verdict"] == "inconclusive" and len(result.per_seed) == 1:
+        runs, left = claim.get("runs", 1), margin - estimate.rounding
+        judged["seeds_needed"] = seeds_needed(estimate.seeds, result.seeds, runs, left)
+    return {**judged, **told}
 
 
-def _correct(outcome: Outcome, images: np.ndarray) -> np.ndarray:
-    """Return for each of `images` whether it is classified correctly."""
-    order = np.argsort(outcome.image)
-    return outcome.correct[order][np.searchsorted(outcome.image[order], images)]
+def _at_margins(low: float, high: float, margin: float) -> Verdict:
+    names = {"verdict": 1.0, "at_half_margin": 0.5, "at_double_margin": 2.0}
+    return {name: judge_value(low, high, factor * margin) for name, factor in names.items()}
+
+
+def adjusted(verdicts: list[Verdict]) -> list[Verdict]:
+    """Return a paper's verdicts with the p-values of its orderings adjusted for their number (Holm), as `p_holm`."""
+    values = iter(holm([one["p"] for one in verdicts if "p" in one]))
+    return [_adjusted(one, next(values)) if "p" in one else one for one in verdicts]
+
+
+def _adjusted(verdict: Verdict, p: float) -> Verdict:
+    above = verdict["estimate"] + verdict.get("below", 0.0) / 100
+    return {**verdict, "verdict": judge_ordering(above, p), "p_holm": p}
 
 
 def judged(spec: dict[str, Any], files: dict[str, Path]) -> dict[str, Any]:
@@ -229,8 +183,8 @@ def judged(spec: dict[str, Any], files: dict[str, Path]) -> dict[str, Any]:
     A table has the counts of its verdicts, and at the paper's own scale each cell; elsewhere all cells are alike.
     """
     judge = Judge(spec, files)
-    head = {"scale": spec["scale"], "paper": spec["paper"]}
-    content: dict[str, Any] = {**head, "verdicts": [judge.judge(claim) for claim in spec["claims"]]}
+    head = {"scale": spec["scale"], "paper": spec["paper"], "margins": spec["margins"]}
+    content: dict[str, Any] = {**head, "verdicts": adjusted([judge.judge(claim) for claim in spec["claims"]])}
     if "tables" in spec:
         content["tables"] = [_judged_table(judge, table, cells=spec["reproduces"]) for table in spec["tables"]]
     return content

@@ -120,7 +120,7 @@ const fact = (one, label) => one.facts.find(([name]) => name === label)[1];
 
 function interval(claim) {
   if (!claim.interval) return claim.published ? `published ${claim.published}` : "–";
-  return el("span", { class: claim.tone }, plot(claim), ` ${claim.interval}${claim.unit ? "" : " points"}`);
+  return el("span", { class: claim.tone }, claim.low === undefined ? null : plot(claim), ` ${claim.interval}${claim.unit ? "" : " points"}`);
 }
 
 function plot(claim) {
@@ -185,7 +185,7 @@ const failedCheck = (one, [name, text]) => el("p", { class: "warn" }, el("strong
 
 function drawClaim(claim) {
   return el("div", { class: "claim" }, el("p", {}, el("span", { class: `chip ${claim.tone}` }, claim.verdict), " ", claim.statement),
-    claim.interval ? el("p", {}, plot(claim)) : null, el("dl", {}, factList(claim.facts)));
+    claim.low === undefined ? null : el("p", {}, plot(claim)), el("dl", {}, factList(claim.facts)));
 }
 
 function drawSeed(one, first) {
