@@ -93,8 +93,8 @@ def test_a_check_compares_attacks_of_two_evaluations_only_on_the_same_split_and_
         folder = tmp_path / f"{split}{threat['eps'][0]}"
         folder.mkdir()
         weak, strong = folder / "weak", folder / "strong"
-        write_ledger(weak, [outcome("weak", "0000").table()], checks={})
-        write_ledger(strong, [outcome("strong", "1111").table()], checks={})
+        write_ledger(weak, [outcome("weak", "0" * 16).table()], checks={})
+        write_ledger(strong, [outcome("strong", "1" * 16).table()], checks={})
         member = {"experiment": "main", **ON_D, "method": "at", "seed": 0}
         members = [
             {**member, "ledger": "weak", "evaluation": "a", "attacks": ["weak"], "split": split, "threat": threat},
@@ -112,7 +112,7 @@ def test_a_control_is_of_the_same_split(tmp_path):
         ("standing", "control", "validation", "1111"),
     ):
         paths[name] = tmp_path / name
-        write_ledger(paths[name], [outcome("pgd10", correct).table()], checks={})
+        write_ledger(paths[name], [outcome("pgd10", correct * 4).table()], checks={})
         member = {"ledger": name, "experiment": experiment, **ON_D, "method": "at", "seed": 0, "attacks": ["pgd10"]}
         members.append({**member, "split": split, "evaluation": split})
     spec = {**SPEC, "members": members, "controls": {"main": "control"}, "checks": {"pgd10": {"control_below": 0.5}}}
@@ -134,8 +134,8 @@ def test_a_ledger_without_the_attack_is_an_error(tmp_path):
 
 
 def test_the_configurations_checks_are_those_that_are_made(tmp_path):
-    ledgers = {"a": ("main", "at", 0, [outcome("weak", "1100"), outcome("strong", "1111")])}
-    ledgers["c"] = ("control", "standard", 0, [outcome("weak", "1111"), outcome("strong", "1111")])
+    ledgers = {"a": ("main", "at", 0, [outcome("weak", "1" * 8 + "0" * 8), outcome("strong", "1" * 16)])}
+    ledgers["c"] = ("control", "standard", 0, [outcome("weak", "1" * 16), outcome("strong", "1" * 16)])
     expected = {"strong": {"not_weaker_than": ["weak"], "control_below": 0.5}}
     found = make(tmp_path, ledgers, controls={"main": "control"}, expected=expected)
     cells = {(cell["experiment"], cell["attack"]): cell["failed_checks"] for cell in found["cells"]}

@@ -39,18 +39,32 @@ def test_each_check_of_the_attack_can_raise_its_alarm(check, bad):
 
 
 def test_more_steps_that_help_the_defender_raise_an_alarm():
-    few, many = outcome("pgd10", "11000000"), outcome("pgd20", "11110000")
+    # Eight images differ, all on the same side: 1/256.
+    few, many = outcome("pgd10", "0" * 8 + "1" * 8), outcome("pgd20", "1" * 16)
     expected = {"not_weaker_than": ["pgd10"]}
     assert failed("pgd20", {"pgd10": few, "pgd20": many}, **expected) == {"not_weaker_than_pgd10"}
-    assert failed("pgd20", {"pgd10": many, "pgd20": outcome("pgd20", "11000000")}, **expected) == set()
+    assert failed("pgd20", {"pgd10": many, "pgd20": outcome("pgd20", "0" * 8 + "1" * 8)}, **expected) == set()
     assert failed("pgd20", {"pgd10": few, "pgd20": many}) == set(), "what is compared is the configuration's to say"
     assert failed("pgd10", {"pgd10": many, "pgd20": few}) == set()
 
 
+@pytest.mark.parametrize(
+    ("only_ours", "only_theirs", "alarm"),
+    [(6, 0, False), (7, 0, True), (8, 1, False), (9, 1, False), (10, 1, True), (12, 2, True), (30, 30, False)],
+)
+def test_the_limit_for_a_stronger_attack_is_mcnemars_at_one_percent(only_ours, only_theirs, alarm):
+    """One percent of the images were allowed before: up to 19 % false alarms if 5 % of 64 images differ by chance."""
+    # P(7 of 7) = 1/128 = .0078; P(6 of 6) = .0156. P(10 or 11 of 11) = 12/2048 = .0059; P(9 or 10 of 10) = .0107.
+    # P(8 or 9 of 9) = 10/512 = .0195; P(12 or more of 14) = 106/16384 = .0065.
+    weak = outcome("pgd10", "0" * only_ours + "1" * only_theirs + "1" * 20)
+    strong = outcome("pgd20", "1" * only_ours + "0" * only_theirs + "1" * 20)
+    expected = {"not_weaker_than_pgd10"} if alarm else set()
+    assert failed("pgd20", {"pgd10": weak, "pgd20": strong}, not_weaker_than=["pgd10"]) == expected
+
+
 def test_an_attack_is_compared_with_every_weaker_one_that_was_run():
-    found = {
-        name: outcome(name, correct) for name, correct in (("a", "11000000"), ("b", "11111111"), ("c", "11110000"))
-    }
+    correct = (("a", "1" * 8 + "0" * 16), ("b", "1" * 24), ("c", "1" * 16 + "0" * 8))
+    found = {name: outcome(name, kept) for name, kept in correct}
     expected = {"not_weaker_than": ["a", "b", "absent"]}
     assert failed("c", found, **expected) == {"not_weaker_than_a"}
 
@@ -62,29 +76,32 @@ def test_attacks_are_compared_on_shared_images_only():
 
 
 def test_an_attack_on_a_part_of_the_model_that_leaves_far_more_correct_raises_an_alarm():
-    # Of 100 images 11 more than the attack on the whole model leaves is beyond the limit of ten points, 10 is not.
+    # A tenth of 100 images is 10. P(17 or fewer) = .990; P(18 or more) = .010, just above one percent; so 19 alarm.
     whole = outcome("adaptive", "1" * 30 + "0" * 70)
-    for kept, expected in ((41, {"overstates_robustness"}), (40, set()), (20, set())):
+    for kept, expected in ((49, {"overstates_robustness"}), (48, set()), (20, set())):
         part = outcome("traditional", "1" * kept + "0" * (100 - kept))
         assert failed("traditional", {"traditional": part, "adaptive": whole}, gap_to="adaptive") == expected
     assert failed("traditional", {"traditional": outcome("traditional", "1" * 100)}, gap_to="adaptive") == set()
 
 
 def test_a_black_box_attack_that_beats_the_gradients_raises_an_alarm():
+    # 1 of 8 at a share of .002: P = 1 - .998^8 = .0159; 2 of 8: .0001.
     assert failed("autoattack", {"autoattack": outcome("autoattack", "111ss000")}) == {"black_box_not_stronger"}
     assert failed("autoattack", {"autoattack": outcome("autoattack", "1111s000")}) == set(), "one image is noise"
 
 
 def test_an_undefended_control_that_survives_raises_an_alarm():
-    defended = {"autoattack": outcome("autoattack", "11110000")}
-    fallen, kept = ({"autoattack": outcome("autoattack", correct)} for correct in ("00000000", "10000000"))
-    assert failed("autoattack", defended, fallen, control_below=0.05) == set()
-    # These labels are of one class: guessing keeps all of them, half of which is more than 1 of 8.
-    assert failed("autoattack", defended, kept, control_below=0.05) == set()
-    tenths = {
-        "autoattack": replace(kept["autoattack"], label=np.arange(8, dtype=np.int16), prediction=np.arange(8) * 0)
-    }
-    # Eight classes: half of guessing is 1/16, and 1 of 8 is above it.
-    assert failed("autoattack", defended, tenths, control_below=0.05) == {"control_falls"}
-    assert failed("autoattack", defended, tenths, control_below=0.125) == set()  # 1 of 8 is not above it
-    assert failed("autoattack", defended, tenths) == set()  # one step need not break it
+    defended = {"autoattack": outcome("autoattack", "1" * 64)}
+    # 64 images of 64 classes, of which 5 % may stay correct: P(8 or more) = .014, P(9 or more) = .004.
+    labels, wrong = np.arange(64, dtype=np.int16), np.arange(64, dtype=np.int16) + 1
+
+    def control(kept: int) -> dict[str, Outcome]:
+        prediction = np.where(np.arange(64) < kept, labels, wrong)
+        return {"autoattack": replace(outcome("autoattack", "1" * 64), label=labels, prediction=prediction)}
+
+    assert failed("autoattack", defended, control(8), control_below=0.05) == set()
+    assert failed("autoattack", defended, control(9), control_below=0.05) == {"control_falls"}
+    assert failed("autoattack", defended, control(64)) == set()  # one step need not break it
+    # These labels are of one class: guessing keeps all of them, half of which is far more than 5 %.
+    one_class = {"autoattack": outcome("autoattack", "1" * 30 + "0" * 34)}
+    assert failed("autoattack", defended, one_class, control_below=0.05) == set()

@@ -1,7 +1,10 @@
 """Sanity checks of a measurement: what must hold for its attack to be meaningful.
 
-Each check compares one observed number with a limit. A failed check is stored with the measurement and marked in every
-table. It does not change the number.
+Each check compares one observed number with a limit. A failed check is stored with the measurement, marked in every
+table and told beside every verdict that rests on it. It does not change the number.
+
+A share of images is no certain number, so its limit is that of an exact test: a check of something that does hold
+fails with a probability of at most `ERROR`.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from robustft.evaluate.ledger import Outcome
+from robustft.report.statistics import binomial_limit
 
 LIMITS = {
     "modules_in_training_mode": 0.0,
@@ -29,14 +33,14 @@ LIMITS = {
 }
 """Largest value of each check made during the attack (see robustft/evaluate/checks.py)."""
 
-SLACK = 0.01
-"""Share of images (at least one image) by which a stronger attack may be weaker: last iterates vary a little."""
+ERROR = 0.01
+"""Probability with which the limit of a share of images is exceeded by chance."""
 
 SQUARE_SHARE = 0.002
-"""AutoAttack's own threshold for a warning about its black-box attack: a share of images (at least one image)."""
+"""AutoAttack's own threshold for a warning about its black-box attack, as a share of images."""
 
-GAP_LIMIT = 0.1
-"""Largest accuracy that an attack on a part of the model may leave beyond the attack on the whole model."""
+GAP_SHARE = 0.1
+"""Share of images that an attack on a part of the model may leave correct although the whole model's breaks them."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Expected:
     not_weaker_than: tuple[str, ...] = ()
     """On the same images this attack leaves no more images correct than these attacks."""
     control_below: float | None = None
-    """Largest accuracy of a plainly trained control; half the accuracy of guessing, if that is larger."""
+    """Accuracy that a plainly trained control may keep; half the accuracy of guessing, if that is larger."""
     gap_to: str | None = None
     """For an attack that sees a part of the model only: the attack on the whole model."""
 
@@ -72,13 +76,9 @@ def _check(name: str, value: float, limit: float, text: str = "") -> dict[str, A
     return {**entry, "text": text} if text else entry
 
 
-def _excess(stronger: Outcome, weaker: Outcome) -> tuple[float, float]:
-    """Return the share of common images that the stronger attack leaves correct in excess, and the allowed slack."""
-    _, ours, theirs = np.intersect1d(stronger.image, weaker.image, return_indices=True)
-    if not len(ours):
-        return 0.0, SLACK
-    surplus = int(stronger.correct[ours].sum()) - int(weaker.correct[theirs].sum())
-    return max(0, surplus) / len(ours), max(SLACK, 1 / len(ours))
+def _share(name: str, count: int, images: int, allowed: int, text: str) -> dict[str, Any]:
+    """Return a check of a number of images, written as shares."""
+    return _check(name, count / images, allowed / images, text)
 
 
 def judge(
@@ -93,30 +93,64 @@ def judge(
         expected: what must hold for this attack.
     """
     judged = attacks[attack]
+    checks = _made_during(judged) + _beside(attack, attacks, expected)
+    if attack == "autoattack":
+        checks.append(_black_box(judged.outcome))
+    if control and attack in control and expected.control_below is not None:
+        checks.append(_control(control[attack].outcome, expected.control_below))
+    return checks
+
+
+def _made_during(judged: Judged) -> list[dict[str, Any]]:
+    """Return the checks that were made on the model during the attack, the worst part of the evaluation for each."""
     values: dict[str, float] = {}
     for checks in judged.checks:
         for name, value in checks.items():
             values[name] = max(values.get(name, 0.0), value)
-    result = [_check(name, values[name], limit) for name, limit in LIMITS.items() if name in values]
+    return [_check(name, values[name], limit) for name, limit in LIMITS.items() if name in values]
+
+
+def _beside(attack: str, attacks: dict[str, Judged], expected: Expected) -> list[dict[str, Any]]:
+    """Compare an attack with others on the images that both attack; there is no check without such images."""
+    checks = []
     for weaker in expected.not_weaker_than:
-        if weaker in attacks:
-            excess, slack = _excess(judged.outcome, attacks[weaker].outcome)
-            text = f"share of images that {attack} leaves correct beyond {weaker}"
-            result.append(_check(f"not_weaker_than_{weaker}", excess, slack, text))
-    if expected.gap_to in attacks:
-        excess, _ = _excess(judged.outcome, attacks[expected.gap_to].outcome)
-        text = f"share of images that it leaves correct beyond {expected.gap_to}, which sees the whole model"
-        result.append(_check("overstates_robustness", excess, GAP_LIMIT, text))
-    if attack == "autoattack":
-        by_square = int(np.sum(judged.outcome.broken_by == "square"))
-        images = len(judged.outcome.image)
-        limit = max(SQUARE_SHARE, 1 / images)
-        text = "share of images that only the black-box attack broke"
-        result.append(_check("black_box_not_stronger", by_square / images, limit, text))
-    if control and attack in control and expected.control_below is not None:
-        accuracy = float(control[attack].outcome.correct.mean())
-        text = "accuracy that the undefended control keeps"
-        # With few classes a random guess is often correct, so no limit lies below half the accuracy of guessing.
-        guessing = 1 / len(np.unique(control[attack].outcome.label))
-        result.append(_check("control_falls", accuracy, max(expected.control_below, guessing / 2), text))
-    return result
+        only_ours, only_theirs, shared = _kept(attack, weaker, attacks)
+        if shared:
+            # Last iterates vary a little: an attack as strong breaks either image of a pair that differs.
+            allowed = binomial_limit(only_ours + only_theirs, 1 / 2, ERROR)
+            text = f"share of images that {attack} leaves correct and {weaker} breaks"
+            checks.append(_share(f"not_weaker_than_{weaker}", only_ours, shared, allowed, text))
+    if expected.gap_to is not None:
+        only_ours, _, shared = _kept(attack, expected.gap_to, attacks)
+        if shared:
+            allowed = binomial_limit(shared, GAP_SHARE, ERROR)
+            text = f"share of images that it leaves correct and {expected.gap_to}, which sees the whole model, breaks"
+            checks.append(_share("overstates_robustness", only_ours, shared, allowed, text))
+    return checks
+
+
+def _kept(attack: str, other: str, attacks: dict[str, Judged]) -> tuple[int, int, int]:
+    """Return of the images that both attack: those only `attack` leaves correct, those only `other` does, and all."""
+    if other not in attacks:
+        return 0, 0, 0
+    first, second = attacks[attack].outcome, attacks[other].outcome
+    _, ours, theirs = np.intersect1d(first.image, second.image, return_indices=True)
+    left, right = first.correct[ours], second.correct[theirs]
+    return int(np.sum(left & ~right)), int(np.sum(right & ~left)), len(ours)
+
+
+def _black_box(outcome: Outcome) -> dict[str, Any]:
+    by_square, images = int(np.sum(outcome.broken_by == "square")), len(outcome.image)
+    allowed = binomial_limit(images, SQUARE_SHARE, ERROR)
+    return _share(
+        "black_box_not_stronger", by_square, images, allowed, "share of images that only the black-box attack broke"
+    )
+
+
+def _control(outcome: Outcome, below: float) -> dict[str, Any]:
+    # With few classes a random guess is often correct, so no limit lies below half the accuracy of guessing.
+    share, images = max(below, 1 / len(np.unique(outcome.label)) / 2), len(outcome.image)
+    allowed = binomial_limit(images, share, ERROR)
+    return _share(
+        "control_falls", int(outcome.correct.sum()), images, allowed, "accuracy that the undefended control keeps"
+    )
