@@ -62,22 +62,6 @@ def test_orderings_from_ledgers(three):
     assert judge.judge(ordering("weak", "strong"))["verdict"] == "reversed"
 
 
-def test_an_ordering_by_hand(world):
-    # Seeds .60 .62 .64 and .55 .56 .57 on 100 images; the right side begins at image 40.
-    for seed, (left, right) in enumerate(((60, 55), (62, 56), (64, 57))):
-        world.add("left", seed, {"aa": kept(left, 100)})
-        world.add("right", seed, {"aa": [0] * 40 + kept(right, 60)})
-    found = world.judge().judge(ordering("left", "right"))
-    left = np.array([1.0] * 60 + [2 / 3] * 2 + [1 / 3] * 2 + [0.0] * 36)
-    right = np.array([0.0] * 40 + [1.0] * 55 + [2 / 3, 1 / 3] + [0.0] * 3)
-    d = left - right
-    squared = ((d**2).sum() + 2) / 102 - (d.sum() / 102) ** 2
-    half = ((T4 * (0.0005 / 3) ** 0.5) ** 2 + (Z * (squared / 102) ** 0.5) ** 2) ** 0.5
-    assert found["estimate"] == pytest.approx(0.06)
-    assert found["high"] - found["estimate"] == pytest.approx(half, rel=1e-6)
-    assert found["verdict"] == "inconclusive"
-
-
 def test_fewer_than_three_seeds_is_inconclusive_however_large_the_difference(three):
     assert three.judge().judge(ordering("strong", "lone"))["verdict"] == "inconclusive"
 
@@ -93,42 +77,6 @@ def test_what_was_not_run_is_said(three):
     judge = three.judge()
     assert judge.judge(ordering("strong", "absent"))["verdict"] == "not run"
     assert judge.judge(value(90.0, method="absent"))["verdict"] == "not run"
-
-
-def test_sides_that_share_runs_are_paired_by_seed(world):
-    """Two attacks on one model, or an ensemble and its member, rise and fall together from seed to seed."""
-    for seed, (strong, weak) in enumerate(((80, 70), (60, 50), (40, 30))):
-        world.add("one", seed, {"pgd": kept(strong, 100), "aa": kept(weak, 100)})
-    found = world.judge().judge(ordering("one", "one", left_metric="pgd"))
-    # Every seed loses exactly ten images: no error of seeds. Ten images lie between the attacks in each seed.
-    by_image = np.array([0.0] * 30 + [1 / 3] * 10 + [0.0] * 10 + [1 / 3] * 10 + [0.0] * 10 + [1 / 3] * 10 + [0.0] * 20)
-    squared = ((by_image**2).sum() + 2) / 102 - (by_image.sum() / 102) ** 2
-    assert found["high"] - found["estimate"] == pytest.approx(Z * (squared / 102) ** 0.5, rel=1e-6)
-    assert found["verdict"] == "holds"
-
-
-def test_sides_of_their_own_runs_are_not_paired_by_the_number_of_their_seeds(world):
-    for seed, (strong, weak) in enumerate(((80, 70), (60, 50), (40, 30))):
-        world.add("one", seed, {"aa": kept(strong, 100)})
-        world.add("two", seed, {"aa": kept(weak, 100)})
-    assert world.judge().judge(ordering("one", "two"))["verdict"] == "inconclusive"
-    for seed in range(3):  # an ensemble whose members are the other side's runs
-        world.run("one", seed, models=[f"main/d/two/{seed}", "another"])
-    assert world.judge().judge(ordering("one", "two"))["verdict"] == "holds"
-
-
-def test_without_a_common_image_nothing_is_compared(world):
-    for seed in range(3):
-        world.add("one", seed, {"aa": kept(9, 10)})
-        world.add("two", seed, {"aa": kept(1, 10)}, first=10)
-    assert world.judge().judge(ordering("one", "two"))["verdict"] == "not run"
-
-
-def test_sides_on_unequal_subsets_are_compared_on_the_images_that_both_have(world):
-    for seed in range(3):
-        world.add("one", seed, {"aa": kept(100, 200)})
-        world.add("two", seed, {"aa": kept(50, 100)})
-    assert world.judge().judge(ordering("one", "two"))["estimate"] == pytest.approx(0.5)
 
 
 # -- at a scale of stand-ins -------------------------------------------------------------------------------------------
@@ -187,83 +135,6 @@ def test_competitive_is_no_worse_than_by_a_margin(world):
     assert judge.judge(ordering("left", "right", margin=0.1))["verdict"] == "reversed"
     spec = {**world.spec(), "claims": [ordering("left", "right", margin=3.0)] * 2}
     assert {one["verdict"] for one in judged(spec, world.files())["verdicts"]} == {"holds"}
-
-
-# -- gates and what is said beside a verdict ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("correct", "verdict"), [(12, "not trained"), (21, "holds")])
-def test_nothing_is_judged_of_a_model_that_may_be_guessing(correct, verdict, world):
-    """A verdict "ADAPT-CE over AT: holds" once rested on a seed that predicts one class."""
-    for seed in range(3):
-        world.add("strong", seed, {"clean": kept(60, 64), "aa": kept(50, 64)})
-        world.add("weak", seed, {"clean": kept(correct if seed == 1 else 60, 64), "aa": kept(5, 64)})
-    found = world.judge(classes=5).judge(ordering("strong", "weak"))
-    assert found["verdict"] == verdict
-    if verdict == "not trained":
-        assert found["untrained"] == ["weak, seed 1: 12 of 64 of d"]
-        assert "estimate" not in found
-    # A scale of stand-ins has the same gate.
-    expected = "not trained" if verdict == "not trained" else "direction here"
-    assert world.judge(classes=5, reproduces=False).judge(ordering("strong", "weak"))["verdict"] == expected
-
-
-def test_a_published_value_of_a_model_that_may_be_guessing_is_not_judged(world):
-    for seed in range(3):
-        world.add("strong", seed, {"clean": kept(12, 64), "aa": kept(5, 64)})
-    assert world.judge(classes=5).judge(value(8.0, margin=50.0))["verdict"] == "not trained"
-    assert world.judge(classes=6).judge(value(8.0, margin=50.0))["verdict"] == "not trained"
-    assert world.judge(classes=10).judge(value(8.0, margin=50.0))["verdict"] == "reproduced"  # .111 against .1
-
-
-def test_a_model_that_knows_nothing_of_one_foreign_data_set_was_trained_all_the_same(world):
-    """A zero-shot classifier may be at chance on one of fifteen data sets: that is a result, not a failed training."""
-    for seed in range(3):
-        for method, clean in (("strong", 50), ("weak", 10)):
-            where = {"trained_on": "t", "transfer_eval": True, "evaluation": "zero_shot"}
-            world.add(method, seed, {"clean": kept(clean, 64), "aa": kept(9, 64)}, dataset="e", **where)
-            world.add(method, seed, {"clean": kept(12, 64), "aa": kept(9, 64)}, dataset="f", **where)
-    judge = world.judge(classes=5)
-    claim = {"evaluation": "zero_shot"}
-    assert judge.judge(ordering("strong", "strong", **claim))["verdict"] == "inconclusive"
-    assert judge.judge(ordering("strong", "weak", **claim))["verdict"] == "not trained"  # at chance on both
-
-
-def test_a_failed_sanity_check_of_either_side_shows_in_the_verdict(world):
-    world.checks = {"aa": {"not_weaker_than": ["pgd"]}}
-    for seed in range(3):
-        world.add("strong", seed, {"pgd": kept(80, 100), "aa": kept(80, 100)})
-        world.add("weak", seed, {"pgd": kept(10, 100), "aa": kept(30 if seed else 9, 100)})
-    found = world.judge().judge(ordering("strong", "weak"))
-    assert found["failed_checks"] == ["weak under aa: not_weaker_than_pgd failed in 2 of 3 measurements"]
-    assert found["verdict"] == "holds"
-    assert "failed_checks" not in world.judge().judge(ordering("strong", "weak", metric="pgd"))
-
-
-def test_an_interval_says_from_which_pretrained_checkpoints_it_is(three):
-    for seed in range(3):
-        three.run("strong", seed, given=["robust"])
-        three.run("weak", seed, given=["plain"])
-    judge = three.judge()
-    assert judge.judge(ordering("strong", "weak"))["given"] == ["plain", "robust"]
-    assert judge.judge(value(90.0))["given"] == ["robust"]
-    assert "given" not in judge.judge(ordering("lone", "lone"))
-
-
-def test_the_best_of_several_methods_is_the_one_that_is_best_on_validation_images(world, tmp_path):
-    for method, test, validation in (("left", 50, 50), ("a", 70, 40), ("b", 30, 60), ("c", 90, 10)):
-        for seed in range(3):
-            world.add(method, seed, {"aa": kept(test, 100)})
-            path = tmp_path / f"{method}{seed}.csv"
-            path.write_text(f"epoch,robust_validation\n1,0.99\n2,\n3,0.{validation}\n")
-            world.paths[f"{method}{seed}"] = path
-            world.run(method, seed, history=f"{method}{seed}", selection="last")
-    found = world.judge().judge(ordering("left", ["a", "b", "c"]))
-    assert (found["chosen"], found["estimate"]) == ("b", pytest.approx(0.2))
-    del world.runs["main", "d", "a", 1]["history"]
-    found = world.judge().judge(ordering("left", ["a", "b", "c"]))
-    assert (found["verdict"], "validation" in found["remark"]) == ("not run", True)
-    assert world.judge().judge(ordering("left", ["absent", "b"]))["verdict"] == "holds"
 
 
 # -- what training needs -----------------------------------------------------------------------------------------------
@@ -456,18 +327,6 @@ def test_seeds_that_lack_a_data_set_are_left_out(world):
     found = judge.judge(ordering("a", "b"))
     assert (found["seeds"], found["verdict"]) == (2, "inconclusive")
     assert judge.judge(ordering("a", "b", dataset="d"))["verdict"] == "holds"
-
-
-def test_the_pretrained_model_itself_has_no_seeds_and_takes_no_freedom_from_the_other_side(world):
-    for seed, correct in enumerate((60, 62, 64)):
-        world.add("tuned", seed, {"aa": kept(correct, 100)})
-        world.add("initial", seed, {"aa": kept(40, 100)})
-    found = world.judge().judge(ordering("tuned", "initial"))
-    # sd .02 with two degrees of freedom; images 40 to 59 differ by 1, two by 2/3, two by 1/3; two are added.
-    d = np.array([1.0] * 20 + [2 / 3] * 2 + [1 / 3] * 2)
-    images = Z * ((((d**2).sum() + 2) / 102 - (d.sum() / 102) ** 2) / 102) ** 0.5
-    half = ((T2 * 0.02 / 3**0.5) ** 2 + images**2) ** 0.5
-    assert found["high"] - found["estimate"] == pytest.approx(half, rel=1e-6)
 
 
 # -- published values --------------------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ def judged(
     return parts, histories
 
 
-def _chosen(claims: Sequence[Mapping[str, Any]]) -> set[tuple[str, str]]:
+def _chosen(claims: Sequence[dict[str, Any]]) -> set[tuple[str, str]]:
     """Return the (experiment, method) pairs of which a claim takes the best one on validation images."""
     return {
         (experiment, method)

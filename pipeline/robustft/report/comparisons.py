@@ -5,6 +5,7 @@ Papers average accuracies over data sets, so each data set counts alike however 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -136,12 +137,12 @@ def _of_samples(values: np.ndarray, published: float, images: tuple[int, int], w
     """Return the standard error of our value on `images[0]` images against a published one on `images[1]`."""
     whole = max(whole, *images)
     if two_sided:
-        return float(np.hypot(*(_paired(values, number, whole) for number in images)))
+        return math.hypot(*(_paired(values, number, whole) for number in images))
     shares = (float(values.mean()), published)
-    return float(np.hypot(*(images_sampled(share, n, whole) for share, n in zip(shares, images, strict=True))))
+    return math.hypot(*(images_sampled(share, n, whole) for share, n in zip(shares, images, strict=True)))
 
 
-def _paired(values: np.ndarray, images: int | None = None, whole: float = float("inf")) -> float:
+def _paired(values: np.ndarray, images: int | None = None, whole: float = math.inf) -> float:
     """Return the standard error of the mean of differences (n,), or of as many as `images` that are like them."""
     n = images or len(values)
     factor = n / len(values)
