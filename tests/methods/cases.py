@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from robustft.attacks.pgd import Budget
 from robustft.attacks.threat import ThreatModel
 from robustft.cost.passes import Passes, method_passes
-from robustft.methods.protocol import Method, PretrainingContext, Tuned
+from robustft.methods.protocol import Method, PretrainingContext, Tuned, at_test
 from robustft.models.checkpoint import load_strict
 from robustft.models.classifier import Classifier
 from robustft.models.two_wing_batch_norm import TwoWingBatchNorm2d
@@ -281,6 +281,16 @@ class MethodCase(ABC):
         load_strict(fresh, exported.state_dict(), where=None)  # its names are those of the network that is rebuilt
         with torch.no_grad():
             assert torch.equal(fresh(x), expected)
+
+    def test_what_is_monitored_is_the_exported_model_and_training_goes_on(self, prepared, batch):
+        self.descend(prepared, batch, steps=2)
+        state, modes = copy.deepcopy(prepared.state_dict()), [module.training for module in prepared.modules()]
+        with at_test(self.method, prepared) as tested, torch.no_grad():
+            monitored = tested(batch[0])
+        assert [module.training for module in prepared.modules()] == modes
+        assert all(torch.equal(value, state[name]) for name, value in prepared.state_dict().items())
+        with torch.no_grad():
+            assert torch.equal(self.method.export(prepared).eval()(batch[0]), monitored)
 
     def test_a_saved_state_loads_into_a_fresh_model(self, prepared, batch, tiny_model):
         self.descend(prepared, batch, steps=2)

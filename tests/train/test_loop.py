@@ -5,6 +5,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from torch import nn
 from robustft.errors import ConfigError, RobustftError
 from robustft.methods.adversarial_training import AdversarialTraining
 from robustft.methods.linear_probe import LinearProbe
-from robustft.methods.protocol import Loss, PretrainingContext, Tuned
+from robustft.methods.protocol import Loss, PretrainingContext, Tuned, at_test
 from robustft.methods.standard import Standard
 from robustft.methods.trades import Trades
 from robustft.methods.twins import TwinsAT, TwinsTrades
@@ -369,6 +370,42 @@ def test_each_step_begins_anew_before_its_attack_and_knows_how_far_training_is(t
     assert len(set(weights)) == 6
     assert all(0.5 <= weight < 1.5 for weight in weights)
     assert all(training for *_, training in found.steps)
+
+
+class Averaging(Standard):
+    """Exports the moving average of the weights, which each step renews before it begins."""
+
+    steps: ClassVar[int] = 0
+
+    def prepare(self, model, start=None):
+        model.average = copy.deepcopy(model).requires_grad_(False)
+        return model
+
+    def on_step_start(self, model, *, generator):
+        type(self).steps += 1
+        for name, value in model.average.state_dict().items():
+            value.copy_(torch.lerp(value.double(), model.state_dict()[name].double(), 0.3).to(value.dtype))
+
+    def export(self, model):
+        return model.average
+
+
+@pytest.mark.parametrize("selection", ["last", "best_validation"])
+def test_history_and_selection_are_of_the_exported_model(tmp_path, selection):
+    """They were of the model in training, and the monitor began a step of its own, which moved the average."""
+    Averaging.steps = 0
+    recipe = {"selection": selection, "lr": 0.1, "epochs": 4, "schedule": "constant", "milestones": []}
+    trainer = toy.trainer(Averaging(), tmp_path, spec=toy.spec(recipe=recipe))
+    rows = trainer.run()
+    kept = rows[trainer.context.facts.get("selected_epoch", 4) - 1]
+    watch = Monitor(trainer.spec["monitor"], threat=trainer.spec["threat"], splits=toy.splits(), seed=0)
+    with at_test(Averaging(), trainer.model) as tested:
+        found = watch.measure(tested)
+    assert found == {name: kept[name] for name in found}
+    assert watch.measure(trainer.model) != found
+    assert Averaging.steps == 4 * 3
+    scores = [(row["robust_validation"], row["clean_validation"]) for row in rows]
+    assert (kept["robust_validation"], kept["clean_validation"]) == (scores[-1] if selection == "last" else max(scores))
 
 
 def test_what_pretext_and_begin_draw_is_a_function_of_the_seed_and_the_step(tmp_path):

@@ -170,19 +170,12 @@ def test_of_several_targets_an_image_counts_by_the_share_that_is_right():
     assert found["robust_test"] == 1.0
 
 
-class Drawing(Standard):
-    """Leaves a draw in the model at the beginning of each step."""
+class Stepping(Standard):
+    """Fails if a step of training begins."""
 
     def on_step_start(self, model, *, generator):
-        model.drawn = torch.rand(1, generator=generator).item()
+        raise AssertionError("a step of training began")
 
 
-def test_what_a_method_draws_for_a_step_is_drawn_afresh_and_always_the_same_for_watching():
-    drawn = []
-    for seed in (0, 0, 1):
-        model = Threshold()
-        model.drawn = None
-        monitor(method=Drawing(), seed=seed).measure(model)
-        drawn.append(model.drawn)
-    assert drawn[0] == drawn[1] != drawn[2]
-    assert None not in drawn
+def test_no_step_of_training_begins_in_the_monitor():
+    assert monitor(method=Stepping()).measure(Threshold()) == monitor().measure(Threshold())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
@@ -13,6 +15,7 @@ from robustft.attacks.pgd import Budget
 from robustft.models.classifier import Classifier
 from robustft.models.tunings.protocol import Tuning, build_tuning
 from robustft.runtime.components import build
+from robustft.speed.optimizations import apply_optimizations, optimizations_of
 
 
 @dataclass(frozen=True)
@@ -99,8 +102,19 @@ class Method(Protocol):
         return correct.double().flatten(1).mean(dim=1) if correct.ndim > 1 else correct.double()
 
     def export(self, model: Classifier) -> Classifier:
-        """Return the model used at test time; it may be changed in place."""
+        """Return the model used at test time; it may be changed in place. See `at_test`."""
         return model
+
+
+@contextlib.contextmanager
+def at_test(method: Method, model: Classifier) -> Iterator[Classifier]:
+    """Give the model that a method uses at test time, in evaluation mode; training may go on with `model` as it was.
+
+    The monitor, the selection of an epoch and the checkpoint all see this model.
+    """
+    tested = method.export(copy.deepcopy(model))
+    apply_optimizations(tested, optimizations_of(model))
+    yield tested.eval()
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from robustft.attacks.pgd import Budget
 from robustft.data.batches import AuxiliaryBatches, Batches, Images
 from robustft.data.splits import class_labels
 from robustft.errors import ConfigError, RobustftError
-from robustft.methods.protocol import Loss, Method, PretrainingContext
+from robustft.methods.protocol import Loss, Method, PretrainingContext, at_test
 from robustft.models.classifier import Classifier
 from robustft.parallel.group import World
 from robustft.parallel.sharded_batch import sharded_attack
@@ -239,8 +239,8 @@ class Trainer:
         row = {**head, **with_ratios(row, lr)}
         last = epoch + 1 == self.recipe["epochs"]
         if last or (epoch + 1) % self.spec["monitor"]["every_epochs"] == 0:
-            with self._autocast(), self.world.sharded():
-                row.update(self.monitor.measure(self.model))
+            with self._autocast(), self.world.sharded(), at_test(self.method, self.model) as tested:
+                row.update(self.monitor.measure(tested))
             self._keep_best(epoch + 1, row)
         self.train_state.rows.append(row)
 

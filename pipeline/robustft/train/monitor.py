@@ -21,6 +21,8 @@ from robustft.runtime.randomness import generator
 class Monitor:
     """Accuracy on the first `images` of each split, clean and under one attack, the model in evaluation mode.
 
+    The model is the one used at test time (`at_test`); nothing of a step of training happens to it.
+
     For a self-supervised method the pretext task is drawn once and takes the place of the labels.
 
     All splits go through the attack together: an image's outcome does not depend on its batch, and fewer, fuller
@@ -52,8 +54,6 @@ class Monitor:
     def measure(self, model: Classifier, *, batch_size: int = 512) -> dict[str, float]:
         """Return `clean_<split>` and `robust_<split>` in [0, 1] for each split."""
         clean, robust = [], []
-        if self._method is not None:
-            self._method.on_step_start(model, generator=generator(self._x.device, self._seed, "monitored step"))
         with attack_mode(model, self._x):
             for start in range(0, len(self._y), batch_size):
                 x, y = self._x[start : start + batch_size], self._y[start : start + batch_size]

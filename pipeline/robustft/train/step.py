@@ -15,7 +15,7 @@ from robustft.data.imagefile import class_texts, load_split
 from robustft.data.splits import class_labels
 from robustft.errors import ConfigError
 from robustft.files import atomic_path, read_json, write_json
-from robustft.methods.protocol import Method, PretrainingContext, Tuned, build_method
+from robustft.methods.protocol import Method, PretrainingContext, Tuned, at_test, build_method
 from robustft.models.checkpoint import load_classifier, load_strict, read_checkpoint, save_checkpoint
 from robustft.models.classifier import Classifier, build_classifier, derived
 from robustft.parallel.group import World, launch
@@ -129,7 +129,8 @@ def train_on(device: torch.device, spec: dict[str, Any], context: Context, *, wo
         "seed": spec["seed"],
         "scale": spec["scale"],
     }
-    save_checkpoint(context.outputs["checkpoint"], method.export(trainer.model), about=about)
+    with at_test(method, trainer.model) as tested:
+        save_checkpoint(context.outputs["checkpoint"], tested, about=about)
     write_history(context.outputs["history"], history)
 
 
