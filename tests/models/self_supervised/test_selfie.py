@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from robustft.models.classifier import build_classifier
-from robustft.models.self_supervised.selfie import AttentionPooling, PatchEncoder, SelfieHead
+from robustft.models.self_supervised.selfie import AttentionPooling, PatchEncoder, SelfieHead, encoder_layer
 
 from .test_pretext import TINY
 
@@ -61,6 +61,33 @@ def test_the_layers_are_post_norm_with_tanh_gelu_and_see_no_mask():
     x = torch.linspace(-3, 3, 7, dtype=torch.float64)
     by_hand = 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
     torch.testing.assert_close(layer.activation(x), by_hand)
+
+
+def test_attention_starts_from_the_released_weights_not_from_torchs():
+    """Torch draws query, key and value as one matrix, half as wide, and sets their biases to zero."""
+    torch.manual_seed(0)
+    with torch.device("cpu"):
+        attention = encoder_layer(1024, heads=16, feedforward=32, dropout=0.1).self_attn
+    # sqrt(2 / (1024 + 64)) = 0.0429 for each of three, sqrt(1 / 1024) = 0.03125 for the output; of a million numbers.
+    for weight in attention.in_proj_weight.chunk(3):
+        assert weight.std().item() == pytest.approx(0.0428746, rel=0.005)
+        assert weight.abs().max() > 4 * 0.0428746  # normal, not uniform
+    assert attention.out_proj.weight.std().item() == pytest.approx(0.03125, rel=0.005)
+    # Biases are uniform within 1 / 32: deviation 1 / (32 sqrt(3)) = 0.01804.
+    for bias in (*attention.in_proj_bias.chunk(3), attention.out_proj.bias):
+        assert bias.std().item() == pytest.approx(0.01804, rel=0.1)
+        assert bias.abs().max() <= 1 / 32
+
+
+def test_there_is_no_dropout_inside_the_feed_forward_part():
+    """Torch's layer drops after the GELU too; the released one only after attention and after the second matrix."""
+    layer = encoder_layer(8, heads=2, feedforward=16, dropout=0.5)
+    assert [layer.self_attn.dropout, layer.dropout1.p, layer.dropout.p, layer.dropout2.p] == [0.5, 0.5, 0.0, 0.5]
+    x = torch.rand(2, 3, 8)
+    hidden = []
+    layer.linear2.register_forward_hook(lambda module, inputs, output: hidden.append(inputs[0]))
+    layer.train()(x)
+    assert (hidden[0] != 0).all()
 
 
 def test_new_heads_start_from_a_zero_token_and_zero_columns():

@@ -2,10 +2,14 @@
 
 Trinh, Luong, Le. Selfie: Self-supervised Pretraining for Image Embedding. 2019. arXiv 1906.02940. As used by Chen et
 al. (CVPR 2020): the trunk sees each patch alone; a transformer summarises the context patches.
+
+Initial weights and dropout are those of their released code (VITA-Group/Adv-SS-Pretraining, pretraining/
+attention_pooling/SubLayers.py), which differ from `nn.TransformerEncoderLayer`'s; see `encoder_layer`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -40,6 +44,25 @@ class PatchEncoder(nn.Module):
         return patch_features(self.trunk, x, self.grid)
 
 
+def encoder_layer(width: int, heads: int, feedforward: int, dropout: float) -> nn.TransformerEncoderLayer:
+    """Return a post-norm encoder layer with tanh GELU, and with the initial weights and the dropout of the release.
+
+    Weights of query, key and value are N(0, 2 / (width + width / heads)): a head has its own matrix there. Those of the
+    output are N(0, 1 / width). All four biases are uniform within 1 / sqrt(width). The feed-forward part starts as any
+    linear layer. Dropout acts on attention weights, on the output of attention and on that of the feed-forward part,
+    but not inside of it.
+    """
+    gelu = partial(F.gelu, approximate="tanh")
+    layer = nn.TransformerEncoderLayer(width, heads, feedforward, dropout, activation=gelu, batch_first=True)
+    layer.dropout = nn.Dropout(0.0)  # after the GELU
+    attention, bound = layer.self_attn, 1 / math.sqrt(width)
+    nn.init.normal_(attention.in_proj_weight, std=math.sqrt(2 / (width + width // heads)))
+    nn.init.normal_(attention.out_proj.weight, std=math.sqrt(1 / width))
+    nn.init.uniform_(attention.in_proj_bias, -bound, bound)
+    nn.init.uniform_(attention.out_proj.bias, -bound, bound)
+    return layer
+
+
 class AttentionPooling(nn.Module):
     """Features of all patches (n, P, D) -> logits (n, T, T): which of T target patches (dim 1) is in cell k (dim 2).
 
@@ -48,18 +71,20 @@ class AttentionPooling(nn.Module):
     product of its feature and the query, not scaled. Targets are in the order of their cells, so the label of cell k is
     k, which the features do not reveal.
 
-    The plain attribute `targets` holds the target cells of a whole batch, (T,) int64: the first T cells until `draw`
-    chooses others.
+    The buffer `targets` holds the target cells of a whole batch, (T,) int64: the first T cells until `draw` chooses
+    others.
 
     Args:
         width: D, of the features.
         grid: rows and columns.
         targets: T.
-        layers: of the transformer (post-norm, tanh GELU).
+        layers: of the transformer, see `encoder_layer`.
         heads: of each layer.
         feedforward: width inside each layer.
         dropout: in each layer.
     """
+
+    targets: Tensor
 
     def __init__(
         self,
@@ -77,26 +102,21 @@ class AttentionPooling(nn.Module):
             raise ValueError(
                 f"of {grid[0] * grid[1]} patches {targets} cannot be targets; expected 1 to {grid[0] * grid[1] - 1}"
             )
-        self.grid, self.targets = tuple(grid), torch.arange(targets)
+        self.grid = tuple(grid)
+        self.register_buffer("targets", torch.arange(targets))
         self.u_0 = nn.Parameter(torch.zeros(width))
-        gelu = partial(F.gelu, approximate="tanh")
-        self.layers = nn.Sequential(
-            *(
-                nn.TransformerEncoderLayer(width, heads, feedforward, dropout, activation=gelu, batch_first=True)
-                for _ in range(layers)
-            )
-        )
+        self.layers = nn.Sequential(*(encoder_layer(width, heads, feedforward, dropout) for _ in range(layers)))
         self.rows, self.columns = nn.Embedding(grid[0], width), nn.Embedding(grid[1], width)
         nn.init.zeros_(self.columns.weight)
 
     def draw(self, generator: torch.Generator) -> None:
         """Draw the target cells uniformly, one choice for a whole batch."""
         cells = torch.randperm(self.grid[0] * self.grid[1], generator=generator, device=generator.device)
-        self.targets = cells[: len(self.targets)].sort().values
+        self.targets = cells[: len(self.targets)].sort().values.to(self.targets.device)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the logits, (n, choices T, target cells T)."""
-        targets = self.targets.to(features.device)
+        targets = self.targets
         is_context = torch.ones(features.shape[1], dtype=torch.bool, device=features.device)
         is_context[targets] = False
         tokens = torch.cat([self.u_0.expand(len(features), 1, -1), features[:, is_context]], dim=1)
