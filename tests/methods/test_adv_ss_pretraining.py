@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import math
+from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -15,7 +17,14 @@ from robustft.attacks.pgd import Budget, pgd
 from robustft.attacks.threat import ThreatModel
 from robustft.cost.passes import Passes, method_passes
 from robustft.errors import IntegrityError
-from robustft.methods.adv_ss_pretraining import EnsemblePretraining, Jigsaw, Rotation, Selfie, gradient_diversity
+from robustft.methods.adv_ss_pretraining import (
+    TEST_SPLIT_SEED,
+    EnsemblePretraining,
+    Jigsaw,
+    Rotation,
+    Selfie,
+    gradient_diversity,
+)
 from robustft.methods.adversarial_training import AdversarialTraining
 from robustft.methods.protocol import Loss, Method
 from robustft.methods.standard import Standard
@@ -29,7 +38,7 @@ from robustft.models.self_supervised.pretext import (
     permutations,
     sha256_of,
 )
-from robustft.models.self_supervised.selfie import PatchEncoder, SelfieHead
+from robustft.models.self_supervised.selfie import AttentionPooling, PatchEncoder, SelfieHead
 from robustft.models.self_supervised.three_tasks import EnsembleHeads
 from robustft.models.tunings.protocol import Tuning
 from tests.train import toy
@@ -128,9 +137,20 @@ class TestStandardPretrainingCase(SingleTaskCase):
     attacks_images = False
 
 
+@contextlib.contextmanager
+def with_the_split_of_test_time(head: AttentionPooling) -> Iterator[None]:
+    before = head.targets
+    head.draw(seeded(TEST_SPLIT_SEED))
+    yield
+    head.targets = before
+
+
 class TestSelfieCase(PretextCase):
     method = Selfie(**HALVES, targets=4)
     tuning = SelfieHead(**SELFIE)
+
+    def at_test_time(self, model: Classifier):
+        return with_the_split_of_test_time(model.head)
 
     def reductions(self):
         def summed(model: Classifier, x: Tensor, y: Tensor) -> Tensor:
@@ -181,6 +201,9 @@ def three_tasks(model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Tenso
 class TestEnsembleCase(PretextCase):
     method = ensemble()
     tuning = EnsembleHeads(**SELFIE, table=TABLE)
+
+    def at_test_time(self, model: Classifier):
+        return with_the_split_of_test_time(model.head.selfie)
 
     def stated_cost(self) -> Passes:
         # Differentiating twice is more work in a pass, not another pass.
@@ -468,7 +491,7 @@ def test_an_attack_step_follows_the_own_loss_and_a_tenth_of_the_diversity(three)
         (own[:, number],) = torch.autograd.grad(cross_entropy(network(leaf), targets[task]).sum(), leaf)
     # The diversity's gradient by central differences, pixel by pixel of the first image; h of an image is its own.
     checked, turned = 0, 0
-    for index in range(0, 3 * 64, 5):
+    for index in range(0, 3 * 64, 3):
         ahead, behind = start.clone(), start.clone()
         ahead[0].view(-1)[index] += 1e-6
         behind[0].view(-1)[index] -= 1e-6
@@ -497,6 +520,32 @@ def test_without_its_diversity_the_attack_is_that_of_each_task_alone(three):
             (gradient,) = torch.autograd.grad(cross_entropy(network(leaf), targets[task]).sum(), leaf)
             expected = BUDGET.threat.project(leaf.detach() + float(BUDGET.step) * gradient.sign(), x_task)
         assert torch.equal(adversarial[:, number], expected)
+
+
+def test_the_running_statistics_of_the_ensembles_trunk_follow_the_released_order_of_its_passes():
+    """The passes were selfie, jigsaw, rotation on clean and then on adversarial images."""
+    model = network(EnsembleHeads(**SELFIE, table=TABLE), lived=False).train()
+    convolution, norm = model.backbone.trunk[0][0], model.backbone.trunk[0][1]
+    x = torch.rand(6, 3, 1, 8, 8, dtype=torch.float64, generator=seeded(5))
+    x_adv = torch.rand(x.shape, dtype=torch.float64, generator=seeded(6))
+    y = torch.zeros(6, 6, dtype=torch.int64)
+    plain, shuffled, rotated = 0, 1, 2
+    released = [(x, shuffled), (x_adv, shuffled), (x_adv, rotated), (x, rotated), (x, plain), (x_adv, plain)]
+    mean = norm.running_mean.clone()
+    with torch.no_grad():
+        for images, number in released:
+            inputs = (images[:, number] - 0.3) / 0.4
+            if number == plain:
+                inputs = cut(inputs, (4, 4)).flatten(0, 1)
+            mean = 0.9 * mean + 0.1 * convolution(inputs).mean(dim=(0, 2, 3))
+    ensemble(diversity=0.0).loss(model, x, x_adv, y)
+    torch.testing.assert_close(norm.running_mean, mean, rtol=0, atol=1e-14)
+    assert norm.num_batches_tracked == 6
+
+
+def test_the_passes_of_the_ensemble_may_have_another_order_but_none_may_be_left_out():
+    with pytest.raises(ValueError, match="selfie_adversarial, and no other"):
+        dataclasses.replace(ensemble(), passes=["jigsaw_clean", "rotation_clean", "selfie_clean"])
 
 
 def test_begin_draws_the_split_of_the_ensembles_selfie():

@@ -101,18 +101,23 @@ def _kl_start(parameters: dict[str, Any]) -> int:
     return int(parameters["attack_loss"] == "kl")
 
 
+def _repeated(parameters: dict[str, Any]) -> int:
+    """A second pass of the same images moves running statistics; a network without batch norm is spared it."""
+    return max(0, len(parameters.get("passes", ())) - 2)
+
+
 RULES: dict[str, Rule] = {
     "standard:Standard": lambda p, k: Passes(learn=1),
     "linear_probe:LinearProbe": lambda p, k: Passes(forward=1, attack=k),
     "adversarial_training:AdversarialTraining": lambda p, k: Passes(attack=k, learn=1),
-    "trades:Trades": lambda p, k: Passes(forward=_kl_start(p), attack=k, learn=2),
-    "mart:Mart": lambda p, k: Passes(attack=k, learn=2),
+    "trades:Trades": lambda p, k: Passes(forward=_kl_start(p) + _repeated(p), attack=k, learn=2),
+    "mart:Mart": lambda p, k: Passes(forward=_repeated(p), attack=k, learn=2),
     "n_fgsm:NFgsm": lambda p, k: Passes(attack=1, learn=1),
     "lwf:LwF": lambda p, k: Passes(forward=1, attack=k, learn=1),
     # Each batch comes with as many images of the auxiliary data set.
     "joint_finetuning:JointFinetuning": lambda p, k: Passes(attack=2 * k, learn=2),
     "twins:TwinsAT": lambda p, k: Passes(attack=k, learn=1),
-    "twins:TwinsTrades": lambda p, k: Passes(forward=_kl_start(p), attack=k, learn=2),
+    "twins:TwinsTrades": lambda p, k: Passes(forward=_kl_start(p) + _repeated(p), attack=k, learn=2),
     "adapt:AdaptCE": lambda p, k: Passes(attack=k, learn=2),
     "adapt:AdaptKL": lambda p, k: Passes(attack=k, learn=2),
     "prm:ArdPrm": lambda p, k: Passes(attack=k, learn=1),

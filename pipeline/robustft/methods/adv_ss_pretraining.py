@@ -12,6 +12,7 @@ CVPR 2020, pp. 699-708. arXiv 2003.12862.
 | mean of clean and adversarial loss | `clean`, `adversarial` |
 | G, unit input gradients of the three tasks | `gradient_diversity` |
 | h = mean log det(G^T G + 1e-5 I) | `diversity` * h in the loss, `attack_diversity` * h in the attack |
+| order of the passes (train_adv_{rotation,jigsaw,selfie}.py, ensemble_pretrain.py) | `passes` |
 
 The losses are plain cross-entropies; the released code applies softmax before them. The text of the paper's method
 section could not be read, so symbols follow its Figure 2 and the released code.
@@ -22,7 +23,7 @@ diversity_sign, selfie_evaluation_split.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -34,26 +35,40 @@ from torch import Tensor
 from robustft.attacks.inner_maximization import attack_mode
 from robustft.attacks.objectives import cross_entropy
 from robustft.attacks.pgd import Budget, pgd
+from robustft.methods.passes import Pass, check_passes, logits_by_pass
 from robustft.methods.protocol import Loss, Method
 from robustft.models.classifier import Classifier
 from robustft.models.self_supervised.pretext import cut, join, permutations
-from robustft.models.self_supervised.three_tasks import TASKS
+from robustft.models.self_supervised.three_tasks import TASKS, of_task
 
 RIDGE = 1e-5
 """What is added to the diagonal of G^T G (released code)."""
+
+TEST_SPLIT_SEED = 0
+"""Of the split into context and target patches at test time."""
+
+ENSEMBLE_PASSES = (
+    "jigsaw_clean", "jigsaw_adversarial",
+    "rotation_adversarial", "rotation_clean",
+    "selfie_clean", "selfie_adversarial",
+)  # fmt: skip
+"""The order of passes of ensemble_pretrain.py."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Pretext(Method):
     """clean * E[ l(f(x), y) ] + adversarial * E[ max_delta l(f(x + delta), y) ] on a task's own inputs x, targets y.
 
-    Adversarial pre-training has weights 0.5 and 0.5, standard pre-training 1 and 0.
+    Adversarial pre-training has weights 0.5 and 0.5, standard pre-training 1 and 0. `passes` is the order in which the
+    loss passes images, which running statistics depend on.
     """
 
     clean: float
     adversarial: float
+    passes: Sequence[Pass] = ("adversarial", "clean")
 
     def __post_init__(self) -> None:
+        check_passes(self.passes)
         if not self.clean and not self.adversarial:
             raise ValueError("a loss needs clean or adversarial images: one of the two weights must not be 0")
 
@@ -67,12 +82,10 @@ class _Pretext(Method):
 
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
         """Return the two mean losses; images of weight 0 do not pass the model, nor enter its batch statistics."""
-        terms = {}
-        if self.clean:
-            terms["clean"] = self.clean * _task_loss(model(x), y).mean()
-        if self.adversarial:
-            terms["adversarial"] = self.adversarial * _task_loss(model(x_adv), y).mean()
-        return Loss(terms)
+        weights = {"clean": self.clean, "adversarial": self.adversarial}
+        passes = [name for name in self.passes if weights[name]]
+        logits = logits_by_pass(model, passes, x=x, x_adv=x_adv)
+        return Loss({name: weights[name] * _task_loss(logits[name], y).mean() for name in weights if name in logits})
 
 
 def _task_loss(logits: Tensor, y: Tensor) -> Tensor:
@@ -114,10 +127,11 @@ class Jigsaw(_Pretext):
 class Selfie(_Pretext):
     """Which of `targets` patches is in which of as many hidden cells? The loss sums over the cells.
 
-    The image itself is perturbed: context and target patches together.
+    The image itself is perturbed: context and target patches together. At test time one split is fixed.
     """
 
     targets: int
+    passes: Sequence[Pass] = ("clean", "adversarial")
 
     def on_step_start(self, model: Classifier, *, generator: torch.Generator) -> None:
         """Split the patches into context and targets, once for the whole batch."""
@@ -127,6 +141,11 @@ class Selfie(_Pretext):
         """Return the images as they are, and for each that cell k holds patch k (n, T)."""
         return x, torch.arange(self.targets, device=x.device).expand(len(x), -1)
 
+    def export(self, model: Classifier) -> Classifier:
+        """Fix the split of test time."""
+        model.head.draw(torch.Generator().manual_seed(TEST_SPLIT_SEED))  # type: ignore[operator]
+        return model
+
 
 @dataclass(frozen=True, kw_only=True)
 class EnsemblePretraining(Method):
@@ -134,7 +153,8 @@ class EnsemblePretraining(Method):
 
     x is (n, 3, C, H, W), the three tasks' inputs, each with a perturbation of its own; y is (n, T + 2) and logits are
     (n, K, T + 2), where T cells are Selfie's. Both weights of h are positive in the released code: the attacker turns
-    the gradients apart and the model turns them together.
+    the gradients apart and the model turns them together. `passes` is the order of the six passes of the loss, which
+    the trunk's running statistics depend on.
     """
 
     clean: float
@@ -144,6 +164,10 @@ class EnsemblePretraining(Method):
     targets: int
     table: Mapping[str, Any]
     identity: float
+    passes: Sequence[str] = ENSEMBLE_PASSES
+
+    def __post_init__(self) -> None:
+        check_passes(self.passes, ENSEMBLE_PASSES)
 
     def on_step_start(self, model: Classifier, *, generator: torch.Generator) -> None:
         """Split Selfie's patches."""
@@ -189,15 +213,32 @@ class EnsemblePretraining(Method):
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
         """Return each task's two mean losses and the weighted mean of h, differentiable to second order."""
         x_adv = x_adv.detach().requires_grad_(bool(self.diversity))
-        clean, adversarial = _three_losses(model(x), y), _three_losses(model(x_adv), y)
+        losses = self._losses(model, {"clean": x, "adversarial": x_adv}, y)
         terms = {}
-        for number, task in enumerate(TASKS):
-            terms[f"{task}_clean"] = self.clean * clean[:, number].mean() / len(TASKS)
-            terms[f"{task}_adversarial"] = self.adversarial * adversarial[:, number].mean() / len(TASKS)
+        for task in TASKS:
+            terms[f"{task}_clean"] = self.clean * losses[f"{task}_clean"].mean() / len(TASKS)
+            terms[f"{task}_adversarial"] = self.adversarial * losses[f"{task}_adversarial"].mean() / len(TASKS)
         if self.diversity:
+            adversarial = torch.stack([losses[f"{task}_adversarial"] for task in TASKS])
             h = gradient_diversity(_input_gradients(adversarial, x_adv)).mean()
             terms["diversity"] = self.diversity * h
         return Loss(terms)
+
+    def _losses(self, model: Classifier, images: Mapping[str, Tensor], y: Tensor) -> dict[str, Tensor]:
+        """Return each pass's loss of each image, (n,), in the order of `passes`."""
+        labels = {"selfie": y[:, :-2], "jigsaw": y[:, -2], "rotation": y[:, -1]}
+        losses = {}
+        for name in self.passes:
+            if name not in losses:
+                task, kind = name.split("_")
+                logits = of_task(model, task)(images[kind][:, TASKS.index(task)])
+                losses[name] = _task_loss(logits, labels[task])
+        return losses
+
+    def export(self, model: Classifier) -> Classifier:
+        """Fix Selfie's split of test time."""
+        model.head.selfie.draw(torch.Generator().manual_seed(TEST_SPLIT_SEED))  # type: ignore[union-attr, operator]
+        return model
 
 
 def _three_losses(logits: Tensor, y: Tensor) -> Tensor:

@@ -8,6 +8,9 @@ Training. NeurIPS 2022.
 | eta ~ U(-k eps, k eps) | `noise` is k |
 | alpha, the step of the sign of the gradient at x + eta | `step` is alpha / eps |
 | no projection onto the ball of eps | `noisy_step` |
+
+The authors' experiments (pdejorge/N-FGSM, experiments.sh and Imagenet/experiments.sh) take alpha = eps, in three of 47
+runs less, and never more; k is 2 in 42 of them. They take the gradient in training mode.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ class NFgsm(Method):
     """min E[ CE(f(x'), y) ] with x' = x + eta + alpha sign(grad CE(f(x + eta), y)), which may leave the ball of eps."""
 
     noise: float = 2.0
-    step: float = 1.25
+    step: float = 1.0
 
     def attack(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
         """One step from noise, the model in evaluation mode; the budget gives eps only."""

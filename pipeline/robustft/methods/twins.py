@@ -11,12 +11,15 @@ Generalization. CVPR 2023, pp. 16436-16446. arXiv 2303.11135.
 | adversarial batch cut in two, one half for each net | wing "both", `halves` |
 | weights of the two losses (value 1 and lambda) | `lambda_adaptive`, `lambda_frozen` |
 | attack on the Adaptive Net; Adaptive Net at test | `attack`, `export` |
+| adversarial, then clean images pass (train-TWINS-TRADES.py) | `passes` |
 
-Deviations (texts in config/papers/twins/paper.yaml): kl_attack, full_beta, equal_weights, odd_batches.
+Deviations (texts in config/papers/twins/paper.yaml): kl_attack, trades_attack, full_beta, equal_weights, odd_batches,
+passes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +29,7 @@ from torch import Tensor
 from robustft.attacks.inner_maximization import maximise_cross_entropy, maximise_kl
 from robustft.attacks.objectives import cross_entropy, kl_divergence
 from robustft.attacks.pgd import Budget
+from robustft.methods.passes import Pass, check_passes, logits_by_pass
 from robustft.methods.protocol import Loss, Method, PretrainingContext
 from robustft.models.classifier import Classifier
 from robustft.models.two_wing_batch_norm import halves, to_adaptive_wing, to_two_wings, using
@@ -78,17 +82,20 @@ class TwinsTrades(_Twins):
     attack_loss: "kl" maximises the adaptive wing's KL from a Gaussian start; "cross_entropy" is the released code's.
     kl_over: "wing" takes the mean over the wing's half; "batch" divides its sum by the whole batch, as the released
     code does, which halves beta.
+    passes: the order in which the loss passes images: the adaptive wing's running statistics depend on it.
     """
 
     beta: float
     attack_loss: Literal["kl", "cross_entropy"]
     kl_over: Literal["wing", "batch"]
+    passes: Sequence[Pass] = ("adversarial", "clean")
 
     def __post_init__(self) -> None:
         if self.attack_loss not in ("kl", "cross_entropy"):
             raise ValueError(f"attack_loss must be 'kl' or 'cross_entropy', not {self.attack_loss!r}")
         if self.kl_over not in ("wing", "batch"):
             raise ValueError(f"kl_over must be 'wing' or 'batch', not {self.kl_over!r}")
+        check_passes(self.passes)
 
     def attack(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
         """Maximise the chosen objective of the adaptive wing, which uses its running statistics here."""
@@ -100,8 +107,8 @@ class TwinsTrades(_Twins):
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
         """Return both wings' clean cross-entropies and KL terms."""
         with using(model, "both"):
-            adversarial = halves(model(x_adv))
-            clean = halves(model(x))
+            logits = logits_by_pass(model, self.passes, x=x, x_adv=x_adv)
+        adversarial, clean = halves(logits["adversarial"]), halves(logits["clean"])
         terms = {}
         weights = {"frozen": self.lambda_frozen, "adaptive": self.lambda_adaptive}
         for (wing, weight), c, a, labels in zip(weights.items(), clean, adversarial, halves(y), strict=True):

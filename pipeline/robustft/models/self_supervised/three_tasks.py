@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from robustft.models.backbones.resnet_v2 import ResNetV2, pooled
 from robustft.models.classifier import Classifier
 from robustft.models.self_supervised.pretext import PermutationHead, permutations
-from robustft.models.self_supervised.selfie import AttentionPooling, SelfieHead, patch_features
+from robustft.models.self_supervised.selfie import AttentionPooling, PatchEncoder, SelfieHead, patch_features
 
 TASKS = ("selfie", "jigsaw", "rotation")
 """The tasks in the order of the three inputs of an image."""
@@ -43,6 +43,27 @@ class ThreeTasks(nn.Module):
             pooled(self.jigsaw(self.trunk(shuffled))),
             pooled(self.rotation(self.trunk(rotated))),
         )
+
+
+class Branch(nn.Module):
+    """The trunk and a stage 4: images (n, C, H, W) -> features (n, F)."""
+
+    def __init__(self, trunk: nn.Module, stage4: nn.Module) -> None:
+        super().__init__()
+        self.trunk, self.stage4 = trunk, stage4
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the pooled features."""
+        return pooled(self.stage4(self.trunk(x)))
+
+
+def of_task(model: Classifier, task: str) -> Classifier:
+    """Return the network of one of TASKS, made of the model's own modules: images (n, C, H, W) -> the task's logits."""
+    tasks, heads = model.backbone, model.head
+    assert isinstance(tasks, ThreeTasks)
+    patches = task == "selfie"
+    branch = PatchEncoder(tasks.trunk, tasks.grid) if patches else Branch(tasks.trunk, tasks.get_submodule(task))
+    return Classifier(model.normalise, branch, heads.get_submodule(task))
 
 
 def _reset(module: nn.Module) -> None:
