@@ -94,11 +94,56 @@ def test_a_warm_up_leaves_the_rates_after_it_as_they_were(recipe):
     assert rates[5:] == [learning_rate(recipe, step=step, steps_per_epoch=10) for step in range(5, 60)]
 
 
-def test_the_cyclic_schedule_by_hand():
-    # 2 epochs of 5 steps; the rate in the middle of each step of a triangle that is 0.1 at step 5 and 0 at 0 and 10.
+def test_the_cyclic_schedule_was_half_a_step_late():
+    # 2 epochs of 5 steps: a triangle that is 0 at step 0, 0.1 at step 5 and 0 at step 10.
     recipe = {"schedule": "cyclic", "lr": 0.1, "epochs": 2}
     rates = [learning_rate(recipe, step=step, steps_per_epoch=5) for step in range(10)]
-    assert rates == pytest.approx([0.01, 0.03, 0.05, 0.07, 0.09, 0.09, 0.07, 0.05, 0.03, 0.01])
+    assert rates == pytest.approx([0.0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.08, 0.06, 0.04, 0.02])
+
+
+def test_the_cyclic_schedule_of_an_odd_number_of_epochs_has_its_peak_before_the_middle():
+    # 3 epochs of 2 steps: 0.1 at epoch 3 // 2 = 1, then down over two epochs. A single epoch only falls.
+    recipe = {"schedule": "cyclic", "lr": 0.1, "epochs": 3}
+    rates = [learning_rate(recipe, step=step, steps_per_epoch=2) for step in range(6)]
+    assert rates == pytest.approx([0.0, 0.05, 0.1, 0.075, 0.05, 0.025])
+    rates = [learning_rate({**recipe, "epochs": 1}, step=step, steps_per_epoch=2) for step in range(2)]
+    assert rates == pytest.approx([0.1, 0.05])
+
+
+ROTATION = {
+    "schedule": "cosine", "lr": 0.1, "lr_end": 1e-6, "epochs": 100,
+    "warmup": "first_epoch", "warmup_steps": 200, "warmup_from": 0.1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (0, 0.01),  # the first step was one step too early, at 0.01045
+        (1, 0.01045),
+        (175, 0.01 + 0.09 * 175 / 200),  # the last step of the first epoch: the warm-up is cut off at 0.08875
+        # The cosine has counted from step 0: 1e-6 + (0.1 - 1e-6)(1 + cos(pi / 100)) / 2. It was 0.08965, 10 % less.
+        (176, 0.0999753283),
+        (8800, 0.0500005),  # half of 17,600 steps
+        (17_599, 1e-6),
+    ],
+)
+def test_the_cosine_of_rotation_counts_from_step_0_and_its_warm_up_ends_with_the_first_epoch(step, expected):
+    # 45,000 images in batches of 256 are 176 steps.
+    assert learning_rate(ROTATION, step=step, steps_per_epoch=176) == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_warm_up_within_the_first_epoch_holds_the_rate_until_its_end():
+    # Jigsaw: 45,000 images in batches of 128 are 352 steps. From step 200 to 351 the rate is 0.1, not the cosine's.
+    rates = [learning_rate(ROTATION, step=step, steps_per_epoch=352) for step in (199, 200, 351, 352)]
+    assert rates == pytest.approx([0.01 + 0.09 * 199 / 200, 0.1, 0.1, 0.0999753283], abs=1e-9)
+
+
+def test_a_warm_up_within_the_first_epoch_leaves_milestones_where_they_are():
+    recipe = {"schedule": "steps", "lr": 0.1, "milestones": [60, 80], "gamma": 0.1, "epochs": 100}
+    recipe |= {"warmup": "first_epoch", "warmup_steps": 200, "warmup_from": 0.1}
+    rates = [learning_rate(recipe, step=step, steps_per_epoch=352) for step in (0, 100, 352, 60 * 352, 80 * 352)]
+    assert rates == pytest.approx([0.01, 0.055, 0.1, 0.01, 0.001])
 
 
 class Small(nn.Module):

@@ -107,7 +107,8 @@ class Recipe(Struct, frozen=True, kw_only=True):
     """The optimisation of a run.
 
     `milestones` are epochs after which the learning rate is multiplied by `gamma` (schedule `steps`). The rate rises
-    over `warmup_steps` from `warmup_from` times `lr`, and ends at `lr_end` (schedules `cosine`, `cyclic`). Weights
+    over `warmup_steps` from `warmup_from` times `lr`, and ends at `lr_end` (schedule `cosine`). The schedule begins
+    after the warm-up, or with the first epoch, in which the warm-up takes its place (`warmup: first_epoch`). Weights
     whose name contains a text of `no_weight_decay` are not decayed. `selection` is the epoch of the final weights.
     """
 
@@ -125,6 +126,7 @@ class Recipe(Struct, frozen=True, kw_only=True):
     selection: Literal["last", "best_validation"]
     warmup_steps: Maybe[Whole] = UNSET
     warmup_from: Maybe[Share] = UNSET
+    warmup: Maybe[Literal["before_schedule", "first_epoch"]] = UNSET
     lr_end: Maybe[NotNegative] = UNSET
     clip_grad_norm: Maybe[Positive] = UNSET
     no_weight_decay: Maybe[Annotated[list[str], Meta(min_length=1)]] = UNSET

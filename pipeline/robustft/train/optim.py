@@ -65,23 +65,32 @@ def _uncompiled(kind: type[torch.optim.Optimizer]) -> type[Any]:
 def learning_rate(recipe: dict[str, Any], *, step: int, steps_per_epoch: int) -> float:
     """Return the learning rate of one optimiser step, counted from 0; a pure function, so resuming needs no state.
 
-    `steps`: lr x gamma for each milestone (in epochs) passed. `cosine`: from lr to `lr_end` (0) over the steps after
-    the warm-up. `cyclic`: linear from 0 to lr at half of the epochs and back to 0. `constant`: lr. Before that,
-    `warmup_steps` rise linearly from `warmup_from` x lr.
+    `steps`: lr x gamma for each milestone (in epochs) passed. `cosine`: from lr to `lr_end` (0) over the steps of the
+    schedule. `cyclic`: linear from 0 to lr at epoch E // 2 of E and back to 0. `constant`: lr.
+
+    `warmup_steps` steps rise linearly from `warmup_from` x lr before that, or with `warmup: first_epoch` in its place.
+
+    | warm-up | step s of its W steps | steps of the schedule |
+    | --- | --- | --- |
+    | before_schedule (default) | reaches lr at its last step: (s + 1) / W of the way | those after the warm-up |
+    | first_epoch | s / W of the way, then lr; cut off by the end of the epoch | all, counted from 0 |
     """
     lr, warmup = float(recipe["lr"]), recipe.get("warmup_steps", 0)
-    if step < warmup:
-        first = recipe.get("warmup_from", 0.0)
+    first = recipe.get("warmup_from", 0.0)
+    if recipe.get("warmup", "before_schedule") == "first_epoch":
+        if warmup and step < steps_per_epoch:
+            return lr * (first + (1 - first) * min(1.0, step / warmup))
+        warmup = 0
+    elif step < warmup:
         return lr * (first + (1 - first) * (step + 1) / warmup)
-    epoch = step / steps_per_epoch
+    epoch, epochs = step / steps_per_epoch, recipe["epochs"]
     if recipe["schedule"] == "steps":
         return float(lr * recipe["gamma"] ** bisect.bisect_right(sorted(recipe["milestones"]), epoch))
     if recipe["schedule"] == "cosine":
-        done = (step - warmup) / max(1, recipe["epochs"] * steps_per_epoch - warmup)
+        done = (step - warmup) / max(1, epochs * steps_per_epoch - warmup)
         end = recipe.get("lr_end", 0.0)
         return end + (lr - end) * (1 + math.cos(math.pi * done)) / 2
     if recipe["schedule"] == "cyclic":
-        # The middle of the step: the first one would else have rate 0, and so would the one after the last.
-        done = (step + 0.5) / (recipe["epochs"] * steps_per_epoch)
-        return lr * (1 - abs(2 * done - 1))
+        peak = epochs // 2
+        return lr * (epoch / peak if epoch < peak else (epochs - epoch) / (epochs - peak))
     return lr
