@@ -5,13 +5,17 @@ from __future__ import annotations
 import importlib
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from robustft.config.load import load_document
+from robustft.data.imagefile import class_texts
 from robustft.data.splits import class_labels
 from robustft.errors import ConfigError
 from robustft.files import ROOT
+from robustft.plan.entries import prompts
+from tests.data.samples import picture, tar
 
 PATH = ROOT / "config" / "datasets.yaml"
 CATALOGUE = load_document(PATH, "datasets").values
@@ -85,6 +89,26 @@ def test_every_class_has_a_name(name):
     assert len(view["names"]) == len(class_labels(view))
     assert len(set(view["names"])) == len(view["names"])
     assert all(isinstance(text, str) and text == text.strip() for text in view["names"])
+
+
+@pytest.mark.parametrize(
+    ("view", "texts"),
+    [
+        # PMG-AFT's code drops "-256" from 052.crab-101, TeCoA's drops "-101".
+        ("caltech256_zero_shot", ["A photo of a ak47.", "A photo of a american flag.", "A photo of a crab 101."]),
+        ("caltech256_clean_names", ["A photo of a ak47.", "A photo of a american flag.", "A photo of a crab."]),
+    ],
+)
+def test_rows_of_pmg_aft_see_its_crab_101_and_not_a_crab(view, texts, tmp_path):
+    """30 of 257 prompts were TeCoA's, while the catalogue said that they were PMG-AFT's."""
+    folders = ("001.ak47", "002.american-flag", "052.crab-101")
+    files = {f"256_ObjectCategories/{folder}/{folder[:3]}_0001.jpg": picture(1) for folder in folders}
+    source = SOURCES[VIEWS[view]["source"]]
+    module, function = source["loader"].split(":")
+    content = getattr(importlib.import_module(module), function)(
+        {"parameters": source["parameters"]}, {"archive": tar(tmp_path / "x", files, mode="w")}
+    )
+    assert class_texts(prompts(VIEWS[view]), SimpleNamespace(names=content.names)) == texts
 
 
 def test_flowers_are_named_in_the_order_of_torchvisions_labels():

@@ -88,7 +88,10 @@ class Augmentation(Struct, frozen=True, kw_only=True):
 
 
 class Dataset(Struct, frozen=True, kw_only=True):
-    """A view of a source: classes (the source's labels, or their number), splits, and texts for zero-shot heads."""
+    """A view of a source: classes (the source's labels, or their number), splits, and texts for zero-shot heads.
+
+    `template` is filled with `names`, or with the names that come with the data, of which `drop` is left out.
+    """
 
     title: str
     source: Name
@@ -100,6 +103,7 @@ class Dataset(Struct, frozen=True, kw_only=True):
     augmentation: Maybe[Augmentation] = UNSET
     names: Maybe[Texts] = UNSET
     template: Maybe[str] = UNSET
+    drop: Maybe[str] = UNSET
     corruption: Maybe[Name] = UNSET
 
 

@@ -212,9 +212,12 @@ def load_split(path: Path, *, dataset: str, split: str) -> Split:
 
 
 def class_texts(prompts: list[str] | dict[str, str] | None, split: Split) -> list[str] | None:
-    """Return a text for each class: those that are given, or a template over the names that the source brings."""
+    """Return a text for each class: those that are given, or a template over the names that the source brings.
+
+    {template, drop}: `drop` is left out of each name.
+    """
     if not isinstance(prompts, dict):
         return prompts
     if split.names is None:
         raise IntegrityError("the data file brings no class names for the template", observed=prompts["template"])
-    return [prompts["template"].format(name) for name in split.names]
+    return [prompts["template"].format(name.replace(prompts.get("drop", ""), "")) for name in split.names]

@@ -23,12 +23,13 @@ BUILT = ("implementation", "parameters", "normalisation", "head")
 def prompts(dataset: dict[str, Any]) -> list[str] | dict[str, str] | None:
     """Return a text for each class of a data set, in class order; None if it has no texts.
 
-    If the class names are in the data itself, it is the template alone, {template: ...}.
+    If the class names are in the data itself, it is {template: ...}, with `drop` if a text is left out of the names.
     """
     if "template" not in dataset:
         return None
-    template = dataset["template"]
-    return [template.format(name) for name in dataset["names"]] if "names" in dataset else {"template": template}
+    if "names" in dataset:
+        return [dataset["template"].format(name) for name in dataset["names"]]
+    return {key: dataset[key] for key in ("template", "drop") if key in dataset}
 
 
 class Entries:
