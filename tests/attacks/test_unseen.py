@@ -25,7 +25,10 @@ def seeded(seed=0):
 
 def run(attack, model, x, y, *, eps=None, steps=5, seed=0):
     threat = ThreatModel("linf", EPS[attack] if eps is None else eps)
-    return attack(model, x, y, threat=threat, generator=seeded(seed), steps=steps, step_over_eps="1/4")
+    found = attack(model, x, y, threat=threat, generator=seeded(seed), steps=steps, step_over_eps="1/4")
+    assert found.distance.shape == (len(x),)
+    assert found.distance.max() <= float(threat.eps)
+    return found.images
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 import torch
 
 from robustft.attacks.autoattack import STANDARD, AutoAttackShard
+from robustft.attacks.threat import Perturbed
 from robustft.data.imagefile import Split, save
+from robustft.errors import RobustftError
 from robustft.evaluate import step
 from robustft.evaluate.ledger import Outcome, read_checks, read_ledger
 from robustft.evaluate.step import Evaluator, attack
@@ -464,6 +467,16 @@ def too_bright(model, x, y, *, threat, generator):
     return x + 2
 
 
+def flow(model, x, y, *, threat, generator, length):
+    """An attack whose eps bounds something of its own, which is `length` long."""
+    return Perturbed((x + 0.4).clamp(0, 1), x.new_full((len(x),), length))
+
+
+def halved(model, x, y, *, threat, generator):
+    """An attack that gives back other images than it was given."""
+    return x[:, :, ::2]
+
+
 def function(name: str, **parameters: Any) -> dict[str, Any]:
     entry = {"name": name, "algorithm": "function", "implementation": f"{__name__}:{name}"}
     return {**entry, "parameters": parameters, "threat": {"norm": "l2", "eps": "7"}}
@@ -478,8 +491,7 @@ def test_a_function_makes_the_images_and_the_whole_model_judges_them(run):
     with torch.no_grad():
         expected = evaluator.model((x + 0.4).clamp(0, 1)).argmax(1)
     assert found.prediction.tolist() == expected.tolist()
-    # Its eps bounds something of its own; what the pixels moved is told in linf and need not be below any eps.
-    assert found.distance == pytest.approx(((x + 0.4).clamp(0, 1) - x).flatten(1).amax(1).numpy(), abs=1e-6)
+    assert found.distance == pytest.approx(((x + 0.4).clamp(0, 1) - x).flatten(1).norm(dim=1).numpy(), abs=1e-5)
     assert read_checks(job.ledger)["brighter"]["over_eps"] == 0.0
     assert [labels for _, labels, *_ in CALLS] == [
         found.label[part].tolist() for part in (slice(4), slice(4, 8), slice(8, 10))
@@ -493,6 +505,42 @@ def test_a_function_that_leaves_the_range_of_pixels_is_found_out(run):
     checks = read_checks(job.ledger)["too_bright"]
     assert checks["adversarial_pixels_outside"] > 0.5
     assert checks["over_eps"] > 0.5
+
+
+def test_an_attack_function_that_leaves_the_ball_threefold_is_found_out(run):
+    """It passed: the images of functions were held against a ball that holds every image."""
+    job = run()
+    outcome(job, {**function("brighter", by=0.3), "threat": {"norm": "linf", "eps": "1/10"}})
+    assert read_checks(job.ledger)["brighter"]["over_eps"] == pytest.approx(0.2, abs=1e-6)
+
+
+@pytest.mark.parametrize(("length", "over"), [(0.1, 0.0), (0.3, 0.2), (float("nan"), 0.0)])
+def test_what_the_eps_of_a_function_bounds_is_checked_even_if_it_is_no_pixel(run, length, over):
+    job = run()
+    found = outcome(job, {**function("flow", length=length), "threat": {"norm": "linf", "eps": "1/10"}})
+    checks = read_checks(job.ledger)["flow"]
+    assert checks["over_eps"] == pytest.approx(over, abs=1e-6)
+    assert checks["not_a_number"] == (4 if math.isnan(length) else 0)  # of the largest shard
+    assert found.distance == pytest.approx([length] * 10, nan_ok=True)
+
+
+def test_a_function_that_gives_back_other_images_is_an_error(run):
+    with pytest.raises(RobustftError, match="'halved' changes the shape of images"):
+        outcome(run(), function("halved"))
+
+
+def test_autoattack_has_every_check_even_if_it_breaks_no_image(run, monkeypatch):
+    """It had none, so nothing could fail."""
+
+    class Unmoved(AutoAttackShard):
+        def _attack(self, *args):
+            pass
+
+    monkeypatch.setattr(step, "AutoAttackShard", Unmoved)
+    job, gradient = run(), run()
+    job("autoattack")
+    gradient("fgsm")
+    assert set(read_checks(job.ledger)["autoattack"]) == set(read_checks(gradient.ledger)["fgsm"])
 
 
 def test_what_a_function_draws_is_named_by_seed_attack_and_shard(run):

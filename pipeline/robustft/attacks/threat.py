@@ -99,6 +99,16 @@ class ThreatModel:
         return delta.abs().sum(dim=1) if self.norm == "l1" else delta.norm(dim=1)
 
 
+@dataclass(frozen=True)
+class Perturbed:
+    """What an attack function returns if its eps bounds something other than pixels, such as a flow."""
+
+    images: Tensor
+    """Adversarial images (n, C, H, W) in [0, 1]."""
+    distance: Tensor
+    """The norm of what eps bounds, (n,), in the units of eps."""
+
+
 def _nearest_l1(delta: Tensor, *, room: Tensor, eps: float) -> Tensor:
     """Return the point nearest to delta (n, ...) with ||.||_1 <= eps and each |entry| <= room.
 

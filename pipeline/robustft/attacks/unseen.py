@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from robustft.attacks.objectives import cross_entropy
 from robustft.attacks.pgd import Budget, pgd
-from robustft.attacks.threat import ThreatModel
+from robustft.attacks.threat import Perturbed, ThreatModel
 
 LUMA_TABLE = (
     (16, 11, 10, 16, 24, 40, 51, 61),
@@ -63,7 +63,7 @@ def jpeg_linf(
     generator: torch.Generator,
     steps: int,
     step_over_eps: str,
-) -> Tensor:
+) -> Perturbed:
     """Return images (n, C, H, W) in [0, 1] whose quantised JPEG coefficients are at most eps from those of x.
 
     C is 1 or 3. Decompression is linear, so only the change is decompressed; nothing is rounded. `eps` is in units of
@@ -97,7 +97,7 @@ def elastic(
     generator: torch.Generator,
     steps: int,
     step_over_eps: str,
-) -> Tensor:
+) -> Perturbed:
     """Return images (n, C, H, W) in [0, 1], warped by a smoothed flow of at most eps pixels along each axis.
 
     A step is `step_over_eps` eps. Raises ValueError unless the norm is Linf.
@@ -130,8 +130,8 @@ def _search(
     generator: torch.Generator,
     steps: int,
     step_over_eps: str,
-) -> Tensor:
-    """Return the rendered images after PGD over controls (n, m) in [-eps, eps], clipped to [0, 1].
+) -> Perturbed:
+    """Return the images, clipped to [0, 1], after PGD over controls (n, m) in [-eps, eps], and the controls' norms.
 
     PGD moves points of [0, 1] around their start, so it is given (control / eps + 1) / 2 and half the range as eps.
     """
@@ -151,7 +151,7 @@ def _search(
         generator=generator,
     )
     with torch.no_grad():
-        return image(control)
+        return Perturbed(image(control), ((2 * control - 1) * eps).abs().amax(dim=1))
 
 
 @cache

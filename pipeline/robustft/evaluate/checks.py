@@ -60,21 +60,38 @@ def _largest(values: Tensor) -> float:
 
 
 def perturbation_checks(
-    model: Callable[[Tensor], Tensor], x_adv: Tensor, x: Tensor, prediction: Tensor, *, threat: ThreatModel
+    model: Callable[[Tensor], Tensor],
+    x_adv: Tensor,
+    x: Tensor,
+    prediction: Tensor,
+    *,
+    threat: ThreatModel,
+    distance: Tensor | None = None,
 ) -> dict[str, float]:
     """Measure whether adversarial images (n, C, H, W) lie in the ball and in [0, 1], and `prediction` (n,) repeats.
 
-    `over_eps` is relative for a radius above 1, such as those of L1, as the rounding of a norm grows with its value.
+    `distance` (n,) is the norm of what eps bounds, if that is something other than the change of pixels. `over_eps` is
+    relative for a radius above 1, such as those of L1, as the rounding of a norm grows with its value.
     """
     eps = float(threat.eps)
-    distance = threat.distance(x_adv, x)
+    distance = threat.distance(x_adv, x) if distance is None else distance
     with torch.no_grad():
         rescored = model(x_adv).argmax(1)
     return {
         "over_eps": _largest(distance - eps) / max(1.0, eps),
         "adversarial_pixels_outside": _largest(torch.maximum(-x_adv, x_adv - 1)),
-        "not_a_number": float(x_adv.isnan().sum()),
+        "not_a_number": float(x_adv.isnan().sum() + distance.isnan().sum()),
         "rescored_differently": float((rescored != prediction).sum()),
+    }
+
+
+def unmoved_checks(x: Tensor) -> dict[str, float]:
+    """Return the same checks for images (n, C, H, W) that an attack has left as they are."""
+    return {
+        "over_eps": 0.0,
+        "adversarial_pixels_outside": _largest(torch.maximum(-x, x - 1)),
+        "not_a_number": float(x.isnan().sum()),
+        "rescored_differently": 0.0,
     }
 
 

@@ -9,7 +9,7 @@ One Parquet file, one row for each (attack, image), attacks in the order they we
 | label | int16 | true class |
 | prediction | int16 | predicted class after the attack |
 | correct | bool | prediction == label |
-| distance | float32 | norm of the perturbation, in pixel units |
+| distance | float32 | norm of what the eps of the attack bounds, in its units: for most, of the change of pixels |
 | broken_by | dictionary of string | for an ensemble: the attack that broke the image; else empty |
 
 The file's metadata holds, under `robustft`, the JSON of the checks made on the model while attacking it.

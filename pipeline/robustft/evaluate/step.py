@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,10 +28,11 @@ from robustft.attacks.autoattack import (
 from robustft.attacks.inner_maximization import attack_mode
 from robustft.attacks.objectives import OBJECTIVES
 from robustft.attacks.pgd import Budget, pgd
-from robustft.attacks.threat import ThreatModel
+from robustft.attacks.threat import Perturbed, ThreatModel
 from robustft.data.batches import Images
 from robustft.data.imagefile import class_texts, load_split
-from robustft.evaluate.checks import model_checks, perturbation_checks, worst
+from robustft.errors import RobustftError
+from robustft.evaluate.checks import model_checks, perturbation_checks, unmoved_checks, worst
 from robustft.evaluate.ledger import Outcome, read_piece, write_ledger, write_piece
 from robustft.evaluate.target import attack_target, evaluated_model
 from robustft.models.classifier import Classifier
@@ -151,24 +151,32 @@ class Evaluator:
         self, attack: dict[str, Any], shard: tuple[int, int], x: Tensor, y: Tensor
     ) -> tuple[Outcome, dict[str, float]]:
         threat = self._threat(attack)
-        if attack["algorithm"] == "function":
-            # The attack's eps bounds something other than pixels (a flow, DCT coefficients); pixels must lie in [0, 1].
-            threat = ThreatModel("linf", Fraction(1))
-        x_adv = x if attack["algorithm"] == "none" else self._adversarial(attack, shard, x, y)
+        made = x if attack["algorithm"] == "none" else self._adversarial(attack, shard, x, y)
+        x_adv = made.images if isinstance(made, Perturbed) else made
+        if x_adv.shape != x.shape:
+            raise RobustftError(
+                f"the attack '{attack['name']}' changes the shape of images",
+                where=attack.get("implementation"),
+                expected=tuple(x.shape),
+                observed=tuple(x_adv.shape),
+            )
+        distance = made.distance if isinstance(made, Perturbed) else threat.distance(x_adv, x)
         with torch.no_grad():
             prediction = self.model(x_adv).argmax(1)
-        checks = perturbation_checks(self.model, x_adv, x, prediction, threat=threat)
-        return self._outcome(attack, shard, y, prediction, threat.distance(x_adv, x)), checks
+        checks = perturbation_checks(self.model, x_adv, x, prediction, threat=threat, distance=distance)
+        return self._outcome(attack, shard, y, prediction, distance), checks
 
-    def _adversarial(self, attack: dict[str, Any], shard: tuple[int, int], x: Tensor, y: Tensor) -> Tensor:
+    def _adversarial(self, attack: dict[str, Any], shard: tuple[int, int], x: Tensor, y: Tensor) -> Tensor | Perturbed:
         """Return adversarial images of the shape of `x`. The attack may use a folded copy of the network."""
         target = attack_target(attack, self.model)
         draws = generator(self.device, self.spec["seed"], "attack", attack["name"], shard[0])
         with attack_mode(target, x):
             if attack["algorithm"] == "function":
                 function, parameters = locate(attack["implementation"]), attack.get("parameters", {})
-                x_adv: Tensor = function(target, x, y, threat=self._threat(attack), generator=draws, **parameters)
-                return x_adv
+                made: Tensor | Perturbed = function(
+                    target, x, y, threat=self._threat(attack), generator=draws, **parameters
+                )
+                return made
             return pgd(
                 target,
                 x,
@@ -186,7 +194,7 @@ class Evaluator:
         self, attack: dict[str, Any], shard: tuple[int, int], x: Tensor, y: Tensor
     ) -> tuple[Outcome, dict[str, float]]:
         stored = self._resumed(attack, shard, x)
-        checks: dict[str, float] = dict(stored[1]) if stored else {}
+        checks: dict[str, float] = dict(stored[1]) if stored else unmoved_checks(x)
         threat = self._threat(attack)
 
         def inspect(x_adv: Tensor, clean: Tensor, prediction: Tensor) -> None:
