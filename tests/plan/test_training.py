@@ -60,6 +60,15 @@ def test_a_method_may_have_a_pretraining_a_recipe_and_parts_of_its_own(planned):
     assert other["initial"]["digests"] == [plan.step("train", "pretraining/low_standard").digest]
 
 
+def test_a_methods_threat_is_what_it_trains_against_and_not_what_it_is_judged_by(planned):
+    plan = planned(paper={"methods": {"partial": {"threat": {"eps": "1/3"}}}})
+    other, step = trained(plan, "at").spec, trained(plan, "partial").spec
+    assert step["threat"] == {**other["threat"], "eps": "1/3"}
+    assert other["threat"]["eps"] != "1/3"
+    judged = {e.run.method: e.step.spec["threat"] for e in plan.evaluations}
+    assert judged == {"at": other["threat"], "partial": other["threat"]}
+
+
 def test_a_method_with_from_and_no_implementation_is_evaluated_and_not_trained(planned):
     plan = planned(paper=ALL)
     assert not [id for id in ids(plan, "train") if "/merged/" in id or "/zero_shot/" in id]

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from msgspec import UNSET
 
-from robustft.config.common import Color, Component, Maybe, Name, Names, PartialRecipe, Struct
+from robustft.config.common import Color, Component, Maybe, Name, Names, PartialRecipe, PartialThreat, Struct
 
 
 class Part(Struct, frozen=True, kw_only=True):
@@ -19,7 +19,8 @@ class Part(Struct, frozen=True, kw_only=True):
 class Method(Struct, rename={"from_": "from"}, frozen=True, kw_only=True):
     """An objective (`implementation`) over the weights of a `tuning`, or a `derivation` `from` other runs.
 
-    With both, training starts from the derived model. `pretraining` and `recipe` override the experiment's.
+    With both, training starts from the derived model. `pretraining` and `recipe` override the experiment's. `threat`
+    overrides what it is trained against; evaluations judge all methods by the experiment's.
     `pretrained_parts` are the parts of the pre-trained model to load, by default all. `trains_on` is the split, `color`
     the colour of its lines in figures.
     """
@@ -32,6 +33,7 @@ class Method(Struct, rename={"from_": "from"}, frozen=True, kw_only=True):
     pretraining: Maybe[Name] = UNSET
     pretrained_parts: Maybe[list[str]] = UNSET
     recipe: PartialRecipe = UNSET
+    threat: PartialThreat = UNSET
     trains_on: Maybe[Literal["train", "validation"]] = UNSET
     from_: Maybe[Names] = UNSET
     derivation: Maybe[Part] = UNSET

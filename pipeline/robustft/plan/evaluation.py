@@ -77,7 +77,7 @@ class Evaluations:
         self, run: Run, resolved: ResolvedRun, evaluation: ResolvedEvaluation, part: int, *, texts: bool
     ) -> Parts:
         images, parts = evaluation.images, evaluation.parts
-        threat = Layered(*resolved.training.threat.layers, *evaluation.threat)
+        threat = Layered(*resolved.training.test_threat.layers, *evaluation.threat)
         self._check_threats(evaluation, threat)
         return Parts(
             models=[step.digest for step in run.steps],

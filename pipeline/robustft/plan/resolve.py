@@ -8,7 +8,9 @@ layers.
 | training attack, monitor, diagnostics | experiment, scale's entry for the paper, scale's entry for the experiment |
 | recipe | as these, then the method's own recipe |
 | method | `methods.yaml` or paper, experiment's override, scale's override |
-| threat | paper, experiment, scale's entry for the paper; an evaluation's own is laid over it |
+| threat | paper, experiment, scale's entry for the paper |
+| threat of training | as this, then the method's own |
+| threat of an evaluation | as this, then the evaluation's own: all methods are judged by one |
 | evaluation | paper, scale's entry for the paper |
 | pre-training | paper, scale |
 | attack | `attacks.yaml`, scale |
@@ -44,6 +46,9 @@ class Training:
     auxiliary: Parts | None
     backbone: Parts
     threat: Layered
+    """What the model is trained against."""
+    test_threat: Layered
+    """What it is judged by, unless an evaluation has a threat of its own."""
     recipe: Layered
     training_attack: Layered
     monitor: Parts
@@ -93,7 +98,7 @@ class ResolvedEvaluation:
     transfer_eval: bool
     """Whether the evaluation lists its data sets, instead of taking the one that the run was trained on."""
     threat: tuple[Layer, ...] = ()
-    """The layers over the threat of the run."""
+    """The layers over the threat of the experiment."""
 
 
 class Resolver:
@@ -180,7 +185,8 @@ class Resolver:
         return {
             **budget,
             "method": method,
-            "threat": threat,
+            "threat": Layered(*threat.layers, *method["threat"].layers),
+            "test_threat": threat,
             "recipe": Layered(*budget["recipe"].layers, *method["recipe"].layers),
             "monitor": Parts({**monitor.parts(), "attack": self.entries.attack(monitor["attack"])}),
             "auxiliary": self.entries.dataset(auxiliary) if auxiliary and uses_auxiliary else None,
