@@ -105,5 +105,5 @@ def test_a_network_without_running_statistics_is_spared_the_repeated_pass():
 
 @pytest.mark.parametrize("passes", [["clean"], [], ["clean", "adversarial", "noisy"]])
 def test_passes_that_leave_images_out_are_refused(passes):
-    with pytest.raises(ValueError, match="each of clean, adversarial, and no other"):
+    with pytest.raises(ValueError, match="'clean' and 'adversarial', and no other"):
         check_passes(passes)

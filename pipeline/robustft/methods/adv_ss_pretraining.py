@@ -167,7 +167,8 @@ class EnsemblePretraining(Method):
     passes: Sequence[str] = ENSEMBLE_PASSES
 
     def __post_init__(self) -> None:
-        check_passes(self.passes, ENSEMBLE_PASSES)
+        if sorted(self.passes) != sorted(ENSEMBLE_PASSES):
+            raise ValueError(f"passes must be {', '.join(ENSEMBLE_PASSES)} in some order, not {list(self.passes)}")
 
     def on_step_start(self, model: Classifier, *, generator: torch.Generator) -> None:
         """Split Selfie's patches."""
@@ -229,10 +230,9 @@ class EnsemblePretraining(Method):
         labels = {"selfie": y[:, :-2], "jigsaw": y[:, -2], "rotation": y[:, -1]}
         losses = {}
         for name in self.passes:
-            if name not in losses:
-                task, kind = name.split("_")
-                logits = of_task(model, task)(images[kind][:, TASKS.index(task)])
-                losses[name] = _task_loss(logits, labels[task])
+            task, kind = name.split("_")
+            logits = of_task(model, task)(images[kind][:, TASKS.index(task)])
+            losses[name] = _task_loss(logits, labels[task])
         return losses
 
     def export(self, model: Classifier) -> Classifier:

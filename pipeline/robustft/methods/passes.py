@@ -17,10 +17,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 Pass = Literal["clean", "adversarial"]
 
 
-def check_passes(passes: Sequence[str], needed: Sequence[str] = ("clean", "adversarial")) -> None:
-    """Raise ValueError unless `passes` holds each of the needed ones at least once and no other."""
-    if set(passes) != set(needed):
-        raise ValueError(f"passes must hold each of {', '.join(needed)}, and no other, not {list(passes)}")
+def check_passes(passes: Sequence[str]) -> None:
+    """Raise ValueError unless `passes` holds clean and adversarial ones, each at least once, and no others."""
+    if set(passes) != {"clean", "adversarial"}:
+        raise ValueError(f"passes must hold 'clean' and 'adversarial', and no other, not {list(passes)}")
 
 
 def logits_by_pass(model: nn.Module, passes: Sequence[Pass], *, x: Tensor, x_adv: Tensor) -> dict[str, Tensor]:
