@@ -176,7 +176,7 @@ class EnsemblePretraining(Method):
 
     def pretext(self, x: Tensor, y: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return the three tasks' inputs and all their targets."""
-        weights = {"clean": self.clean, "adversarial": self.adversarial}
+        weights: dict[str, Any] = {"clean": self.clean, "adversarial": self.adversarial}
         tasks = (
             Selfie(**weights, targets=self.targets),
             Jigsaw(**weights, table=self.table, identity=self.identity),
