@@ -74,13 +74,14 @@ def perturbation_checks(
     relative for a radius above 1, such as those of L1, as the rounding of a norm grows with its value.
     """
     eps = float(threat.eps)
+    unknown = x_adv.isnan().sum() + (0 if distance is None else distance.isnan().sum())
     distance = threat.distance(x_adv, x) if distance is None else distance
     with torch.no_grad():
         rescored = model(x_adv).argmax(1)
     return {
         "over_eps": _largest(distance - eps) / max(1.0, eps),
         "adversarial_pixels_outside": _largest(torch.maximum(-x_adv, x_adv - 1)),
-        "not_a_number": float(x_adv.isnan().sum() + distance.isnan().sum()),
+        "not_a_number": float(unknown),
         "rescored_differently": float((rescored != prediction).sum()),
     }
 
