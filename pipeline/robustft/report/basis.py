@@ -97,7 +97,8 @@ def _evaluations(display: Mapping[str, Any], cells: Sequence[Cell], titles: Mapp
 
 
 def _images(display: Mapping[str, Any], cells: Sequence[Cell]) -> str:
-    split, by_dataset = cells[0]["split"], {}
+    split = cells[0]["split"]
+    by_dataset: dict[str, list[str]] = {}
     for cell in cells:
         by_dataset.setdefault(cell["dataset"], []).append(f"{cell['images']:,}")
     counts = {dataset: "/".join(dict.fromkeys(found)) for dataset, found in by_dataset.items()}
