@@ -166,9 +166,7 @@ def _add_sharing(line: CommandLine) -> None:
     for name, (text, target) in sharing.EXPORTS.items():
         form = _set_up(forms.add_parser(name, help=text, description=text), sharing.export_command)
         line.commands[f"export {name}"] = form
-        form.add_argument(
-            "--to", metavar="PATH", type=place, help=f"where to write it (default: exports/SCALE/{target})"
-        )
+        form.add_argument("--to", metavar="PATH", type=place, help=f"the target (default: exports/SCALE/{target})")
         form.add_argument("--unaudited", action="store_true", help="export even if the audit fails; it will say so")
         if name == "crate":
             form.add_argument("--zip", action="store_true", help="one archive instead of a folder")
@@ -177,7 +175,7 @@ def _add_sharing(line: CommandLine) -> None:
     text = "clone this commit, read-only, for runs that no edit may reach"
     freeze = line.add("freeze", text, sharing.freeze_command, plans=False)
     freeze.add_argument(
-        "folder", nargs="?", default="frozen", type=place, help="where the clone goes, under its commit's name"
+        "folder", nargs="?", default="frozen", type=place, help="the clone goes there, under its commit"
     )
     text = "build the container images of config/images.yaml with what this machine has"
     _add_image_options(line.add("images", text, sharing.images_command))
@@ -193,7 +191,7 @@ def _add_image_options(images: argparse.ArgumentParser) -> None:
         "--pip-conf",
         metavar="FILE",
         type=place,
-        help="pip.conf for the time of the build (default: this machine's pip)",
+        help="pip.conf of the build (default: this machine's pip)",
     )
     images.add_argument(
         "--mount", metavar="SOURCE[:INSIDE]", action="append", default=[], help="what else the build may read here"
@@ -217,9 +215,7 @@ def _add_steps(line: CommandLine) -> None:
     job = line.add("job", text, steps.job_command, plans=False)
     job.add_argument("file", type=place, help="the job file, scratch/jobs/SCALE/DIGEST.json")
     for name in (*STEPS, "bundle", "job"):
-        line.commands[name].add_argument(
-            "--log", metavar="FILE", type=place, help="also append what is printed to FILE"
-        )
+        line.commands[name].add_argument("--log", metavar="FILE", type=place, help="append what is printed to FILE")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
