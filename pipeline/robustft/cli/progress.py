@@ -7,7 +7,7 @@ torch.
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,8 +43,8 @@ class Share:
 class Pace:
     """How the observed times of a kind of step compare with the estimated ones."""
 
-    estimated: Counter[str] = field(default_factory=Counter)
-    observed: Counter[str] = field(default_factory=Counter)
+    estimated: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    observed: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def add(self, kind: str, *, estimated: float, observed: float) -> None:
         """Count one finished step."""

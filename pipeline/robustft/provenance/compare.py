@@ -22,9 +22,9 @@ from robustft.errors import RobustftError
 from robustft.files import sha256_files
 from robustft.provenance.record import read_record
 from robustft.provenance.results_folder import Cell, Results
-from robustft.report.intervals import sampling_half_width
+from robustft.report.intervals import images_sampled
 from robustft.report.numbers import CELL
-from robustft.report.statistics import student_t975
+from robustft.report.statistics import Z95, two_sided_t
 
 EQUAL, WITHIN, DIFFERS = "equal", "within spread", "differs"
 ONLY = ("only in A", "only in B")
@@ -65,10 +65,10 @@ def spread(a: Cell, b: Cell) -> float:
     seeds = (len(a["seeds"]), len(b["seeds"]))
     if min(seeds) > 1:
         variance = math.fsum(cell["sd"] ** 2 / n for cell, n in zip((a, b), seeds, strict=True))
-        return student_t975(sum(seeds) - 2) * math.sqrt(variance)
+        return two_sided_t(sum(seeds) - 2, 0.05) * math.sqrt(variance)
     if a["unit"] != "share":
         return 0.0
-    return math.hypot(*(sampling_half_width([cell["mean"]], [cell["images"]]) for cell in (a, b)))
+    return Z95 * math.hypot(*(images_sampled(cell["mean"], cell["images"], math.inf) for cell in (a, b)))
 
 
 class Comparison:
