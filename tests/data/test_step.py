@@ -65,7 +65,7 @@ def test_decoding_twice_gives_equal_bytes(spec, tmp_path):
 
 def test_a_corrupted_set_holds_the_clean_images_labels_once_for_each_type_and_severity(spec, tmp_path):
     clean = decoded(spec, tmp_path)
-    types = ["contrast", "brightness"]
+    types = ["frost", "brightness"]
     corrupted = specification("digits_5to9_c", corruptions=types)
     corrupted["datasets"] = {f"digits_5to9_{kind}": corrupted["datasets"][f"digits_5to9_{kind}"] for kind in types}
     path = decoded(corrupted, tmp_path, clean=clean)
@@ -77,10 +77,11 @@ def test_a_corrupted_set_holds_the_clean_images_labels_once_for_each_type_and_se
         assert part.levels == 255
         seen += part.indices.tolist()
     assert sorted(seen) == list(range(2 * 5 * 48))  # no image of the ledgers is listed twice
-    # Contrast keeps 0.4 of the distance to the mean at severity 1 and 0.05 at severity 5, of the same image.
-    part = load_split(path, dataset="digits_5to9_contrast", split="test")
-    spread = [float(part.images[s * 48].std() / 255 / (original.images[0] / 16).std()) for s in (0, 4)]
-    assert spread == pytest.approx([0.4, 0.05], abs=0.01)
+    # Brightness adds 0.1 to every pixel at severity 1 and 0.5 at severity 5; a digit's darkest pixel is black.
+    part = load_split(path, dataset="digits_5to9_brightness", split="test")
+    assert original.images[0].min() == 0
+    darkest = [float(part.images[s * 48].min() / 255) for s in (0, 4)]
+    assert darkest == pytest.approx([0.1, 0.5], abs=0.005)
 
 
 def test_a_pixel_above_full_white_is_refused(tmp_path):

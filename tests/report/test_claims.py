@@ -7,7 +7,7 @@ import pytest
 from robustft.config.load import Config, load_document
 from robustft.errors import ConfigError
 from robustft.files import ROOT
-from robustft.report.claims import cells, counts, describe_counts, expanded, outside
+from robustft.report.claims import beside, cells, counts, describe_counts, expanded, outside
 
 DOCUMENT = {
     "paper": "toy",
@@ -88,6 +88,28 @@ def test_a_row_that_could_not_be_read_is_missing_in_each_column_and_has_its_own_
         ("missing", "missing", "grid")
     ] * 2
     assert [claim["method"] for claim in unread] == ["at_slow"] * 2
+
+
+def test_a_value_read_off_a_plot_carries_its_tolerance(document):
+    document["tables"]["t1"] |= {"confidence": "direct", "read_off": 0.3}
+    claim = expanded(document)[0]
+    assert (claim["confidence"], claim["read_off"]) == ("direct", 0.3)
+    assert counts({"toy": ([], document)})["toy"]["confidence"] == {"read off": 2, "missing": 2}
+
+
+def test_an_average_over_data_sets_of_several_experiments_is_about_all_of_them(document):
+    document["datasets"]["Mean"] = {"average_of": ["One", "Far"]}
+    document["datasets"]["One"]["experiment"] = "near"
+    average = expanded(document)[1]
+    assert (average["experiment"], average["datasets"]) == (["near", "far"], ["one", "far"])
+
+
+def test_beside_a_figure_names_are_ours_where_they_are_translated(document):
+    document["tables"]["t1"]["outside"] = "other_eps"
+    shown = [tuple(row.values()) for row in beside(document, "t1")]
+    assert shown[:3] == [("pgd", "at", "one", 10.5), ("pgd", "at", "Mean", 20.0), ("pgd", "at", "Other", 30.0)]
+    assert ("pgd", "Theirs", "one", 1.0) in shown
+    assert len(shown) == 5  # without the row that could not be read and the cell that is not in the source
 
 
 def test_what_no_run_corresponds_to_is_kept_with_its_reason(document):
@@ -200,9 +222,9 @@ def test_counts_by_paper(document):
     assert found["toy"]["outside"] == {"other_average": 2, "other_method": 2}
     assert found["toy"]["statements"] == {"judged": 1, "other_eps": 1}
     assert describe_counts(found) == [
-        "toy: 6 claims (1 direct, 2 secondary, 3 missing); outside the DAG 4 (other_average 2, other_method 2);"
-        " unread tables 1",
-        "bare: 0 claims (0 direct, 0 secondary, 0 missing); outside the DAG 0; unread tables 0",
+        "toy: 6 claims (1 direct, 0 read off, 2 secondary, 3 missing);"
+        " outside the DAG 4 (other_average 2, other_method 2); unread tables 1",
+        "bare: 0 claims (0 direct, 0 read off, 0 secondary, 0 missing); outside the DAG 0; unread tables 0",
     ]
 
 

@@ -6,13 +6,19 @@ import pytest
 import torch
 from torch import nn
 
+from robustft.data.batches import Images
 from robustft.methods.protocol import Loss
 from robustft.methods.standard import Standard
 from robustft.methods.twins import TwinsAT
+from robustft.models.backbones.vit import ViT
+from robustft.models.classifier import Classifier, Normalise
+from robustft.models.tunings.prompts import PromptedViT, without_prompts
+from robustft.train import diagnostics
 from robustft.train.diagnostics import (
     convolutions,
     flat_weights,
     gradient_diagnostics,
+    loss_along,
     weight_diagnostics,
     with_ratios,
 )
@@ -178,3 +184,78 @@ def test_a_plain_network_in_training_mode_has_orthogonal_gradients_and_in_evalua
     assert abs(training["cosine/all"]) < 1e-3
     assert abs(evaluating["cosine/all"]) > 1e-2
     assert math.isfinite(training["gradient_norm/all"])
+
+
+# -- the loss along a perturbation -------------------------------------------------------------------------------------
+
+FGSM = {
+    "name": "fgsm",
+    "objective": "cross_entropy",
+    "steps": 1,
+    "step_over_eps": "1",
+    "start": "none",
+    "target": "exported_model",
+}
+
+
+class TwoWeights(nn.Module):
+    """Logits (2 a - b, 0) of images with two pixels a and b."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        score = x.flatten(1) @ torch.tensor([2.0, -1.0])
+        return torch.stack([score, torch.zeros_like(score)], dim=1)
+
+
+def grey(n: int) -> Images:
+    """Images with both pixels at one half, of class 0."""
+    return Images(torch.ones(n, 1, 1, 2, dtype=torch.uint8), torch.zeros(n, dtype=torch.int64), levels=2)
+
+
+def test_the_loss_along_a_perturbation_by_hand():
+    """delta is (-eps, +eps), so the score is 0.5 - 3 m eps, and the cross-entropy log(1 + exp(-score))."""
+    spec = {"attacks": [FGSM], "multiples": [0, 0.5, 1, 2], "images": 3}
+    losses = loss_along(TwoWeights(), grey(3), spec, threat={"norm": "linf", "eps": "1/10"}, seed=0)
+    by_hand = {m: math.log1p(math.exp(-(0.5 - 0.3 * m))) for m in (0, 0.5, 1, 2)}
+    assert losses == {f"loss_along/fgsm/{m:g}": pytest.approx(loss, rel=1e-6) for m, loss in by_hand.items()}
+
+
+def test_beyond_the_range_of_pixels_an_image_is_clipped():
+    """At twice eps = 0.4 the pixels would be -0.3 and 1.3; they are 0 and 1, and the score is -1."""
+    spec = {"attacks": [FGSM], "multiples": [2.0], "images": 1}
+    losses = loss_along(TwoWeights(), grey(1), spec, threat={"norm": "linf", "eps": "2/5"}, seed=0)
+    assert losses == {"loss_along/fgsm/2": pytest.approx(math.log1p(math.e), rel=1e-6)}
+
+
+def test_the_loss_is_of_the_first_images_and_of_all_batches(monkeypatch):
+    monkeypatch.setattr(diagnostics, "BATCH", 2)
+    images = grey(5)
+    images.labels[:2], images.labels[4] = 1, 1  # the fifth image is not asked for
+    spec = {"attacks": [FGSM], "multiples": [0.0], "images": 4}
+    losses = loss_along(TwoWeights(), images, spec, threat={"norm": "linf", "eps": "1/10"}, seed=0)
+    mean = (math.log1p(math.exp(0.5)) + math.log1p(math.exp(-0.5))) / 2
+    assert losses == {"loss_along/fgsm/0": pytest.approx(mean, rel=1e-6)}
+
+
+def test_the_traditional_direction_is_made_without_the_prompts_and_its_loss_is_of_the_whole_model():
+    torch.manual_seed(0)
+    vit = ViT(channels=1, image_size=8, patch_size=4, width=8, depth=1, heads=2)
+    backbone = PromptedViT(vit, length=2, blocks=[0])
+    backbone.prompts.data.mul_(10)  # of the size of tokens, so that it matters whether they are there
+    model = Classifier(Normalise([0.5], [0.5]), backbone, nn.Linear(8, 3)).eval()
+    images = Images(torch.randint(0, 17, (6, 1, 8, 8), dtype=torch.uint8), torch.arange(6) % 3, levels=16)
+    attacks = [
+        {**FGSM, "name": "adaptive"},
+        {**FGSM, "name": "traditional", "target": "robustft.models.tunings.prompts:without_prompts"},
+    ]
+    spec, threat = {"attacks": attacks, "multiples": [0, 1], "images": 6}, {"norm": "linf", "eps": "1/10"}
+    losses = loss_along(model, images, spec, threat=threat, seed=0)
+    assert losses["loss_along/traditional/0"] == losses["loss_along/adaptive/0"]
+    x, y = images.take(slice(0, 6))
+    bare = without_prompts(model)
+    x.requires_grad_()
+    (gradient,) = torch.autograd.grad(torch.nn.functional.cross_entropy(bare(x), y), x)
+    with torch.no_grad():
+        moved = (x + 0.1 * gradient.sign()).clamp(0, 1)
+        expected = torch.nn.functional.cross_entropy(model(moved), y).item()
+    assert losses["loss_along/traditional/1"] == pytest.approx(expected, rel=1e-5)
+    assert losses["loss_along/adaptive/1"] != losses["loss_along/traditional/1"]

@@ -97,10 +97,24 @@ class Monitor(Struct, frozen=True, kw_only=True):
     images: Count
 
 
+class LossAlong(Struct, frozen=True, kw_only=True):
+    """The loss of a finished run along the perturbations of attacks, on its first test images.
+
+    `multiples` are steps along a perturbation: 0 is the image itself, 1 the attacked image. Of other methods than
+    `methods` it is not measured.
+    """
+
+    attacks: Names
+    multiples: Annotated[list[NotNegative], Meta(min_length=1)]
+    images: Count
+    methods: Names
+
+
 class Diagnostics(Struct, frozen=True, kw_only=True):
-    """The number of steps of each epoch that measure norms of weights and gradients."""
+    """The number of steps of each epoch that measure norms of weights and gradients, and losses after the last one."""
 
     steps_per_epoch: Whole
+    loss_along: Maybe[LossAlong] = UNSET
 
 
 class Recipe(Struct, frozen=True, kw_only=True):

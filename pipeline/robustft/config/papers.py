@@ -74,8 +74,9 @@ class Pretraining(Struct, frozen=True, kw_only=True):
 class Table(Struct, frozen=True, kw_only=True):
     """A table of an experiment: methods by `columns` (attacks), or by data sets (`across`) under one attack, `metric`.
 
-    Without `rows` it has all methods. A column shows one evaluation; `evaluations` says which, where several attack
-    with it.
+    Without `rows` it has all methods. With `groups` it has the shape of a paper's table: for each label of a row the
+    method in each group of columns. A column shows one evaluation; `evaluations` says which, where several attack with
+    it.
     """
 
     title: str
@@ -83,6 +84,7 @@ class Table(Struct, frozen=True, kw_only=True):
     caption: str
     columns: Maybe[Names] = UNSET
     rows: Maybe[Names] = UNSET
+    groups: Maybe[dict[str, dict[str, Name]]] = UNSET
     across: Maybe[Literal["datasets"]] = UNSET
     metric: Maybe[Name] = UNSET
     evaluations: Maybe[Names] = UNSET
@@ -90,6 +92,8 @@ class Table(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Refuse a table of both kinds or none."""
         Struct.__post_init__(self)
+        if self.groups is not UNSET and (self.rows, self.across) != (UNSET, UNSET):
+            raise ValueError("give 'groups', or 'rows' or 'across', not both")
         require(self, ("columns",), ("across", "metric"))
         if self.columns is not UNSET and (self.across, self.metric) != (UNSET, UNSET):
             raise ValueError("give 'columns', or 'across' with 'metric', not both")
@@ -99,7 +103,9 @@ class Figure(Struct, frozen=True, kw_only=True):
     """A figure of an experiment: the function that draws it, its methods, and the metrics that it shows, `columns`.
 
     Without `columns` it shows histories of training alone. As in a table, `across` is for data sets that evaluations
-    list, and `evaluations` says which evaluation, where several attack with a metric.
+    list, and `evaluations` says which evaluation, where several attack with a metric. `metric` is shown on such data
+    sets beside `columns` on those trained on. `published` is a table of claims.yaml that stands beside ours at the
+    paper's own scale.
     """
 
     title: str
@@ -109,8 +115,10 @@ class Figure(Struct, frozen=True, kw_only=True):
     caption: str
     columns: Maybe[Names] = UNSET
     across: Maybe[Literal["datasets"]] = UNSET
+    metric: Maybe[Name] = UNSET
     evaluations: Maybe[Names] = UNSET
     ledgers: Maybe[bool] = UNSET
+    published: Maybe[Name] = UNSET
 
     def __post_init__(self) -> None:
         """Refuse a figure of single images under no attack."""

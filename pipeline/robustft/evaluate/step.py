@@ -34,8 +34,8 @@ from robustft.data.imagefile import class_texts, load_split
 from robustft.errors import RobustftError
 from robustft.evaluate.checks import model_checks, perturbation_checks, unmoved_checks, worst
 from robustft.evaluate.ledger import Outcome, read_piece, write_ledger, write_piece
-from robustft.evaluate.target import attack_target, evaluated_model
-from robustft.models.classifier import Classifier
+from robustft.evaluate.target import evaluated_model
+from robustft.models.classifier import Classifier, attack_target
 from robustft.runtime.components import locate
 from robustft.runtime.context import Context, Progress
 from robustft.runtime.device import describe, device_for, peak

@@ -1,23 +1,12 @@
-"""The model that an evaluation judges, and the model that an attack sees."""
+"""The model that an evaluation judges."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from robustft.models.checkpoint import load_classifier
 from robustft.models.classifier import Classifier, derived
-from robustft.runtime.components import locate
-
-
-def attack_target(attack: dict[str, Any], model: Classifier) -> nn.Module:
-    """Return the model that an attack queries: the evaluated one, or what `module:function` makes of it."""
-    if attack["target"] == "exported_model":
-        return model
-    target: nn.Module = locate(attack["target"])(model)
-    return target
 
 
 def evaluated_model(

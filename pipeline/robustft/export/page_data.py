@@ -123,10 +123,10 @@ class PageData:
         grid = tables.build_grid(step.spec, results.numbers)
         first = len(grid.header) - len(grid.column_names)
         rows = []
-        for name, texts in zip(grid.row_names, grid.rows, strict=True):
-            dataset, _, method = name.rpartition(".")
+        for name, texts, places in zip(grid.row_names, grid.rows, grid.places, strict=True):
             row = []
-            for column, text in zip(grid.column_names, texts[first:], strict=True):
+            for (line, column), text in zip(places, texts[first:], strict=True):
+                dataset, _, method = line.rpartition(".")
                 cells = self.lineage.cells(step, results.numbers, method=method, column=column, dataset=dataset or None)
                 row.append({"text": text, "parts": [self._part(results, cell) for cell in cells]})
             rows.append({"name": name, "heads": texts[:first], "cells": row})

@@ -87,3 +87,11 @@ def derived(models: list[Classifier], derivation: dict[str, Any] | None) -> Clas
         return model
     combined: Classifier = locate(derivation["implementation"])(models, **derivation.get("parameters", {}))
     return combined
+
+
+def attack_target(attack: dict[str, Any], model: Classifier) -> nn.Module:
+    """Return the model that an attack queries: the evaluated one, or what `module:function` makes of it."""
+    if attack["target"] == "exported_model":
+        return model
+    target: nn.Module = locate(attack["target"])(model)
+    return target

@@ -68,8 +68,10 @@ def _used_by_paper(config: Config, paper: str, entries: Entries) -> list[Names]:
     }
     displays = [display for part in ("tables", "figures") for display in values[part].values()]
     rows = [name for one in displays for name in one.get("rows", one.get("methods", []))]
+    rows += [name for one in displays for row in one.get("groups", {}).values() for name in row.values()]
     judged = [method for claim in values["claims"] for method, _ in operands(claim)]
     evaluated = [name for one in values["evaluations"].values() for name in one.get("methods", [])]
+    diagnosed = [name for one in experiments for name in one["diagnostics"].get("loss_along", {}).get("methods", [])]
     overridden = [name for one in experiments for name in one.get("overrides", {})]
     shown = [
         (
@@ -82,6 +84,8 @@ def _used_by_paper(config: Config, paper: str, entries: Entries) -> list[Names]:
     ]
     touched = [touches_of(one) for one in values["deviations"]]
     metrics = {**config.attacks, **TRAINING_METRICS}
+    beside = [figure["published"] for figure in values["figures"].values() if "published" in figure]
+    published = (config.claims[paper] or {"tables": {}})["tables"]
     datasets = {**config.datasets, **entries.stand_ins(paper, "datasets")}
     backbones = {**config.backbones, **entries.stand_ins(paper, "backbones")}
     return [
@@ -89,7 +93,8 @@ def _used_by_paper(config: Config, paper: str, entries: Entries) -> list[Names]:
         ("data set", [name for one in experiments for name in one["datasets"]], datasets, where),
         ("backbone", [one["backbone"] for one in experiments], backbones, where),
         ("pretraining", [one["pretraining"] for one in experiments], pretrainings, where),
-        *(("method", names, run, where) for names in (overridden, evaluated, rows, judged)),
+        ("published table", beside, published, where),
+        *(("method", names, run, where) for names in (overridden, evaluated, diagnosed, rows, judged)),
         *((kind, names, defined, where) for kind, names, defined in shown),
         ("method", [name for one in touched for name in one.get("methods", [])], config.methods(paper), where),
         ("experiment", [name for one in touched for name in one.get("experiments", [])], values["experiments"], where),

@@ -12,6 +12,7 @@ from robustft.plan.layers import Parts
 from robustft.plan.resolve import Resolver
 from robustft.plan.shown import Shown, monitored, refuse_overlaps, shown
 from robustft.plan.step import Evaluation, Run, Step
+from robustft.report.claims import beside
 from robustft.report.training_metrics import TRAINING_METRICS
 
 
@@ -184,7 +185,7 @@ class Report:
             return
         measured = self.by_experiment.get(experiment, [])
         methods = list(dict.fromkeys(one.run.method for one in measured))
-        rows = [method for method in table.get("rows", methods) if method in methods]
+        rows = [method for method in rows_of(table, methods) if method in methods]
         names = {one["evaluation"] for one in found.values()}
         shown_by = [one for one in measured if one.run.method in rows and one.name in names]
         datasets = {name for one in shown_by for name in (one.dataset, one.run.dataset)}
@@ -207,7 +208,7 @@ class Report:
         )
 
     def _figure(self, name: str, figure: dict[str, Any], numbers: Step) -> None:
-        """Add a figure, unless this scale does not measure all that it shows."""
+        """Add a figure, unless this scale does not run any of its methods, or not measure all that it shows."""
 
         def in_figure(run: Run) -> bool:
             return run.experiment == figure["experiment"] and run.method in figure["methods"]
@@ -217,8 +218,15 @@ class Report:
 
         wanted = figure.get("columns", [])
         figure, found = self._shown(figure, f"the figure '{name}'")
-        if figure.get("columns", []) != wanted:
+        if figure.get("columns", []) != wanted or not any(in_figure(run) for run in self.runs):
             return
+        others: dict[str, Any] = {}
+        if "metric" in figure:
+            elsewhere = {"experiment": figure["experiment"], "across": "datasets", "metric": figure["metric"]}
+            others["elsewhere"] = self._shown(elsewhere, f"the figure '{name}'")[1]
+        tables = self.config.claims[self.paper]
+        if "published" in figure and tables is not None and self.config.scale["reproduces"]:
+            others["published"] = beside(tables, figure["published"])
         runs = [run for run in self.runs if in_figure(run) and run.trained]
         names = {one["evaluation"] for one in found.values()} if figure.get("ledgers", False) else set()
         evaluations = [one for one in self.evaluations if in_figure(one.run) and one.name in names]
@@ -230,6 +238,7 @@ class Report:
                 figure={"name": name, **figure},
                 shown=found,
                 monitored=None if "columns" in figure or not runs else monitored(runs),
+                **others,
                 members=[{"history": run.id, **about(run, run.dataset)} for run in runs],
                 ledgers=[
                     {"ledger": one.step.id, "evaluation": one.name, **about(one.run, one.dataset)}
@@ -249,6 +258,12 @@ class Report:
             },
             implementations=(figure["kind"],),
         )
+
+
+def rows_of(table: dict[str, Any], methods: list[str]) -> list[str]:
+    """Return the methods of a table, each once."""
+    grouped = [method for row in table.get("groups", {}).values() for method in row.values()]
+    return list(dict.fromkeys(grouped)) or list(table.get("rows", methods))
 
 
 def add_manifest(graph: Graph) -> None:

@@ -52,7 +52,7 @@ class Training:
     recipe: Layered
     training_attack: Layered
     monitor: Parts
-    diagnostics: Layered
+    diagnostics: Parts
     seed: Layered
 
 
@@ -189,8 +189,19 @@ class Resolver:
             "test_threat": threat,
             "recipe": Layered(*budget["recipe"].layers, *method["recipe"].layers),
             "monitor": Parts({**monitor.parts(), "attack": self.entries.attack(monitor["attack"])}),
+            "diagnostics": self._diagnostics(budget["diagnostics"], method.value["name"]),
             "auxiliary": self.entries.dataset(auxiliary) if auxiliary and uses_auxiliary else None,
         }
+
+    def _diagnostics(self, diagnostics: Layered, method: str) -> Parts:
+        """Return what is diagnosed of a method."""
+        parts = Parts(diagnostics.parts())
+        along = parts.pop("loss_along", None)
+        if along is not None and method in along.value["methods"]:
+            parts["loss_along"] = Parts(along.parts())
+            parts["loss_along"]["attacks"] = [self.entries.attack(name) for name in along["attacks"].each()]
+            del parts["loss_along"]["methods"]
+        return parts
 
     def method(self, paper: str | None, name: str, where: Path, *, experiment: str | None = None) -> Layered:
         """Return a method's entry, with the overrides of the experiment and then those of the scale."""

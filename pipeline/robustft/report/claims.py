@@ -19,6 +19,9 @@ Claim = dict[str, Any]
 
 MISSING = "missing"
 
+READ_OFF = "read off"
+"""The confidence of a value of the paper's own plot, whose tolerance is known."""
+
 MARGIN = 1.0
 """Points by which a measured value may differ from a published one, unless its table says otherwise."""
 
@@ -71,6 +74,29 @@ def outside(values: Mapping[str, Any]) -> list[Cell]:
     return [cell for cell in cells(values) if cell.outside is not None]
 
 
+def beside(values: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """Return the values of a published table as a figure shows them beside ours: metric, method, column, value.
+
+    A name that the document translates is ours; any other is as printed. A cell that could not be read is left out.
+    """
+    table = values["tables"][name]
+
+    def ours(kind: str, printed: str) -> str:
+        target = {**values.get(f"{kind}s", {}), **table.get(f"{kind}s", {})}.get(printed, printed)
+        return target if isinstance(target, str) else str(target.get(kind, printed))
+
+    return [
+        {
+            "metric": ours("metric", cell.metric),
+            "method": ours("method", cell.method),
+            "column": ours("dataset", cell.dataset),
+            "value": cell.value,
+        }
+        for cell in cells(values)
+        if cell.table == name and cell.value != MISSING
+    ]
+
+
 # -- from a cell to a claim --------------------------------------------------------------------------------------------
 
 
@@ -116,7 +142,8 @@ def _claim(
 ) -> Claim:
     table, (metric, method, dataset) = values["tables"][name], targets
     parts = _parts(values, table, dataset, where=f"{where}, {names[2]}")
-    experiment = parts[0].get("experiment", method.get("experiment", table.get("experiment")))
+    of_data = list(dict.fromkeys(part["experiment"] for part in parts if "experiment" in part))
+    experiment = (of_data[0] if len(of_data) == 1 else of_data) or method.get("experiment", table.get("experiment"))
     if experiment is None:
         raise ConfigError("a cell is matched, but to no experiment", where=where, next_step="add 'experiment'")
     decimals = table.get("decimals", DECIMALS)
@@ -178,9 +205,7 @@ def counts(
         claims = [*inline, *expanded(values)]
         statements = values.get("statements", [])
         by_paper[paper] = {
-            "confidence": Counter(
-                MISSING if claim.get("value") == MISSING else claim["confidence"] for claim in claims
-            ),
+            "confidence": Counter(_confidence(claim) for claim in claims),
             "kind": Counter(claim["kind"] for claim in claims),
             "outside": Counter(str(cell.outside) for cell in outside(values)),
             "statements": Counter("judged" if "judged_by" in one else one["outside"] for one in statements),
@@ -189,11 +214,19 @@ def counts(
     return by_paper
 
 
+def _confidence(claim: Claim) -> str:
+    if claim.get("value") == MISSING:
+        return MISSING
+    return READ_OFF if "read_off" in claim and claim["confidence"] == "direct" else str(claim["confidence"])
+
+
 def describe_counts(by_paper: Mapping[str, Mapping[str, Counter[str]]]) -> list[str]:
     """Return a line for each paper: claims by confidence, values outside by reason, tables that could not be read."""
     lines = []
     for paper, count in by_paper.items():
-        levels = ", ".join(f"{count['confidence'][level]} {level}" for level in ("direct", "secondary", MISSING))
+        levels = ", ".join(
+            f"{count['confidence'][level]} {level}" for level in ("direct", READ_OFF, "secondary", MISSING)
+        )
         left = ", ".join(f"{reason} {number}" for reason, number in sorted(count["outside"].items()))
         unread = count["unread"]["table"]
         lines.append(

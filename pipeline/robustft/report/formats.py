@@ -31,6 +31,14 @@ class Grid:
     """A last note that names another page, and the path of that page from this one, without its ending."""
     records: list[dict[str, Any]] = field(default_factory=list)
     """The cells for machines, one value a field, all with the same fields: `row` and `column` first."""
+    places: list[list[tuple[str, str]]] = field(default_factory=list)
+    """For each cell the names of its row and column in a grid of one line for each method; by default its own."""
+
+    def __post_init__(self) -> None:
+        """Give each cell the names of its row and column."""
+        if not self.places:
+            named = [[(row, column) for column in self.column_names] for row in self.row_names]
+            object.__setattr__(self, "places", named)
 
 
 def markdown_lines(header: list[str], rows: list[list[str]], alignment: str) -> list[str]:

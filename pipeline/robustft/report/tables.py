@@ -9,6 +9,7 @@ from robustft.files import read_json, write_text
 from robustft.report.basis import basis
 from robustft.report.cells import across_datasets, cells_of
 from robustft.report.formats import DAGGER, FORMATS, Grid
+from robustft.report.groups import in_groups
 from robustft.report.statistics import mean, sample_sd
 from robustft.report.training_metrics import TRAINING_METRICS
 from robustft.runtime.context import Context
@@ -54,7 +55,13 @@ def cells_in(spec: dict[str, Any], entries: list[Cell], column: str) -> list[Cel
 
 
 def build_grid(spec: dict[str, Any], numbers: dict[str, Any]) -> Grid:
-    """Lay out a table from its specification and the paper's numbers."""
+    """Lay out a table from its specification and the paper's numbers, in groups of columns if it has them."""
+    grid = _grid(spec, numbers)
+    return in_groups(grid, spec["table"]["groups"]) if "groups" in spec["table"] else grid
+
+
+def _grid(spec: dict[str, Any], numbers: dict[str, Any]) -> Grid:
+    """Lay out a table with a line for each method."""
     table, across = spec["table"], across_datasets(spec["table"])
     columns, lines = (_across if across else _lines)(spec, numbers)
     several = len({line.dataset for line in lines}) > 1

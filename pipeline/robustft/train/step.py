@@ -22,6 +22,7 @@ from robustft.parallel.group import World, launch
 from robustft.runtime.context import Context
 from robustft.runtime.device import describe, devices_for, peak, set_up
 from robustft.runtime.randomness import counter_seed
+from robustft.train.diagnostics import loss_along
 from robustft.train.loop import Trainer
 
 WATCHED = ("validation", "test")
@@ -130,6 +131,9 @@ def train_on(device: torch.device, spec: dict[str, Any], context: Context, *, wo
         "scale": spec["scale"],
     }
     with at_test(method, trainer.model) as tested:
+        if along := spec["diagnostics"].get("loss_along"):
+            losses = loss_along(tested, splits["test"], along, threat=spec["threat"], seed=spec["seed"])
+            history[-1].update(losses)
         save_checkpoint(context.outputs["checkpoint"], tested, about=about)
     write_history(context.outputs["history"], history)
 

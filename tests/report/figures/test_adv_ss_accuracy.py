@@ -22,7 +22,7 @@ def material(**changes) -> Material:
         {"dataset": dataset, "method": method, "attack": attack, "seed": seed, "accuracy": (value + seed - 0.5) / 100}
         for dataset in ("digits",)
         for method, (_, clean, robust, _) in ROWS.items()
-        for attack, value in (("clean", clean), ("pgd20", robust))
+        for attack, value in (("clean", clean), ("pgd20_uniform", robust))
         for seed in (0, 1)
     ]
     epochs = [
@@ -38,8 +38,8 @@ def material(**changes) -> Material:
         "cells": pd.DataFrame(epochs),
         "measurements": pd.DataFrame(measurements),
         "order": list(ROWS),
-        "columns": ["clean", "pgd20", "epochs_to_best"],
-        "attacks": {"pgd20": "PGD-20"},
+        "columns": ["clean", "pgd20_uniform", "epochs_to_best"],
+        "attacks": {"pgd20_uniform": "PGD-20"},
         "datasets": {"digits": "Digits"},
     }
     return Material(**{**values, **changes})

@@ -40,6 +40,10 @@ class Material:
     """Titles of the attacks and of the metrics of training."""
     datasets: dict[str, str] = field(default_factory=dict)
     """Titles of the data sets."""
+    elsewhere: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Cells of the figure's `metric` on the data sets that evaluations list."""
+    published: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Published values to show beside: `metric`, `method`, `column`, `value`; empty at a scale of stand-ins."""
     ledgers: dict[tuple[str, int, str, str], list[Path]] = field(default_factory=dict)
     """Ledgers by (method, seed, data set, attack), if the figure asked for them."""
 
@@ -81,6 +85,11 @@ def _gathered(spec: dict[str, Any], context: Context) -> Material:
         rows = [row for column in columns for row in cells_of(spec["figure"], spec["shown"], numbers[kind], column)]
         return pd.DataFrame([row for row in rows if row["method"] in spec["figure"]["methods"]])
 
+    def elsewhere() -> pd.DataFrame:
+        across = {**spec["figure"], "across": "datasets"}
+        rows = cells_of(across, spec["elsewhere"], numbers["cells"], across["metric"])
+        return pd.DataFrame([row for row in rows if row["method"] in spec["figure"]["methods"]])
+
     cells = shown("cells")
     history = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["method", "seed", "dataset"])
     run = {*history["method"], *cells.get("method", ())}
@@ -94,6 +103,8 @@ def _gathered(spec: dict[str, Any], context: Context) -> Material:
         columns=columns,
         attacks=spec["attacks"],
         datasets=spec["datasets"],
+        elsewhere=elsewhere() if "elsewhere" in spec else pd.DataFrame(),
+        published=pd.DataFrame(spec.get("published", [])),
         ledgers=ledgers,
     )
 
