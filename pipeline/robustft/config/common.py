@@ -191,11 +191,14 @@ if TYPE_CHECKING:
     PartialThreat: TypeAlias = Any
     PartialTrainingAttack: TypeAlias = Any
     PartialMonitor: TypeAlias = Any
+    PartialDiagnostics: TypeAlias = Any
     PartialRecipe: TypeAlias = Any
     PartialEvaluation: TypeAlias = Any
 else:
     PartialBall, PartialThreat = partial(Ball), partial(Threat)
     PartialTrainingAttack, PartialMonitor = partial(TrainingAttack), partial(Monitor)
+    _PARTIAL[Maybe[LossAlong]] = partial(LossAlong)
+    PartialDiagnostics = partial(Diagnostics)
     PartialRecipe, PartialEvaluation = partial(Recipe), partial(Evaluation)
 
 
@@ -205,7 +208,7 @@ class Layer(Struct, frozen=True, kw_only=True):
     recipe: PartialRecipe = UNSET
     training_attack: PartialTrainingAttack = UNSET
     monitor: PartialMonitor = UNSET
-    diagnostics: Maybe[Diagnostics] = UNSET
+    diagnostics: PartialDiagnostics = UNSET
 
 
 class Override(Struct, frozen=True, kw_only=True):

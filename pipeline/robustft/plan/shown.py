@@ -66,19 +66,23 @@ def _attacked(attack: dict[str, Any], threat: dict[str, Any]) -> dict[str, Any]:
 def monitored(runs: Sequence[Run]) -> dict[str, Any]:
     """Return what the histories of runs of one experiment were measured with: attack, threat, images by split, seeds.
 
-    `images` has the distinct numbers of images of each split, one unless data sets differ in size.
+    `images` has the distinct numbers of images of each split, one unless data sets differ in size. Of runs that all
+    measure losses along attacks it is these attacks, on test images.
     """
+    along = [run.step.spec["diagnostics"].get("loss_along") for run in runs]
     images: dict[str, list[int]] = {}
     for run in runs:
         spec = run.step.spec
         sizes, watched = spec["dataset"]["splits"], (spec["split"], "validation", "test")
-        for split in (split for split in watched if split in sizes):
-            count = min(spec["monitor"]["images"], sizes[split])
+        most = spec["diagnostics"]["loss_along"]["images"] if all(along) else spec["monitor"]["images"]
+        for split in (split for split in watched if split in sizes and (split == "test" or not all(along))):
+            count = min(most, sizes[split])
             images[split] = list(dict.fromkeys([*images.get(split, []), count]))
     spec = runs[0].step.spec
+    attacks = along[0]["attacks"] if all(along) else [spec["monitor"]["attack"]]
     return {
-        "title": spec["monitor"]["attack"]["title"],
-        **_attacked(spec["monitor"]["attack"], spec["threat"]),
+        "title": " and ".join(attack["title"] for attack in attacks),
+        **_attacked(attacks[0], spec["threat"]),
         "images": images,
         "datasets": list(dict.fromkeys(run.dataset for run in runs)),
         "seeds": sorted({run.seed for run in runs}),
