@@ -25,6 +25,7 @@ LABELS = {
     "pgd10_adaptive": "made through them (adaptive)",
 }
 PREFIX = "loss_along"
+MARKS = "Lines are means over seeds, bands their range."
 
 
 def curve(material: Material, dataset: str, method: str, attack: str) -> pd.DataFrame:

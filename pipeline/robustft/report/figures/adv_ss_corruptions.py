@@ -18,6 +18,7 @@ DASH = (0, (1, 1.5))
 OTHER = "#777777"
 """Of a published model that is not run here."""
 
+MARKS = "Points are means over seeds."
 Axis = tuple[str, str]
 """An axis of the radar: data set and attack."""
 
