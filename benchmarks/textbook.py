@@ -173,9 +173,9 @@ class Trades(Madry):
         return lambda logits: kl(clean, logits)
 
     def loss(self, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
-        """Return both terms."""
-        clean = self.model(x)
-        return F.cross_entropy(clean, y) + self.beta * kl(clean, self.model(x_adv))
+        """Return both terms, which make a clean pass each, as in the authors' code."""
+        clean, robust, again = self.model(x), self.model(x_adv), self.model(x)
+        return F.cross_entropy(clean, y) + self.beta * kl(again, robust)
 
 
 class Twins(Madry):

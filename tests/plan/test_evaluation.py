@@ -92,7 +92,8 @@ def test_an_attack_job_depends_on_the_attacks_backbone_and_tuning_that_it_names_
 def test_a_threat_of_the_experiment_is_laid_over_the_papers_and_one_of_the_evaluation_over_both(planned):
     attack = {"attacks": ["fgsm"], "split": "test", "shard_images": 8, "parts": 1, "threat": {"eps": "1/9"}}
     change = {"evaluations": ["robustness", "weak"], "threat": {"norm": "l2"}}
-    plan = planned(paper=paper(evaluations={"weak": attack}, experiment=change))
+    tables = {"main": {"evaluations": ["robustness"]}}
+    plan = planned(paper=paper(evaluations={"weak": attack}, experiment=change, tables=tables, claims=[]))
     threats = {e.name: e.step.spec["threat"] for e in plan.evaluations}
     assert threats == {"robustness": {"norm": "l2", "eps": "1/5"}, "weak": {"norm": "l2", "eps": "1/9"}}
     assert trained(plan, "at").spec["threat"] == {"norm": "l2", "eps": "1/5"}

@@ -31,6 +31,7 @@ CHANGES = {
         },
     ),
     "claims": CLAIMS,
+    "margins": {"1 points": "because"},
 }
 
 

@@ -70,7 +70,7 @@ class CommandLine:
     def add(self, name: str, text: str, run: Run | None, *, plans: bool = True) -> argparse.ArgumentParser:
         """Add a command and return its parser; a command that `plans` gets the options of scale and papers."""
         command = self.commands[name] = self._subparsers.add_parser(name, description=text)
-        self._help.append(f"  {name:<10}{text}")
+        self._help.append(f"  {name:<11}{text}")
         return _set_up(command, run, plans=plans)
 
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:

@@ -35,9 +35,9 @@ from torch import Tensor
 from robustft.attacks.inner_maximization import attack_mode
 from robustft.attacks.objectives import cross_entropy
 from robustft.attacks.pgd import Budget, pgd
-from robustft.methods.passes import Pass, check_passes, logits_by_pass
 from robustft.methods.protocol import Loss, Method
 from robustft.models.classifier import Classifier
+from robustft.models.passes import Pass, check_passes, logits_by_pass
 from robustft.models.self_supervised.pretext import cut, join, permutations
 from robustft.models.self_supervised.three_tasks import TASKS, of_task
 

@@ -26,9 +26,9 @@ from torch import Tensor
 from robustft.attacks.inner_maximization import maximise_cross_entropy, maximise_kl
 from robustft.attacks.objectives import cross_entropy, kl_divergence
 from robustft.attacks.pgd import Budget
-from robustft.methods.passes import Pass, check_passes, logits_by_pass
 from robustft.methods.protocol import Loss, Method
 from robustft.models.classifier import Classifier
+from robustft.models.passes import Pass, check_passes, logits_by_pass
 
 
 @dataclass(frozen=True, kw_only=True)

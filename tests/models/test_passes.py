@@ -6,9 +6,9 @@ from torch import nn
 
 from robustft.methods.adv_ss_pretraining import Jigsaw, Rotation, Selfie
 from robustft.methods.mart import Mart
-from robustft.methods.passes import check_passes, logits_by_pass
 from robustft.methods.trades import Trades
 from robustft.methods.twins import TwinsTrades
+from robustft.models.passes import check_passes, logits_by_pass
 from robustft.models.two_wing_batch_norm import to_two_wings
 
 # Two images of two pixels. Means: clean 0.2, adversarial 0.6; of the second half 0.3 and 0.9.
