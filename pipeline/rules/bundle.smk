@@ -28,8 +28,9 @@ for bundle in BUNDLES:
         resources:
             **training_needs(),
         params:
+            jobs=JOB_FILES,
             step={"digest": bundle.digest, "code": code_of(bundle, BY_HAND)},
         message:
             f"training and attacking {bundle.name}"
         shell:
-            "python -m robustft job {JOB_FILES}/{params.step[digest]}.json --log {log}"
+            "python -m robustft job {params.jobs}/{params.step[digest]}.json --log {log}"

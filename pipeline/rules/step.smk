@@ -22,5 +22,6 @@ rule step:
         IMAGE
     params:
         launcher="",
+        jobs=JOB_FILES,
     shell:
-        "{params.launcher}python -m robustft job {JOB_FILES}/{params.step[digest]}.json --log {log}"
+        "{params.launcher}python -m robustft job {params.jobs}/{params.step[digest]}.json --log {log}"
