@@ -75,7 +75,8 @@ def draw(material: Material, *, title: str) -> Figure:
             name = f"{material.titles[method]}\n{material.datasets[dataset]}"
             axes.set_title(name if len(datasets) > 1 else material.titles[method])
         panels[0].set_ylabel("Cross-entropy (nats)")
-    figure.supxlabel("Multiple of the attack's perturbation (1: the attacked image)", fontsize=9)
+    for axes in grid[-1]:
+        axes.set_xlabel("Multiple of the perturbation")
     handles = [Line2D([], [], color=color, label=LABELS[attack]) for attack, color in DIRECTIONS.items()]
     if not material.published.empty:
         handles.append(Line2D([], [], color="black", linestyle=(0, (1, 1.5)), label="published, read off a plot"))
