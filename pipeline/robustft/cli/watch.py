@@ -17,7 +17,7 @@ from robustft.cli.display import Display, duration, error_lines
 from robustft.cli.progress import Progress
 from robustft.cli.snakemake_events import EVENTS_FD
 
-POLL_S = 0.5
+POLL_S = 1.0
 INTERRUPTED = 130
 """The exit status of a process that Ctrl-C ends."""
 
