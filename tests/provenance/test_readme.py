@@ -1,10 +1,11 @@
 """Numbers in the README are bound to files, or reported."""
 
+import json
 from collections import Counter
 
 import pytest
 
-from robustft.provenance.readme import readme_findings
+from robustft.provenance.readme import SNAPSHOT_FORMAT, readme_findings, readme_notes
 
 BLOCK = "<!-- robustft:begin docs/t.md -->\n| AT | 69.1 ± 3.4 |\n<!-- robustft:end -->\n"
 
@@ -42,3 +43,14 @@ def test_a_number_outside_every_block_is_named(root, text):
     (root / "README.md").write_text(f"{BLOCK}\n{text}\n")
     ((code, _),) = codes(root)
     assert code == "unbound-readme"
+
+
+@pytest.mark.parametrize(("form", "is_noted"), [(1, True), (None, True), (SNAPSHOT_FORMAT, False)])
+def test_a_snapshot_of_another_version_is_a_note_and_no_edited_table(root, form, is_noted):
+    tables = root / "docs" / "demo" / "toy" / "tables"
+    tables.mkdir(parents=True)
+    (tables / "main.spec.json").write_text("{}")
+    (tables.parent / "numbers.json").write_text("{}")
+    (root / "docs" / "demo" / "root.json").write_text(json.dumps({"format": form} if form else {}))
+    assert bool(readme_notes(root)) is is_noted
+    assert bool(codes(root)) is not is_noted

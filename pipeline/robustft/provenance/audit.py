@@ -9,7 +9,7 @@ from __future__ import annotations
 from robustft.plan import Plan
 from robustft.provenance import audit_circumstances, audit_files, audit_numbers
 from robustft.provenance.audit_state import AuditReport, AuditState
-from robustft.provenance.readme import readme_findings
+from robustft.provenance.readme import readme_findings, readme_notes
 
 
 def audit(plan: Plan, *, require_images: bool = False) -> AuditReport:
@@ -44,4 +44,5 @@ def audit(plan: Plan, *, require_images: bool = False) -> AuditReport:
     audit_files.check_manifest(state)
     for code, subject, text in readme_findings(state.report.counts):
         state.add(code, subject, text)
+    state.report.notes += readme_notes()
     return state.report

@@ -23,6 +23,9 @@ BLOCK = re.compile(r"(<!-- robustft:begin (\S+) -->\n)(.*?)(<!-- robustft:end --
 LOOSE_NUMBER = re.compile(r"\d+(?:\.\d+)?\s?%|\d+(?:\.\d+)?\s±")
 """A number that reads as a result: a percentage or a mean with a spread."""
 
+SNAPSHOT_FORMAT = 2
+"""The form of a snapshot's numbers and table specifications. One of another form cannot be rendered again."""
+
 
 def snapshot_folder(scale: str) -> Path:
     """Return the folder of a scale's snapshot."""
@@ -56,7 +59,9 @@ def update_readme(plan: Plan) -> str:
         write_json(folder / Path(path).relative_to(results), _without_passed_checks(read_json(path)))
     papers = [step.id for step in plan.of_kind("numbers")]
     write_text(folder / "summary.md", formats.to_markdown(summary(folder, papers, scale=plan.scale)))
-    write_json(folder / "root.json", {"scale": plan.scale, "root": read_json(manifest)["root"]})
+    write_json(
+        folder / "root.json", {"format": SNAPSHOT_FORMAT, "scale": plan.scale, "root": read_json(manifest)["root"]}
+    )
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
     write_text(readme, BLOCK.sub(lambda m: m[1] + (ROOT / m[2]).read_text(encoding="utf-8") + m[4], text))
@@ -102,10 +107,26 @@ def _first_difference(expected: str, observed: str, *, page: str = "the README",
     return "lines were added or removed"
 
 
+def readme_notes(root: Path = ROOT) -> list[str]:
+    """Return a note for each snapshot of another version of this project: it is shown, and not rendered again."""
+    return [
+        f"docs/{folder.name} is a snapshot of another version: its tables are not made again from its numbers;"
+        f" robustft readme --scale {folder.name} renews it"
+        for folder in _snapshots(root, current=False)
+    ]
+
+
+def _snapshots(root: Path, *, current: bool) -> list[Path]:
+    """Return the folders of the snapshots of this version, or of other versions."""
+    files = sorted(root.glob("docs/*/root.json"))
+    return [path.parent for path in files if (read_json(path).get("format") == SNAPSHOT_FORMAT) == current]
+
+
 def _summary_findings(root: Path) -> list[Finding]:
     """Make the summaries of docs/ again from the numbers and verdicts beside them."""
     findings = []
-    for path in sorted(root.glob("docs/*/summary.md")):
+    summaries = (folder / "summary.md" for folder in _snapshots(root, current=True))
+    for path in filter(Path.is_file, summaries):
         papers = [numbers.parent.name for numbers in sorted(path.parent.glob("*/numbers.json"))]
         expected = formats.to_markdown(summary(path.parent, papers, scale=path.parent.name))
         observed = path.read_text(encoding="utf-8")
@@ -118,7 +139,8 @@ def _summary_findings(root: Path) -> list[Finding]:
 def _table_findings(root: Path) -> list[Finding]:
     """Make the tables of docs/ again from the numbers beside them."""
     findings = []
-    for spec_path in sorted(root.glob("docs/*/*/tables/*.spec.json")):
+    specs = (path for folder in _snapshots(root, current=True) for path in sorted(folder.glob("*/tables/*.spec.json")))
+    for spec_path in specs:
         numbers = read_json(spec_path.parents[1] / "numbers.json")
         try:
             grid = tables.build_grid(read_json(spec_path), numbers)
