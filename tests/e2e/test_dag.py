@@ -60,7 +60,8 @@ def test_an_edit_in_one_method_file_reruns_only_that_methods_jobs(copy_of_finish
 
 def test_an_edit_of_one_hyper_parameter_reruns_only_the_methods_that_have_it(copy_of_finished, tools):
     config = copy_of_finished / "config" / "methods.yaml"
-    config.write_text(config.read_text().replace("{beta: 6.0, attack_loss: kl}", "{beta: 5.0, attack_loss: kl}"))
+    trades = "beta: 6.0\n      attack_loss: kl"
+    config.write_text(config.read_text().replace(trades, trades.replace("6.0", "5.0")))
     plan = tools["snakemake"](copy_of_finished, "--dry-run")
     assert bundles(plan) == {"trades"}
 

@@ -40,7 +40,7 @@ def test_a_crate_with_everything_in_it_is_audited_where_it_lies_and_an_edit_is_f
     root = read_json(finished / "results" / "smoke" / "manifest.json")["root"]
     assert f"root: {root}" in audited.stdout
     table = crate / "results" / "smoke" / "twins" / "tables" / "main.csv"
-    table.write_text(table.read_text().replace("TWINS-AT,", "TWINS-AT,9", 1))
+    table.write_text(table.read_text().replace("twins_at,clean,", "twins_at,clean,9", 1))
     audited = audit_of(crate)
     assert audited.returncode == 1
     assert "changed-file" in audited.stdout

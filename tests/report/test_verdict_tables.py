@@ -78,7 +78,7 @@ def test_raw_and_adjusted_p_values_are_shown():
         ({"chosen": "selfie"}, ["best on validation images: selfie"]),
         ({"below": 3.0}, ["at most 3 points below still holds"]),
         ({"margin": 3.0}, []),
-        ({"datasets": {"number": 15, "other_way": 4}}, ["4 of 15 data sets go the other way"]),
+        ({"by_dataset": {"number": 15, "other_way": 4}}, ["4 of 15 data sets go the other way"]),
         ({"selection": "test"}, ["the published checkpoint was chosen on the test images"]),
         ({"selection": "validation"}, []),
         ({"seeds_needed": 5}, ["5 seeds with this spread would fit the margin"]),

@@ -201,7 +201,7 @@ def test_what_training_needs_may_be_narrowed_to_one_data_set(world):
     assert judge.judge(needs_less("quick", "slow", dataset="e"))["verdict"] == "reversed"
     found = judge.judge(needs_less("quick", "slow"))
     assert found["estimate"] == pytest.approx((1 - 80) / 2)
-    assert found["datasets"] == {"number": 2, "other_way": 1}
+    assert found["by_dataset"] == {"number": 2, "other_way": 1}
 
 
 def test_what_training_needs_is_averaged_over_the_same_data_sets_in_each_seed(world):

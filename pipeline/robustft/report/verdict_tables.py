@@ -79,8 +79,8 @@ def remarks(verdict: dict[str, Any]) -> list[str]:
         told.append(f"best on validation images: {verdict['chosen']}")
     if "below" in verdict:
         told.append(f"at most {verdict['below']:g} points below still holds")
-    if "datasets" in verdict:
-        told.append("{other_way} of {number} data sets go the other way".format(**verdict["datasets"]))
+    if "by_dataset" in verdict:
+        told.append("{other_way} of {number} data sets go the other way".format(**verdict["by_dataset"]))
     if verdict.get("selection") == "test":
         told.append("the published checkpoint was chosen on the test images")
     if "published_images" in verdict:

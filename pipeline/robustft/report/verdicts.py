@@ -111,7 +111,7 @@ class Judge:
             basis["failed_checks"] = failed_checks
         if len(found) == 2 and len(result.by_image) > 1:
             other_way = sum(value * result.value < 0 for value in result.by_dataset.values())
-            basis["datasets"] = {"number": len(result.by_image), "other_way": other_way}
+            basis["by_dataset"] = {"number": len(result.by_image), "other_way": other_way}
         return basis
 
     def _ordering(self, claim: Claim, result: Measured) -> Verdict:
