@@ -294,7 +294,7 @@ def test_a_claim_may_be_about_one_evaluation_or_one_data_set(narrowed, estimate,
     found = several.judge(ordering("a", "b", metric="clean", **narrowed))
     assert found["estimate"] == pytest.approx(estimate)
     assert found["verdict"] == verdict
-    assert found.get("datasets", {}).get("other_way") == other_way
+    assert found.get("by_dataset", {}).get("other_way") == other_way
 
 
 def test_a_claim_about_an_evaluation_that_was_not_run_says_so(several):
