@@ -61,7 +61,7 @@ def downloading(geometry=None, shape=(3, 4, 4), **files):
         "files": {name: name for name in files},
         "licence": "none",
         "shape": list(shape),
-        "levels": 255,
+        "levels": 16,
         "images": 1000,
         **({"geometry": geometry} if geometry else {}),
     }
