@@ -22,8 +22,14 @@ def test_all_papers_run_from_data_to_verdicts(tools, tmp_path):
         here = PLAN.of_kind("table") + PLAN.of_kind("figure")
         written = [step for step in here if step.id.split("/")[0] == paper]
         assert {step.kind for step in written} == {"table", "figure"}, paper
-        # What is about the main experiment is there, but for attacks that only scale `paper` runs (`strengths_...`).
-        main = {name for part in ("tables", "figures") for name, e in config[part].items() if e["experiment"] == "main"}
+        # What is about the main experiment is there, but for attacks and evaluations that only scale `paper` runs.
+        measured = {evaluation.name for evaluation in PLAN.paper_evaluations(paper)}
+        main = {
+            name
+            for part in ("tables", "figures")
+            for name, e in config[part].items()
+            if e["experiment"] == "main" and measured & set(e.get("evaluations") or measured)
+        }
         missing = main - {step.id.split("/")[1] for step in written}
         assert not [name for name in missing if not name.startswith("strengths_")], (paper, missing)
         for step in written:
