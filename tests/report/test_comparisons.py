@@ -3,15 +3,10 @@
 import numpy as np
 import pytest
 
-from tests.report.measured import World, kept, ordering
+from tests.report.measured import kept, ordering
 
 T2, T4, Z = 4.302653, 2.776445, 1.959964
 """Two-sided 5 % quantiles: Student's with 2 and 4 degrees of freedom, the normal one."""
-
-
-@pytest.fixture
-def world(tmp_path):
-    return World(tmp_path)
 
 
 def test_an_ordering_by_hand(world):

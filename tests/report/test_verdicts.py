@@ -9,7 +9,7 @@ import pytest
 from robustft.errors import IntegrityError
 from robustft.report.verdict_tables import build_grid
 from robustft.report.verdicts import adjusted, judge_ordering, judge_value, judged, verdicts
-from tests.report.measured import World, average, kept, ordering, published_difference, value
+from tests.report.measured import average, kept, ordering, published_difference, value
 
 T2, T4, Z = 4.302653, 2.776445, 1.959964
 """Two-sided 5 % quantiles: Student's with 2 and 4 degrees of freedom, the normal one."""
@@ -36,21 +36,6 @@ def test_an_ordering_is_judged_at_five_percent(estimate, p, verdict):
 )
 def test_a_value_is_reproduced_only_within_the_margin(low, high, verdict):
     assert judge_value(low, high, margin=0.01) == verdict
-
-
-@pytest.fixture
-def world(tmp_path):
-    return World(tmp_path)
-
-
-@pytest.fixture
-def three(world):
-    """Three seeds; `strong` keeps most of 200 images, `weak` few; `lone` has two seeds."""
-    generator = np.random.default_rng(0)
-    for method, share in (("weak", 0.3), ("strong", 0.9), ("lone", 0.5)):
-        for seed in range(3 if method != "lone" else 2):
-            world.add(method, seed, {"aa": (generator.random(200) < share).astype(int).tolist()})
-    return world
 
 
 # -- orderings ---------------------------------------------------------------------------------------------------------

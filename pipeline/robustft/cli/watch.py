@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from robustft.cli.display import Display, duration, error_lines
 from robustft.cli.progress import Progress
@@ -21,27 +21,26 @@ POLL_S = 1.0
 INTERRUPTED = 130
 """The exit status of a process that Ctrl-C ends."""
 
+Events: TypeAlias = "queue.Queue[dict[str, Any]]"
+"""What Snakemake tells (snakemake_events.py)."""
+
 
 def watch(arguments: Sequence[str], progress: Progress, display: Display, *, log: Path) -> int:
     """Run `snakemake` with some arguments and show its progress; return its exit status, `INTERRUPTED` after Ctrl-C.
 
-    All that Snakemake and its jobs print goes to the file `log`.
+    All that Snakemake and its jobs print goes to the file `log`. If this process is ended, Snakemake ends too, as soon
+    as the jobs that run have ended.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with log.open("ab") as sink, display:
         process, events = _start(arguments, sink)
         watcher = Watcher(progress, display)
-        interrupted = False
-        while process.poll() is None or not events.empty():
-            try:
-                watcher.take(events)
-            except KeyboardInterrupt:  # Snakemake, in the same terminal, has the signal as well
-                if interrupted:
-                    process.send_signal(signal.SIGTERM)
-                interrupted = True
-                display.say("stopping: the jobs that run save their state (once more Ctrl-C: at once)")
-        watcher.take(events)
-        progress.update()
+        try:
+            interrupted = _follow(process, events, watcher, display)
+        finally:
+            if process.poll() is None:
+                process.terminate()
     if interrupted:
         display.say("stopped; run the same command again to go on")
         return INTERRUPTED
@@ -50,14 +49,28 @@ def watch(arguments: Sequence[str], progress: Progress, display: Display, *, log
     return process.returncode
 
 
-def _start(arguments: Sequence[str], sink: Any) -> tuple[subprocess.Popen[bytes], queue.Queue[dict[str, Any]]]:
+def _follow(process: subprocess.Popen[bytes], events: Events, watcher: Watcher, display: Display) -> bool:
+    """Show events until the process has ended, and return whether Ctrl-C ended it."""
+    interrupted = False
+    while True:
+        try:
+            ended = process.poll() is not None
+            watcher.take(events)
+            if ended and events.empty():
+                return interrupted
+        except KeyboardInterrupt:  # Snakemake, in the same terminal, has the signal as well
+            interrupted = True
+            display.say("stopping; what is finished is kept")
+
+
+def _start(arguments: Sequence[str], sink: Any) -> tuple[subprocess.Popen[bytes], Events]:
     reader, writer = os.pipe()
     command = [sys.executable, "-P", "-m", "robustft.cli.snakemake_events", *arguments]
     process = subprocess.Popen(
         command, stdout=sink, stderr=sink, pass_fds=[writer], env={**os.environ, EVENTS_FD: str(writer)}
     )
     os.close(writer)
-    events: queue.Queue[dict[str, Any]] = queue.Queue()
+    events: Events = queue.Queue()
 
     def receive() -> None:
         with open(reader, encoding="utf-8") as stream:
@@ -78,7 +91,7 @@ class Watcher:
         self._errors: list[str] = []
         self._failed = 0
 
-    def take(self, events: queue.Queue[dict[str, Any]]) -> None:
+    def take(self, events: Events) -> None:
         """Take the events that are there, after waiting for one, and show the state."""
         try:
             event = events.get(timeout=POLL_S)
@@ -92,20 +105,18 @@ class Watcher:
         self._display.show(self._running.values())
 
     def _take(self, event: dict[str, Any]) -> None:
-        job = event.get("job")
-        if event["event"] == "job":
-            self._jobs[event["job"]] = event
-        elif event["event"] == "started":
-            self._running |= {one: self._message(one) for one in event["jobs"]}
-        elif event["event"] == "finished":
-            self._running.pop(int(event["job"]), None)
-        elif event["event"] == "failed":
-            self._running.pop(int(event["job"]), None)
-            self._fail(int(event["job"]))
+        if event["event"] == "started":
+            self._running |= {job: self._message(job) for job in event["jobs"]}
         elif event["event"] == "error":
             self._errors.append(event["text"])
-        if event["event"] == "job" and job in self._running:
-            self._running[event["job"]] = self._message(event["job"])
+        elif event["event"] == "job":
+            self._jobs[event["job"]] = event
+            if event["job"] in self._running:
+                self._running[event["job"]] = self._message(event["job"])
+        else:
+            self._running.pop(event["job"], None)
+            if event["event"] == "failed":
+                self._fail(event["job"])
 
     def _message(self, job: int) -> str:
         return str(self._jobs[job]["message"]).strip() if job in self._jobs else f"job {job}"
