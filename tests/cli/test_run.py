@@ -53,3 +53,13 @@ def test_without_snakemake_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(RobustftError, match=r"(?s)Snakemake is not installed.*to do: +install .*envs/run\.txt"):
         run(Namespace())
+
+
+def test_a_mirror_that_does_not_exist_is_refused_before_anything_runs(monkeypatch, tmp_path):
+    """It was noticed only by the first download, and not at all where none was needed."""
+    monkeypatch.setenv("ROBUSTFT_MIRROR", "")
+    arguments = Namespace(
+        words=[], scale="smoke", papers=None, mirror=[tmp_path / "nowhere"], offline=False, verbose=False
+    )
+    with pytest.raises(RobustftError, match="names a folder that does not exist"):
+        run(arguments)

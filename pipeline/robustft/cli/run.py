@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustft.cli.common import place
-from robustft.data.fetch.mirror import MIRROR, OFFLINE
+from robustft.data.fetch.mirror import MIRROR, OFFLINE, folders
 from robustft.errors import RobustftError
 from robustft.files import ROOT
 
@@ -60,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     targets, options = _split(arguments.words)
     if arguments.mirror:
         os.environ[MIRROR] = os.pathsep.join(str(folder.absolute()) for folder in arguments.mirror)
+        folders()  # one that does not exist is an error now, not in the first download
     if arguments.offline:
         os.environ[OFFLINE] = "1"
     if arguments.verbose or not all(map(_runs_jobs, options)):
