@@ -40,6 +40,8 @@ class Setting:
     datasets: int = 1
     whole: int = 4000
     """Images of the public test set, for a published value."""
+    right_seed_sd: float | None = None
+    """Spread of the right method's seeds, if it is another one than the left method's."""
 
     @property
     def sd(self) -> float:
@@ -58,12 +60,13 @@ Drawn = tuple[Interval, float]
 
 def independent(setting: Setting, random: np.random.Generator) -> Drawn:
     """Two methods with runs of their own, on the same images of each data set."""
+    right = setting if setting.right_seed_sd is None else replace(setting, seed_sd=setting.right_seed_sd)
     sides: list[list[np.ndarray]] = [[], []]
     for _ in range(setting.datasets):
         image = random.normal(0, setting.image_sd, setting.images)
-        for side, base in zip(sides, (setting.left, setting.right), strict=True):
-            side.append(_correct(base + image, setting, random, SEEDS))
-    truth = share(setting.left, setting.sd) - share(setting.right, setting.sd)
+        for side, method, base in zip(sides, (setting, right), (setting.left, setting.right), strict=True):
+            side.append(_correct(base + image, method, random, SEEDS))
+    truth = share(setting.left, setting.sd) - share(setting.right, right.sd)
     return difference(_measured(sides, paired=False)).interval(), truth
 
 
@@ -138,16 +141,18 @@ def settings() -> list[Setting]:
                 base = Setting(kind, images, seed_sd)
                 found += [base, replace(base, left=-1.5, right=-1.4 if kind == "independent" else 0.2)]
                 found += [replace(base, datasets=3)] if kind != "published" else []
-    return found
+    unequal = [Setting("independent", images, 0.05, right_seed_sd=0.3) for images in (64, 1000, 4000)]
+    return found + unequal
 
 
 def main(repetitions: int) -> None:
     """Print the coverage of each setting."""
-    sys.stdout.write("kind         images  data sets  seed sd  accuracy  coverage  half-width in points\n")
+    sys.stdout.write("kind         images  data sets  seed sd  right's  accuracy  coverage  half-width in points\n")
     for one in settings():
         missed, width = misses(one, repetitions)
+        right = one.seed_sd if one.right_seed_sd is None else one.right_seed_sd
         sys.stdout.write(
-            f"{one.kind:12} {one.images:6}  {one.datasets:9}  {one.seed_sd:7}  {share(one.left, one.sd):8.3f}"
+            f"{one.kind:12} {one.images:6}  {one.datasets:9}  {one.seed_sd:7}  {right:7}  {share(one.left, one.sd):8.3f}"
             f"  {1 - missed / repetitions:8.4f}  {100 * width:.2f}\n"
         )
 
