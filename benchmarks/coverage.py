@@ -152,8 +152,8 @@ def main(repetitions: int) -> None:
         missed, width = misses(one, repetitions)
         right = one.seed_sd if one.right_seed_sd is None else one.right_seed_sd
         sys.stdout.write(
-            f"{one.kind:12} {one.images:6}  {one.datasets:9}  {one.seed_sd:7}  {right:7}  {share(one.left, one.sd):8.3f}"
-            f"  {1 - missed / repetitions:8.4f}  {100 * width:.2f}\n"
+            f"{one.kind:12} {one.images:6}  {one.datasets:9}  {one.seed_sd:7}  {right:7}"
+            f"  {share(one.left, one.sd):8.3f}  {1 - missed / repetitions:8.4f}  {100 * width:.2f}\n"
         )
 
 

@@ -2,9 +2,14 @@
 
 import csv
 import io
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from robustft.files import PACKAGE, ROOT
 from robustft.report.formats import FORMATS, parse_rows
 from robustft.report.tables import build_grid, cell_text
 
@@ -343,3 +348,53 @@ def test_a_table_of_validation_images_says_validation_images():
     text = FORMATS["md"](build_grid(selecting, {"cells": cells}))
     assert "96 validation images" in text
     assert "test" not in text
+
+
+WRITE = """
+import sys
+from pathlib import Path
+from robustft.files import read_json, write_json
+from robustft.report.formats import FORMATS
+from robustft.report.tables import build_grid
+from tests.report.measured import World, kept
+from tests.report.test_tables import SPEC
+folder = Path(sys.argv[1])
+world = World(folder)
+for method in ("at", "twins_at"):
+    for seed in range(3):
+        attacks = {"clean": kept(9 - seed, 12), "pgd20": kept(5 + seed, 12)}
+        world.add(method, seed, attacks, evaluation="robustness")
+numbers = read_json(world.files()["numbers"])
+for kind, render in FORMATS.items():
+    Path(folder / f"table.{kind}").write_text(render(build_grid(SPEC, numbers)), encoding="utf-8")
+"""
+
+
+def written(folder: Path, **environment: str) -> dict[str, bytes]:
+    """Write ledgers, numbers and tables in a process of its own, and return the bytes of its files."""
+    folder.mkdir(parents=True)
+    done = subprocess.run(
+        [sys.executable, "-c", WRITE, str(folder)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": f"{PACKAGE.parent}{os.pathsep}{ROOT}", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_users_account_changes_no_number_and_no_table(tmp_path):
+    """Locale, time zone, encoding, hash seed and width of the terminal are the user's, numbers are not."""
+    hostile = {
+        "LC_ALL": "de_DE.UTF-8",
+        "TZ": "Asia/Tokyo",
+        "PYTHONHASHSEED": "7",
+        "COLUMNS": "20",
+        "HOME": str(tmp_path),
+    }
+    plain = written(tmp_path / "plain", PYTHONHASHSEED="0")
+    assert len(plain) == 6 + 1 + 4
+    assert written(tmp_path / "hostile", **hostile, PYTHONUTF8="0", NUMEXPR_MAX_THREADS="1") == plain
+    assert written(tmp_path / "ascii", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0") == plain
