@@ -33,7 +33,7 @@ def test_an_interval_misses_the_truth_in_at_most_five_percent(setting):
 
 
 def test_of_two_methods_with_very_unequal_spreads_an_interval_misses_more():
-    """With a spread six times the other one's, four degrees of freedom are too many: about 11 % miss, as the page says."""
+    """With a spread six times the other one's, four degrees of freedom are too many: about 11 % miss."""
     limit = binomial_limit(REPETITIONS, 0.12, 1e-4)
     missed, _ = misses(Setting("independent", 1000, 0.05, right_seed_sd=0.3), REPETITIONS)
     assert binomial_limit(REPETITIONS, 0.05, 1e-2) < missed <= limit
