@@ -2,7 +2,7 @@
 
 import pytest
 
-from robustft.report.formats import to_markdown
+from robustft.report.formats import to_html, to_markdown
 from robustft.report.verdict_tables import build_grid, cell_grids, interval_text, p_text, remarks, verdict_text
 
 SPEC = {"paper": "p", "scale": "s", "reproduces": True}
@@ -148,3 +148,15 @@ def test_the_cells_are_laid_out_as_in_their_source_with_the_verdicts_at_three_ma
     assert "the published checkpoint was chosen on the test images (2 of 4 cells)" in grid.notes
     assert "weak" in grid.notes
     assert "| robust | strong\\|x | +0.0 ? = = |" in to_markdown(grid)  # a bar would end a cell of Markdown
+
+
+def test_a_page_shows_what_says_nothing_about_the_paper_in_grey():
+    direction, holds = {**CLAIM, "verdict": "direction here"}, {**CLAIM, "id": "d", "verdict": "holds"}
+    stand_ins = {**TABLE, "verdicts": {"not comparable": 3}}
+    grid = build_grid(SPEC, {"verdicts": [direction, holds], "tables": [TABLE, {**stand_ins, "id": "u"}]})
+    assert [line.startswith('<tr class="unjudged">') for line in to_html(grid).splitlines() if "<td" in line] == [
+        True,
+        False,
+        False,
+        True,
+    ]

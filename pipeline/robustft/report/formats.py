@@ -31,6 +31,8 @@ class Grid:
     """A last note that names another page, and the path of that page from this one, without its ending."""
     records: list[dict[str, Any]] = field(default_factory=list)
     """The cells for machines, one value a field, all with the same fields: `row` and `column` first."""
+    unjudged: frozenset[str] = frozenset()
+    """Names of rows that say nothing about the paper; a page shows them grey."""
     places: list[list[tuple[str, str]]] = field(default_factory=list)
     """For each cell the names of its row and column in a grid of one line for each method; by default its own."""
 
@@ -81,7 +83,8 @@ def to_latex(grid: Grid) -> str:
 
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;margin:2rem;color:#222}table{border-collapse:collapse}
 th,td{padding:.3rem .8rem;text-align:left;font-variant-numeric:tabular-nums}.r{text-align:right}
-thead th{border-bottom:2px solid #222}tbody tr:nth-child(even){background:#f4f4f4}ul{max-width:60rem;color:#444}"""
+thead th{border-bottom:2px solid #222}tbody tr:nth-child(even){background:#f4f4f4}
+.unjudged{color:#666}ul{max-width:60rem;color:#444}"""
 
 
 def _html_cells(tag: str, texts: list[str], alignment: str) -> str:
@@ -89,10 +92,17 @@ def _html_cells(tag: str, texts: list[str], alignment: str) -> str:
     return "".join(f'<{tag} class="{letter}">{html.escape(text)}</{tag}>' for text, letter in cells)
 
 
+def _row(name: str, grid: Grid) -> str:
+    return '<tr class="unjudged">' if name in grid.unjudged else "<tr>"
+
+
 def to_html(grid: Grid) -> str:
     """Render as a page that needs nothing else."""
     headings = _html_cells("th", grid.header, grid.alignment)
-    body = "\n".join(f"<tr>{_html_cells('td', row, grid.alignment)}</tr>" for row in grid.rows)
+    body = "\n".join(
+        f"{_row(name, grid)}{_html_cells('td', row, grid.alignment)}</tr>"
+        for name, row in zip(grid.row_names, grid.rows, strict=True)
+    )
     notes = "".join(f"<li>{html.escape(note)}</li>\n" for note in grid.notes)
     if grid.see:
         text, page = map(html.escape, (grid.see[0], f"{grid.see[1]}.html"))

@@ -27,6 +27,9 @@ SIGNS = {
 VERDICTS = ("holds", "reversed", DIRECTION, *SIGNS)
 """Every verdict, in the order in which they are counted."""
 
+UNJUDGED = frozenset({DIRECTION, NOT_COMPARABLE, NOT_TRAINED, UNREAD, "not run"})
+"""Those that say nothing about the paper."""
+
 
 def _signed(points: float) -> str:
     """Write a number with its sign; a number that rounds to zero gets no minus."""
@@ -138,6 +141,10 @@ def build_grid(spec: dict[str, Any], content: dict[str, Any]) -> Grid:
         row_names=[verdict["id"] for verdict in claims] + [table["id"] for table in judged],
         column_names=[name for name, _, _, _ in columns],
         alignment="l" + "".join(letter for _, _, letter, _ in columns),
+        unjudged=frozenset(
+            [one["id"] for one in claims if one["verdict"] in UNJUDGED]
+            + [one["id"] for one in judged if UNJUDGED.issuperset(one["verdicts"])]
+        ),
     )
 
 
