@@ -114,7 +114,7 @@ def test_an_attack_on_a_resnet_imports_torch_and_arrow_alone(plan, started):
         ("verdicts", "twins", {"pyarrow"}),
         ("table", "twins/main", set()),
         ("figure", "twins/diagnostics", {"pyarrow", "pandas", "matplotlib"}),
-        ("manifest", "demo", set()),
+        ("manifest", "twins", set()),
     ],
 )
 def test_a_step_without_a_network_imports_neither_torch_nor_the_planner(started, kind, name, allowed):

@@ -121,13 +121,13 @@ use rule numbers as figure with:
 
 use rule numbers as manifest with:
     input:
-        inputs_of("manifest", SCALE),
+        inputs_of("manifest", "{paper}"),
     output:
-        manifest=f"{RESULTS}/manifest.json",
-        record=f"{RESULTS}/manifest.record.json",
+        manifest=f"{RESULTS}/{{paper}}/manifest.json",
+        record=f"{RESULTS}/{{paper}}/manifest.record.json",
     pathvars:
-        log=f"{SCALE}/manifest",
+        log=f"{SCALE}/{{paper}}/manifest",
     params:
-        step=identity("manifest", SCALE),
+        step=identity("manifest", "{paper}"),
     message:
-        f"writing the manifest of scale {SCALE}"
+        "writing the manifest of {wildcards.paper}"

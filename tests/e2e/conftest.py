@@ -68,7 +68,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shared = shared.parent
     folder = shared / "finished"
     with FileLock(shared / "finished.lock"):
-        if not (folder / "results" / "smoke" / "manifest.record.json").exists():
+        if not (folder / "results" / "smoke" / "twins" / "manifest.record.json").exists():
             shutil.rmtree(folder, ignore_errors=True)
             snakemake(copy_checkout(folder))
     return folder

@@ -15,6 +15,7 @@ from robustft.export.crate import export_crate
 from robustft.export.page import export_page
 from robustft.export.robustbench import export_robustbench
 from robustft.files import ROOT, read_json
+from robustft.provenance.roots import manifest_records, root_over
 
 EXPORTS = {"page": export_page, "crate": export_crate, "cards": export_cards, "robustbench": export_robustbench}
 
@@ -44,7 +45,7 @@ def test_an_unaudited_export_says_so(form, tampered, tmp_path):
 
 @pytest.mark.parametrize("form", EXPORTS)
 def test_every_export_names_the_root(form, finished, tmp_path):
-    root = read_json(finished.step("manifest", "small").outputs["manifest"])["root"]
+    root = root_over(manifest_records(finished))
     made = EXPORTS[form](finished, tmp_path / "out", log=quiet)
     texts = [made] if made.is_file() else [path for path in made.rglob("*") if path.suffix in (".json", ".md")]
     assert any(root in path.read_text(encoding="utf-8") for path in texts if "results" not in path.parts)

@@ -27,6 +27,13 @@ def test_steps_are_in_the_order_in_which_they_were_added(graph):
     assert [step.id for step in graph.of_kind("train")] == ["run"]
 
 
+def test_what_a_step_needs_is_itself_and_all_before_it_in_plan_order(graph):
+    data, run = graph.steps.values()
+    other = graph.add("train", "other", Parts(), inputs={}, outputs={"checkpoint": "o"})
+    assert graph.needed([run]) == [data, run]
+    assert graph.needed([other, run]) == [data, run, other]
+
+
 def test_what_no_earlier_step_writes_cannot_be_read(graph):
     with pytest.raises(KeyError, match="later"):
         graph.add("train", "other", Parts(), inputs={"data": "later"}, outputs={"checkpoint": "c"})

@@ -1,5 +1,9 @@
 """Numbers, verdicts, tables and figures of what a scale runs."""
 
+import pytest
+
+from robustft.config.load import Config
+from robustft.plan import Plan
 from tests import toy_config
 from tests.plan.toy_plan import ALL
 
@@ -71,3 +75,18 @@ def test_a_table_none_of_whose_columns_was_measured_is_left_out(planned):
     assert names
     columns = {"main": {"columns": ["pgd2"]}}
     assert planned(paper={"tables": columns}).of_kind("table") == []
+
+
+def test_a_papers_manifest_lists_the_record_of_every_step_but_its_own(planned):
+    plan = planned(paper=ALL)
+    step = plan.step("manifest", "toy")
+    assert set(step.spec["records"]) == {one.record for one in plan.steps.values()} - {step.record}
+    assert step.record == "results/small/toy/manifest.record.json"
+
+
+@pytest.mark.parametrize("scale", ["smoke", "small_cpu"])
+def test_every_record_of_a_scale_is_in_a_manifest(scale):
+    plan = Plan(Config(scale=scale))
+    listed = {record for step in plan.of_kind("manifest") for record in step.spec["records"]}
+    assert listed == {step.record for step in plan.steps.values() if step.kind != "manifest"}
+    assert [step.id for step in plan.of_kind("manifest")] == list(plan.config.papers)

@@ -53,10 +53,3 @@ def test_an_edited_specification_in_a_record_is_named(copied):
     (finding,) = findings(copied)
     assert finding.startswith(f"[invalid-record] {path}:")
     assert "specification does not have the hash" in finding
-
-
-def test_an_edited_manifest_is_named_and_gives_no_root(copied):
-    path = copied.step("manifest", "small").outputs["manifest"]
-    edit(path, '"root": "', '"root": "0')
-    (finding,) = findings(copied)
-    assert finding.startswith(f"[changed-file] {path}:")

@@ -29,7 +29,7 @@ STEPS = {
     "table": "write a table, such as `twins/main`",
     "deviations": "list what is done otherwise than a paper does it, and the tables that it touches",
     "figure": "draw a figure, such as `twins/diagnostics`",
-    "manifest": "hash every record of a scale into one root, such as `demo`",
+    "manifest": "hash every record that a paper's results rest on into one root",
 }
 
 Run = Callable[[argparse.Namespace], int]

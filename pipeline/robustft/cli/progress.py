@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from robustft.cost import CostModel
-from robustft.cost.selection import needed_steps
 from robustft.errors import RobustftError
 from robustft.plan import Plan
 from robustft.plan.sources import source_hashes
@@ -71,7 +70,7 @@ def wanted_steps(plan: Plan, targets: Iterable[str]) -> list[Step]:
         if step is None and target not in rules:
             return list(plan.steps.values())
         ends += [step] if step else rules[target]
-    return needed_steps(plan, ends) if ends else list(plan.steps.values())
+    return plan.needed(ends) if ends else list(plan.steps.values())
 
 
 def up_to_date(step: Step) -> bool:

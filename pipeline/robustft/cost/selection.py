@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from robustft.errors import RobustftError, nearest
 from robustft.plan import Plan
 from robustft.plan.step import Step
 
 
-def needed_steps(plan: Plan, ends: Iterable[Step]) -> list[Step]:
-    """Return `ends` and every step that they need, in plan order."""
-    seen: set[str] = set()
-    queue = list(ends)
-    while queue:
-        step = queue.pop()
-        if step.key not in seen:
-            seen.add(step.key)
-            queue += [p for path in step.inputs.values() if (p := plan.producer(path)) is not None]
-    return [step for key, step in plan.steps.items() if key in seen]
-
-
 def steps_for_paper(plan: Plan, paper: str) -> list[Step]:
     """Return the steps that a paper's runs, tables, figures and verdicts need."""
     own = [s for s in plan.steps.values() if s.id == paper or s.id.startswith(f"{paper}/")]
-    return needed_steps(plan, own)
+    return plan.needed(own)
 
 
 def steps_for_table(plan: Plan, name: str) -> list[Step]:
@@ -54,4 +40,4 @@ def steps_for_table(plan: Plan, name: str) -> list[Step]:
         for run in plan.runs
         if run.paper == paper and run.experiment == table["experiment"] and run.method in spec["rows"] and run.trained
     ]
-    return needed_steps(plan, [*ledgers, *trainings])
+    return plan.needed([*ledgers, *trainings])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from robustft.errors import ConfigError, RobustftError, nearest
@@ -50,6 +51,17 @@ class Graph:
     def of_kind(self, kind: str) -> list[Step]:
         """Return the steps of one kind, in plan order."""
         return [step for step in self.steps.values() if step.kind == kind]
+
+    def needed(self, ends: Iterable[Step]) -> list[Step]:
+        """Return `ends` and every step that they need, in plan order."""
+        seen: set[str] = set()
+        waiting = list(ends)
+        while waiting:
+            step = waiting.pop()
+            if step.key not in seen:
+                seen.add(step.key)
+                waiting += [made for path in step.inputs.values() if (made := self.producer(path)) is not None]
+        return [step for key, step in self.steps.items() if key in seen]
 
     def producer(self, path: str) -> Step | None:
         """Return the step that writes `path`, if one does."""

@@ -16,7 +16,7 @@ from robustft.plan.bundles import bundled
 from robustft.plan.catalogue import Catalogue
 from robustft.plan.evaluation import Evaluations
 from robustft.plan.graph import Graph
-from robustft.plan.reporting import Report, add_manifest
+from robustft.plan.reporting import Report
 from robustft.plan.resolve import Resolver
 from robustft.plan.step import Bundle, Evaluation, Run
 from robustft.plan.training import Trainings
@@ -41,7 +41,6 @@ class Plan(Graph):
                 self.runs.append(run)
                 self.evaluations += evaluations.of_run(run, resolved)
             Report(self, self.resolver, paper, self.runs[runs:], self.evaluations[measured:]).add()
-        add_manifest(self)
         if config.papers and not self.runs:
             raise ConfigError(
                 f"no run of {', '.join(config.papers)} is planned at scale '{self.scale}'",

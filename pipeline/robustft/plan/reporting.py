@@ -1,4 +1,4 @@
-"""Steps that report: a paper's numbers, verdicts, tables and figures, and the manifest of all records."""
+"""Steps that report: a paper's numbers, verdicts, tables and figures, and the manifest of its records."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ class Report:
         for name, figure in self.values["figures"].items():
             if figure["experiment"] in experiments:
                 self._figure(name, figure, numbers)
+        self._manifest()
 
     # -- numbers and verdicts --------------------------------------------------------------------------------------
 
@@ -259,21 +260,28 @@ class Report:
             implementations=(figure["kind"],),
         )
 
+    def _manifest(self) -> None:
+        """Add the step that hashes the record of every step that the paper's results need into one root."""
+        ends = [
+            step
+            for kind in ("numbers", "verdicts", "table", "deviations", "figure")
+            for step in self.graph.of_kind(kind)
+            if step.spec["paper"] == self.paper
+        ]
+        self.graph.add(
+            "manifest",
+            self.paper,
+            Parts(
+                scale=self.config.scale_name,
+                paper=self.paper,
+                records=[step.record for step in self.graph.needed(ends)],
+            ),
+            inputs={step.key: next(iter(step.outputs.values())) for step in ends},
+            outputs={"manifest": f"{self.folder}/manifest.json"},
+        )
+
 
 def rows_of(table: dict[str, Any], methods: list[str]) -> list[str]:
     """Return the methods of a table, each once."""
     grouped = [method for row in table.get("groups", {}).values() for method in row.values()]
     return list(dict.fromkeys(grouped)) or list(table.get("rows", methods))
-
-
-def add_manifest(graph: Graph) -> None:
-    """Add the step that hashes every record of the scale into one root, and its numbers into another."""
-    ends = [step for kind in ("numbers", "verdicts", "table", "deviations", "figure") for step in graph.of_kind(kind)]
-    papers = [step.id for step in graph.of_kind("numbers")]
-    graph.add(
-        "manifest",
-        graph.name,
-        Parts(scale=graph.name, papers=papers, records=[step.record for step in graph.steps.values()]),
-        inputs={step.key: next(iter(step.outputs.values())) for step in ends},
-        outputs={"manifest": f"{RESULTS}/{graph.name}/manifest.json"},
-    )

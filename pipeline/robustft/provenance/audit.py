@@ -7,7 +7,7 @@ counted from its ledgers again, every table is rendered again.
 from __future__ import annotations
 
 from robustft.plan import Plan
-from robustft.provenance import audit_circumstances, audit_files, audit_numbers
+from robustft.provenance import audit_circumstances, audit_files, audit_manifest, audit_numbers
 from robustft.provenance.audit_state import AuditReport, AuditState
 from robustft.provenance.readme import readme_findings, readme_notes
 
@@ -41,7 +41,7 @@ def audit(plan: Plan, *, require_images: bool = False) -> AuditReport:
         audit_numbers.check_paper(state, step)
     audit_circumstances.note_environments(state)
     audit_circumstances.check_images(state, required=require_images)
-    audit_files.check_manifest(state)
+    audit_manifest.check_manifests(state)
     for code, subject, text in readme_findings(state.report.counts):
         state.add(code, subject, text)
     state.report.notes += readme_notes()

@@ -8,12 +8,10 @@ from typing import Any
 
 from robustft.data.fetch.published import Observed
 from robustft.errors import RobustftError
-from robustft.files import digest_of, read_json
 from robustft.plan.step import Step
 from robustft.provenance.audit_numbers import edited_cells
 from robustft.provenance.audit_state import AuditState
 from robustft.provenance.record import read_record
-from robustft.report.content import content_root
 
 
 def read_records(state: AuditState) -> None:
@@ -113,24 +111,3 @@ def check_downloads(state: AuditState) -> None:
         path = Path(step.outputs["file"])
         if path.exists() and (problem := Observed.of(path, log=lambda _: None).problem(step.spec["file"])):
             state.add("changed-download", str(path), problem)
-
-
-def check_manifest(state: AuditState) -> None:
-    """Compare the manifest with the records and the numbers, and take its roots into the report."""
-    path = state.plan.step("manifest", state.plan.scale).outputs["manifest"]
-    if not state.intact([path]):
-        return
-    manifest = read_json(path)
-    for record, sha256 in manifest["records"].items():
-        if record not in state.broken and state.hash(record) != sha256:
-            text = f"the manifest has {sha256[:16]}..., found {str(state.hash(record))[:16]}..."
-            state.add("changed-record", record, text)
-    if digest_of(manifest["records"]) == manifest["root"]:
-        state.report.root = manifest["root"]
-    else:
-        state.add("wrong-number", path, "the root is not the hash of the records")
-    numbers = {step.id: step.outputs["numbers"] for step in state.plan.of_kind("numbers")}
-    if state.intact(numbers.values()):
-        state.report.content_root = content_root({paper: read_json(file) for paper, file in numbers.items()})
-        if state.report.content_root != manifest.get("content_root"):
-            state.add("wrong-number", path, "the content root is not the hash of the numbers")

@@ -1,8 +1,7 @@
-"""The `manifest` step: one hash, the root, that stands for every record of a scale, and one for its numbers alone.
+"""The `manifest` step: the record of every step that a paper's results need, with its hash.
 
-Each record is vouched for by the records of later steps; the manifest vouches for the last ones. Whoever has quoted or
-signed the root notices any change behind it. Records hold times and hosts, so the root is of one run; the content root
-is the same for every run that measured the same.
+It has one hash over these records, and one over the paper's numbers alone. Records hold times and hosts, so the first
+is of one run; the content root is the same for every run that measured the same. `roots.py` has the root over papers.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ from robustft.runtime.context import Context
 
 
 def manifest(spec: dict[str, Any], context: Context) -> None:
-    """Write the SHA-256 of each record, the root (the SHA-256 of these in canonical JSON) and the content root."""
+    """Write the SHA-256 of each record, their root (the SHA-256 of these in canonical JSON) and the content root."""
+    paper = spec["paper"]
     records = {path: sha256_file(path) for path in spec["records"]}
-    root = digest_of(records)
-    content = content_root({paper: read_json(context.inputs[f"numbers:{paper}"]) for paper in spec["papers"]})
-    about = {"scale": spec["scale"], "records": records, "root": root, "content_root": content}
+    root, content = digest_of(records), content_root({paper: read_json(context.inputs[f"numbers:{paper}"])})
+    about = {"scale": spec["scale"], "paper": paper, "records": records, "root": root, "content_root": content}
     write_json(context.outputs["manifest"], about)
     context.log(f"{len(records)} records, root {root}, content root {content}")

@@ -13,9 +13,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from robustft.errors import RobustftError
 from robustft.files import ROOT, read_json, require_checkout, write_json, write_text
 from robustft.plan import Plan
+from robustft.provenance.roots import manifest_records, root_over
 from robustft.report import formats, tables
 from robustft.report.summary import summary
 
@@ -38,11 +38,7 @@ def update_readme(plan: Plan) -> str:
     Raises RobustftError if the scale has not been run to its end.
     """
     require_checkout("readme")
-    manifest = plan.step("manifest", plan.scale).outputs["manifest"]
-    if not Path(manifest).is_file():
-        raise RobustftError(
-            f"scale {plan.scale} has not been run to its end", where=manifest, next_step="run snakemake"
-        )
+    root = root_over(manifest_records(plan))
     folder = snapshot_folder(plan.scale)
     shutil.rmtree(folder, ignore_errors=True)
     results = f"results/{plan.scale}"
@@ -59,13 +55,11 @@ def update_readme(plan: Plan) -> str:
         write_json(folder / Path(path).relative_to(results), _without_passed_checks(read_json(path)))
     papers = [step.id for step in plan.of_kind("numbers")]
     write_text(folder / "summary.md", formats.to_markdown(summary(folder, papers, scale=plan.scale)))
-    write_json(
-        folder / "root.json", {"format": SNAPSHOT_FORMAT, "scale": plan.scale, "root": read_json(manifest)["root"]}
-    )
+    write_json(folder / "root.json", {"format": SNAPSHOT_FORMAT, "scale": plan.scale, "root": root})
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
     write_text(readme, BLOCK.sub(lambda m: m[1] + (ROOT / m[2]).read_text(encoding="utf-8") + m[4], text))
-    return f"docs/{plan.scale} and README.md hold the numbers of root {read_json(manifest)['root']}"
+    return f"docs/{plan.scale} and README.md hold the numbers of root {root}"
 
 
 def _without_passed_checks(numbers: dict[str, Any]) -> dict[str, Any]:
