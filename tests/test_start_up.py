@@ -53,7 +53,7 @@ LEDGER = """
 import json, sys
 from pathlib import Path
 from robustft.evaluate.ledger import read_checks, read_ledger
-assert list(read_ledger(Path(sys.argv[1]))) == ["clean"] and read_checks(Path(sys.argv[1])) == {"seen": 1}
+assert list(read_ledger(Path(sys.argv[1]))) == ["clean"] and read_checks(Path(sys.argv[1])) == {"model": {"seen": 1}}
 print(json.dumps([module for module in json.loads(sys.argv[2]) if module in sys.modules]))
 """
 
@@ -125,7 +125,7 @@ def test_reading_a_ledger_imports_no_pandas(tmp_path):
     """It did, half a second in each of numbers, verdicts and audit, through what `pq.read_table` reads folders with."""
     path, one = tmp_path / "one.parquet", np.zeros(1, np.int32)
     outcome = Outcome("clean", image=one, label=one, prediction=one, distance=one, broken_by=np.array([""], object))
-    write_ledger(path, [outcome.table()], checks={"seen": 1})
+    write_ledger(path, [outcome.table()], checks={"model": {"seen": 1}})
     assert imported(LEDGER, str(path)) == {"pyarrow"}
 
 

@@ -12,18 +12,25 @@ import hashlib
 import json
 import os
 import re
+import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from robustft.errors import RobustftError
+from robustft.errors import IntegrityError, RobustftError
 
 PACKAGE = Path(__file__).resolve().parent
 """The folder of this package."""
+
+HOLES_FROM = 1 << 30
+"""A smaller file is read whatever it takes on the disk: compressing file systems store zeros as holes."""
+
+JSON_BYTES = 1 << 28
+"""No JSON file of ours is larger."""
 
 IS_WHEEL = (PACKAGE / "project").is_dir()
 """Whether this package is installed from a wheel, which carries the project in a folder of its own (see setup.py)."""
@@ -73,21 +80,56 @@ def require_checkout(command: str) -> None:
         )
 
 
+def open_regular(path: str | Path) -> BinaryIO:
+    """Open a regular file to read it. A link to one is one.
+
+    Raises IntegrityError for anything else, such as a pipe or a device, which could be read for ever, and for a file
+    that is almost all holes: one of a terabyte takes no space.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # without O_NONBLOCK a pipe would wait
+    status = os.fstat(descriptor)
+    holes = status.st_size > HOLES_FROM and status.st_blocks * 512 < status.st_size / 100
+    if holes or not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise IntegrityError(
+            "this is no file that a step could have written",
+            where=path,
+            expected="a regular file",
+            observed=f"{status.st_size} bytes, almost all holes" if holes else stat.filemode(status.st_mode)[0],
+            next_step="delete it and run snakemake; it will be made again",
+        )
+    return os.fdopen(descriptor, "rb")
+
+
+def unreadable(path: str | Path) -> str | None:
+    """Return in words why a file cannot be read; None if it can be."""
+    try:
+        open_regular(path).close()
+    except FileNotFoundError:
+        return "there is no such file"
+    except (IntegrityError, OSError, ValueError) as error:
+        return " ".join(str(error).split())
+    return None
+
+
 def sha256_file(path: str | Path) -> str:
-    """Return the SHA-256 of a file as 64 hexadecimal digits, reading it once in pieces."""
-    with open(path, "rb") as stream:
+    """Return the SHA-256 of a regular file as 64 hexadecimal digits, reading it once in pieces."""
+    with open_regular(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def sha256_files(paths: Iterable[str]) -> dict[str, str | None]:
-    """Return the SHA-256 of each file by its path, None for one that is missing.
+    """Return the SHA-256 of each file by its path, None for one that is missing or cannot be read.
 
     One thread for each core: hashing releases Python's global lock.
     """
     names = list(dict.fromkeys(paths))
 
     def hash_or_none(name: str) -> str | None:
-        return sha256_file(name) if Path(name).is_file() else None
+        try:
+            return sha256_file(name)
+        except (IntegrityError, OSError, ValueError):  # ValueError: no name of a file, such as one with a zero byte
+            return None
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         return dict(zip(names, pool.map(hash_or_none, names), strict=True))
@@ -163,6 +205,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.umask(umask)
         part.chmod(0o666 & ~umask)
         part.replace(path)
+        _to_disk(path.parent)
     except Exception as error:
         problem = storage_error(error, doing=f" while writing {path.name}", where=path.parent)
         if problem is None:
@@ -171,6 +214,16 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         if part is not None:
             part.unlink(missing_ok=True)
+
+
+def _to_disk(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk; some file systems cannot be asked."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -212,14 +265,30 @@ def read_json(path: str | Path) -> Any:
     return read_hashed_json(path)[0]
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a key that is given twice: readers would differ in which of its values counts."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("a key is given twice")
+    return values
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number of JSON")
+
+
 def read_hashed_json(path: str | Path) -> tuple[Any, str]:
     """Return the value of a JSON file and the SHA-256 of the bytes that were read. Raises the errors of `read_json`."""
     try:
-        data = Path(path).read_bytes()
-        return json.loads(data.decode("utf-8")), hashlib.sha256(data).hexdigest()
+        with open_regular(path) as stream:
+            data = stream.read(JSON_BYTES + 1)
+        if len(data) > JSON_BYTES:
+            raise ValueError(f"it is larger than {JSON_BYTES >> 20} MB")
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_number)
+        return value, hashlib.sha256(data).hexdigest()
     except FileNotFoundError as error:
         raise RobustftError("a file is missing", where=path, next_step="run snakemake to make it") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError, IsADirectoryError) as error:
         raise RobustftError(
             "a JSON file cannot be read",
             where=path,

@@ -7,6 +7,7 @@ from functools import partial
 
 from snakemake.settings.types import DeploymentMethod
 
+from robustft import escape
 from robustft.plan.shown import planned_cells
 from robustft.provenance.by_hand import code_of, foreign
 from robustft.provenance.container import missing_images
@@ -133,7 +134,7 @@ def caption(kind):
         methods = spec["rows"] if kind == "table" else about["methods"]
         cells = planned_cells(spec["shown"], list(evaluations), methods)
         sentences = [f"{about['title']}.", about["caption"], *basis(spec, about, cells)]
-        return " ".join(sentences)
+        return escape.rst(" ".join(sentences))
 
     return text
 

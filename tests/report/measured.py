@@ -9,6 +9,7 @@ from robustft.evaluate.ledger import Outcome, write_ledger
 from robustft.files import write_json
 from robustft.report.numbers import compute
 from robustft.report.verdicts import Judge
+from tests.report.outcomes import PASSED
 
 
 def outcome(attack: str, correct: list[int], *, order: np.ndarray | None = None, first: int = 0) -> Outcome:
@@ -44,7 +45,7 @@ class World:
         name = f"{method}-{seed}-{dataset}-{parts['evaluation']}-{parts['split']}-{parts['experiment']}"
         self.paths[name] = self.folder / f"{name}.parquet"
         outcomes = [outcome(attack, correct, order=order, first=first) for attack, correct in attacks.items()]
-        write_ledger(self.paths[name], [one.table() for one in outcomes], checks={})
+        write_ledger(self.paths[name], [one.table() for one in outcomes], checks={"model": PASSED})
         if parts["split_images"] is None:
             parts["split_images"] = max(map(len, attacks.values()))
         self.members = [one for one in self.members if one["ledger"] != name]  # the last one counts

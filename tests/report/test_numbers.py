@@ -5,7 +5,7 @@ import pytest
 from robustft.errors import IntegrityError
 from robustft.evaluate.ledger import Outcome, write_ledger
 from robustft.report.numbers import compute, joined, metrics, trainings
-from tests.report.outcomes import outcome
+from tests.report.outcomes import PASSED, outcome
 
 THREAT = {"norm": "linf", "eps": "8/255"}
 ON_D = {"trained_on": "d", "dataset": "d", "transfer_eval": False, "evaluation": "e", "split": "test", "threat": THREAT}
@@ -16,7 +16,9 @@ def make(tmp_path, ledgers: dict[str, tuple[str, str, int, list[Outcome]]], cont
     paths, members = {}, []
     for name, (experiment, method, seed, outcomes) in ledgers.items():
         paths[name] = tmp_path / f"{name}.parquet"
-        write_ledger(paths[name], [o.table() for o in outcomes], checks=checks or {})
+        write_ledger(
+            paths[name], [o.table() for o in outcomes], checks={"model": PASSED | (checks or {}).get("model", {})}
+        )
         member = {"ledger": name, "experiment": experiment, **ON_D, "method": method, "seed": seed}
         members.append({**member, "attacks": [o.attack for o in outcomes]})
     spec = {**SPEC, "members": members, "controls": controls or {}, "checks": expected or {}}
@@ -50,7 +52,7 @@ def select_and_robustness(tmp_path, *, split: str) -> dict:
     for name, images, its_split in (("select", 96, split), ("robustness", 64, "test")):
         paths[name] = tmp_path / name
         attacks, correct = ["clean", "pgd10"], "0" + "1" * (images - 1)
-        write_ledger(paths[name], [outcome(attack, correct).table() for attack in attacks], checks={})
+        write_ledger(paths[name], [outcome(attack, correct).table() for attack in attacks], checks={"model": PASSED})
         member = {"ledger": name, "experiment": "main", **ON_D, "method": "at", "seed": 0, "attacks": attacks}
         members.append({**member, "evaluation": name, "split": its_split})
     return compute({**SPEC, "members": members}, paths)
@@ -93,8 +95,8 @@ def test_a_check_compares_attacks_of_two_evaluations_only_on_the_same_split_and_
         folder = tmp_path / f"{split}{threat['eps'][0]}"
         folder.mkdir()
         weak, strong = folder / "weak", folder / "strong"
-        write_ledger(weak, [outcome("weak", "0" * 16).table()], checks={})
-        write_ledger(strong, [outcome("strong", "1" * 16).table()], checks={})
+        write_ledger(weak, [outcome("weak", "0" * 16).table()], checks={"model": PASSED})
+        write_ledger(strong, [outcome("strong", "1" * 16).table()], checks={"model": PASSED})
         member = {"experiment": "main", **ON_D, "method": "at", "seed": 0}
         members = [
             {**member, "ledger": "weak", "evaluation": "a", "attacks": ["weak"], "split": split, "threat": threat},
@@ -112,7 +114,7 @@ def test_a_control_is_of_the_same_split(tmp_path):
         ("standing", "control", "validation", "1111"),
     ):
         paths[name] = tmp_path / name
-        write_ledger(paths[name], [outcome("pgd10", correct * 4).table()], checks={})
+        write_ledger(paths[name], [outcome("pgd10", correct * 4).table()], checks={"model": PASSED})
         member = {"ledger": name, "experiment": experiment, **ON_D, "method": "at", "seed": 0, "attacks": ["pgd10"]}
         members.append({**member, "split": split, "evaluation": split})
     spec = {**SPEC, "members": members, "controls": {"main": "control"}, "checks": {"pgd10": {"control_below": 0.5}}}
@@ -127,7 +129,7 @@ def test_an_image_in_two_parts_is_an_error():
 
 def test_a_ledger_without_the_attack_is_an_error(tmp_path):
     path = tmp_path / "a.parquet"
-    write_ledger(path, [outcome("clean", "11").table()], checks={})
+    write_ledger(path, [outcome("clean", "11").table()], checks={"model": PASSED})
     member = {"ledger": "a", "experiment": "m", **ON_D, "method": "at", "seed": 0, "attacks": ["pgd20"]}
     with pytest.raises(IntegrityError, match="no rows for pgd20"):
         compute({**SPEC, "members": [member]}, {"a": path})
@@ -200,7 +202,7 @@ def test_a_derived_run_has_the_parameters_of_all_that_it_is_made_from_and_no_epo
 
 def test_what_training_tells_becomes_cells_of_their_own_unit_beside_the_accuracies(tmp_path):
     ledger = tmp_path / "l"
-    write_ledger(ledger, [outcome("clean", "11").table()], checks={})
+    write_ledger(ledger, [outcome("clean", "11").table()], checks={"model": PASSED})
     member = {"ledger": "l", "experiment": "main", **ON_D, "method": "at", "seed": 0, "attacks": ["clean"]}
     files = {"l": ledger}
     for seed, best in ((0, 2), (1, 4)):
@@ -237,7 +239,7 @@ def test_one_run_on_several_data_sets_has_a_measurement_and_a_cell_for_each(tmp_
     paths, members = {}, []
     for dataset, correct in (("d", "1100"), ("e", "1110")):
         paths[dataset] = tmp_path / dataset
-        write_ledger(paths[dataset], [outcome("clean", correct).table()], checks={})
+        write_ledger(paths[dataset], [outcome("clean", correct).table()], checks={"model": PASSED})
         member = {"ledger": dataset, "experiment": "main", **ON_D, "dataset": dataset, "method": "at", "seed": 0}
         members.append({**member, "attacks": ["clean"]})
     found = compute({**SPEC, "members": members}, paths)

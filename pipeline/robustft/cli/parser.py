@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import gc
+import io
 import os
 import re
 import sys
@@ -16,6 +17,7 @@ from robustft.cli import planning, results, sharing, steps
 from robustft.cli.common import enter_checkout, place
 from robustft.cli.run import add_run
 from robustft.errors import RobustftError, nearest
+from robustft.escape import terminal
 from robustft.files import ROOT
 
 STEPS = {
@@ -147,6 +149,7 @@ def _add_results(line: CommandLine) -> None:
     audit.add_argument(
         "--require-images", action="store_true", help="a step that ran in no image of this checkout is a broken link"
     )
+    audit.add_argument("--all", action="store_true", help="list every broken link, not a few of each kind")
     text = "compare two results folders cell by cell: equal, within spread, differs; verdicts and bytes too"
     compare = line.add("compare", text, results.compare_command, plans=False)
     compare.epilog = "Exit status: 0 equal or within spread, 1 something differs, 2 a folder holds no results."
@@ -222,6 +225,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 success, 1 failure or findings, 2 an error of the user."""
     # Without it the garbage collector visits every module when the process ends: half a second with torch.
     atexit.register(gc.freeze)
+    for stream in (sys.stdout, sys.stderr):  # a terminal or log of ASCII shows what it lacks by its number
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.path.append(str(ROOT))  # last, so that it hides no installed package: components of a user's own
     try:
         arguments = CommandLine().parse(sys.argv[1:] if argv is None else argv)
@@ -231,7 +237,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return result
     except RobustftError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {terminal(error, lines=True)}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -241,5 +247,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         if (known := storage_error(error)) is None:
             raise
-        print(f"error: {known}", file=sys.stderr)
+        print(f"error: {terminal(known, lines=True)}", file=sys.stderr)
         return 2

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from robustft.cli.common import logger, planned
+from robustft.escape import terminal
 
 
 def audit_command(arguments: argparse.Namespace) -> int:
@@ -13,7 +14,7 @@ def audit_command(arguments: argparse.Namespace) -> int:
     from robustft.provenance.audit import audit
 
     report = audit(planned(arguments), require_images=arguments.require_images)
-    print(report.text())
+    print(report.text(everything=arguments.all))
     return 0 if report.ok else 1
 
 
@@ -21,7 +22,7 @@ def explain_command(arguments: argparse.Namespace) -> int:
     """Print the lineage of one number."""
     from robustft.provenance.explain import explain
 
-    print(explain(planned(arguments), arguments.cell))
+    print(terminal(explain(planned(arguments), arguments.cell), lines=True))
     return 0
 
 
@@ -36,7 +37,7 @@ def compare_command(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(comparison.as_json(), indent=2, ensure_ascii=False))
     else:
-        print(text(comparison, everything=arguments.all))
+        print(terminal(text(comparison, everything=arguments.all), lines=True))
     return 0 if comparison.same else 1
 
 

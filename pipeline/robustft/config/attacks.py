@@ -15,7 +15,7 @@ from robustft.config.units import fault_of_step
 Target = Annotated[
     str,
     Meta(
-        pattern=r"^(exported_model|[a-z0-9_.]+[:.][A-Za-z_][A-Za-z0-9_]*)$",
+        pattern=r"^(exported_model|[a-z0-9_.]+[:.][A-Za-z_][A-Za-z0-9_]*)\Z",
         description="`exported_model`, or a function that makes what the gradient sees, such as pmg_aft.with_scale_1",
     ),
 ]

@@ -16,11 +16,11 @@ from robustft.config.units import fault_of_eps, fault_of_step
 T = TypeVar("T")
 Maybe: TypeAlias = T | UnsetType
 
-Name = Annotated[str, Meta(pattern=r"^[a-z0-9_]+$", description="a name of small letters, digits and underscores")]
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9_]+\Z", description="a name of small letters, digits and underscores")]
 Component = Annotated[
     str,
     Meta(
-        pattern=r"^([a-z0-9_.]+:[A-Za-z_][A-Za-z0-9_]*|[a-z0-9_]+\.[A-Za-z_][A-Za-z0-9_]*)$",
+        pattern=r"^([a-z0-9_.]+:[A-Za-z_][A-Za-z0-9_]*|[a-z0-9_]+\.[A-Za-z_][A-Za-z0-9_]*)\Z",
         description="`module.Name` of this package's own, such as trades.Trades, or `package.module:Name` of yours",
     ),
 ]
@@ -32,14 +32,14 @@ Share = Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")]
 Names = Annotated[list[Name], Meta(min_length=1)]
 Counts = Annotated[list[Whole], Meta(min_length=1)]
 Shape = Annotated[list[Count], Meta(min_length=3, max_length=3, description="(C, H, W) of images")]
-Color = Annotated[str, Meta(pattern=r"^#[0-9A-Fa-f]{6}$", description='a colour such as "#0072B2"')]
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="64 hexadecimal digits")]
+Color = Annotated[str, Meta(pattern=r"^#[0-9A-Fa-f]{6}\Z", description='a colour such as "#0072B2"')]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="64 hexadecimal digits")]
 Confidence = Literal["direct", "secondary", "missing"]
 """The source of a published value: read in its paper, read in another paper, or not read at all."""
 Selection = Literal["test", "validation", "last"]
 """How the checkpoint of a published value was chosen: by its accuracy on these images, or the last one."""
 Fraction = Annotated[
-    Annotated[str, Meta(pattern=r"^([0-9]+(/[1-9][0-9]*)?|[0-9]*\.[0-9]+)$")] | Whole,
+    Annotated[str, Meta(pattern=r"^([0-9]+(/[1-9][0-9]*)?|[0-9]*\.[0-9]+)\Z")] | Whole,
     Meta(description="an exact fraction such as 8/255; a decimal must be quoted, so that it stays exact"),
 ]
 
@@ -227,12 +227,12 @@ class File(Struct, frozen=True, kw_only=True):
     `note` says so. `manual` describes how to get a file without an address.
     """
 
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z")]
     urls: Maybe[Annotated[list[Annotated[str, Meta(pattern=r"^https?://")]], Meta(min_length=1)]] = UNSET
     bytes: Maybe[Count] = UNSET
-    md5: Maybe[Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]] = UNSET
+    md5: Maybe[Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]] = UNSET
     sha256: Maybe[Sha256] = UNSET
-    sha256_prefix: Maybe[Annotated[str, Meta(pattern=r"^[0-9a-f]{8,63}$")]] = UNSET
+    sha256_prefix: Maybe[Annotated[str, Meta(pattern=r"^[0-9a-f]{8,63}\Z")]] = UNSET
     manual: Maybe[str] = UNSET
     note: Maybe[str] = UNSET
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from robustft.config.papers import Paper
 from robustft.config.scale import Defaults, Scale
 from robustft.config.tree import Keys, Tree, merged, parse, read_tree
 from robustft.config.weights import WeightsCatalogue
-from robustft.errors import ConfigError, lookup
+from robustft.errors import ConfigError, lookup, nearest
 from robustft.files import ROOT
 
 __all__ = ["KINDS", "Config", "Document", "load_document", "merged"]
@@ -85,6 +86,18 @@ def _document(tree: Tree, kind: str) -> Document:
     return document
 
 
+def _scale_name(name: Any, folder: Path) -> str:
+    """Return the name of a scale, which is part of paths and of shell commands."""
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9_]{1,64}", name):
+        scales = (path.stem for path in (folder / "scales").glob("*.yaml"))
+        raise ConfigError(
+            f"{str(name)[:80]!r} is no name of a scale",
+            expected="small letters, digits and underscores",
+            next_step=nearest(str(name)[:80], scales),
+        )
+    return name
+
+
 class Config:
     """All of `config/` for one scale, each file read once and checked."""
 
@@ -97,7 +110,7 @@ class Config:
     ) -> None:
         self.folder = folder
         defaults = load_document(folder / "config.yaml", "config").values
-        self.scale_name: str = scale or defaults["scale"]
+        self.scale_name: str = _scale_name(scale or defaults["scale"], folder)
         self._scale = load_document(folder / "scales" / f"{self.scale_name}.yaml", "scale")
         self.scale = self._scale.values
         self.optimizations: dict[str, bool] = {**defaults["optimizations"], **self.scale.get("optimizations", {})}
@@ -185,12 +198,15 @@ class Config:
             lookup(self._present, name, kind="paper", where=self._scale.tree.where(("papers", name)))
 
     def _paper_names(self, asked: Any) -> list[str]:
+        """Return the papers that are asked for, each once and always in one order: results do not depend on it."""
         if asked == "all":
             return list(self._present)
-        names = [asked] if isinstance(asked, str) else list(asked)
+        names = [asked] if isinstance(asked, str) else asked
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            raise ConfigError("papers must be `all` or a list of names", observed=repr(asked))
         for name in names:
             lookup(self._present, name, kind="paper", where=self.folder / "papers")
-        return names
+        return [name for name in self._present if name in names]
 
     def _paper(self, name: str) -> Document:
         shared = parse(self.folder / "methods.yaml")["methods"]

@@ -19,6 +19,9 @@ from robustft.errors import ConfigError, nearest
 BASES = ("published", "released", "ours")
 """The basis of a tagged value: the paper's own text, its authors' code, or this project's choice."""
 
+DEPTH, SIZE = 60, 300_000
+"""No file is nested deeper, or has more values, those of its aliases counted wherever they stand."""
+
 Keys = tuple[str | int, ...]
 """A path in a tree: the keys of mappings and the positions in lists, from the top."""
 
@@ -32,6 +35,8 @@ class _StrictLoader(_SafeLoader):  # type: ignore[misc]
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Refuse a mapping with a repeated key."""
         keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        if unnamed := next((key for key in keys if not isinstance(key, str | int | float)), None):
+            raise yaml.constructor.ConstructorError(None, None, f"{unnamed!r} is no name of a key", node.start_mark)
         if len(set(keys)) < len(keys):
             twice = next(key for number, key in enumerate(keys) if key in keys[:number])
             raise yaml.constructor.ConstructorError(None, None, f"the key '{twice}' is given twice", node.start_mark)
@@ -96,11 +101,41 @@ def read_tree(path: Path, kind: str) -> Tree:
     return Tree(tuple((path, ()) for path in paths), values, bases)
 
 
+def _refuse_bombs(text: str) -> None:
+    """Raise ValueError for YAML that is nested too deep, that contains itself, or that its aliases make too large.
+
+    It looks at one event after the other: libyaml's composer recurses in C, where too deep a file ends the process.
+    """
+    sizes: dict[str, int] = {}
+    open_nodes: list[tuple[str | None, int]] = []
+    size = 0
+    for event in yaml.parse(text, Loader=_SafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            open_nodes.append((event.anchor, size))
+            size = 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = open_nodes.pop()
+            if anchor is not None:
+                sizes[anchor] = size
+            size += before
+        elif isinstance(event, yaml.AliasEvent):
+            if event.anchor in (anchor for anchor, _ in open_nodes):
+                raise ValueError(f"the value of '&{event.anchor}' contains itself")
+            size += sizes.get(event.anchor, 1)
+        else:
+            size += 1
+        if len(open_nodes) > DEPTH or size > SIZE:
+            what = f"nested deeper than {DEPTH} levels" if len(open_nodes) > DEPTH else f"of more than {SIZE} values"
+            raise ValueError(f"the file is {what}")
+
+
 def parse(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file, with its tags."""
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
-    except yaml.YAMLError as error:
+        text = path.read_text(encoding="utf-8")
+        _refuse_bombs(text)
+        tree = yaml.load(text, Loader=_StrictLoader)
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError("the file is not valid YAML", where=path, observed=error) from error
     if not isinstance(tree, dict):
         raise ConfigError("the file is no mapping", where=path, expected="`key: value`", observed=tree)
@@ -117,7 +152,10 @@ def _layered(path: Path, kind: str, paths: list[Path]) -> dict[str, Any]:
     tree = parse(path)
     if "extends" not in tree:
         return tree
-    return extended(_layered(path.with_name(f"{tree.pop('extends')}.yaml"), kind, paths), tree)
+    base = tree.pop("extends")
+    if not isinstance(base, str) or not re.fullmatch(r"[a-z0-9_]+", base):
+        raise ConfigError("`extends` is no name of a file beside this one", where=path, observed=repr(base))
+    return extended(_layered(path.with_name(f"{base}.yaml"), kind, paths), tree)
 
 
 def unwrapped(tree: Any, path: str, bases: dict[str, dict[str, str]], where: Path) -> Any:

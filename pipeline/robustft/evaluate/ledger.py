@@ -32,7 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from robustft.errors import IntegrityError
-from robustft.files import canonical_json, read_checked, write_bytes, write_checked
+from robustft.files import canonical_json, open_regular, read_checked, write_bytes, write_checked
 
 SCHEMA = pa.schema(
     [
@@ -109,7 +109,7 @@ def _damage_named(path: Path) -> Iterator[None]:
     """Turn the many errors that a damaged file can cause into an IntegrityError."""
     try:
         yield
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise IntegrityError(
             "the ledger cannot be read",
             where=path,
@@ -190,10 +190,19 @@ def read_ledger(path: Path) -> dict[str, Outcome]:
     return outcomes
 
 
-def read_checks(path: Path) -> dict[str, Any]:
-    """Return the checks stored with a ledger."""
+def read_checks(path: Path) -> dict[str, dict[str, float]]:
+    """Return the checks stored with a ledger: of the model, and under each attack."""
     with _damage_named(path):
         schema = pq.read_schema(path, memory_map=False)
     _require_ledger(schema, path)
     with _damage_named(path):
-        return dict(json.loads((schema.metadata or {})[b"robustft"]))
+        checks = json.loads((schema.metadata or {})[b"robustft"])
+        if not all(isinstance(value, float | int) for made in checks.values() for value in made.values()):
+            raise ValueError("a check is no number")
+        return dict(checks)
+
+
+def count_rows(path: Path) -> int:
+    """Return the number of rows that a ledger claims to have, without reading them: a small file may claim millions."""
+    with _damage_named(path), open_regular(path) as stream, pq.ParquetFile(stream) as file:
+        return int(file.metadata.num_rows)

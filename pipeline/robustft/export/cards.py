@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from robustft import escape
 from robustft.export.audit_gate import Standing, audited
 from robustft.export.folder import whole_folder
 from robustft.export.models import Measured, Model, models
@@ -63,8 +64,7 @@ def export_cards(plan: Plan, target: Path, *, unaudited: bool = False, log: Call
 
 
 def _table(header: list[str], rows: list[list[str]]) -> list[str]:
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    return [*markdown_lines(header, escaped, "l" * len(header)), ""]
+    return [*markdown_lines(header, rows, "l" * len(header)), ""]
 
 
 def _fact_table(facts: Facts | list[Fact]) -> list[str]:
@@ -91,9 +91,9 @@ class _Card:
 
     def text(self) -> str:
         """Return the whole card."""
-        parts = [self._front(), *self._what(), *self._training(), *self._measured(), *self._derived()]
-        parts += [*self._deviations(), *self._lineage(), *self._limits(), *self._licence(), *self._citation()]
-        return "\n".join(parts).rstrip() + "\n"
+        lines = [*self._what(), *self._training(), *self._measured(), *self._derived()]
+        lines += [*self._deviations(), *self._lineage(), *self._limits(), *self._licence(), *self._citation()]
+        return "\n".join([self._front(), *map(escape.markdown, lines)]).rstrip() + "\n"
 
     @property
     def title(self) -> str:

@@ -6,13 +6,13 @@ The file is complete: content, style and script are in it, and it loads nothing 
 from __future__ import annotations
 
 import base64
-import html
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from robustft import escape
 from robustft.export.audit_gate import Standing, audited
 from robustft.export.page_data import PageData
 from robustft.files import write_text
@@ -43,9 +43,9 @@ def render(content: dict[str, Any], standing: Standing) -> str:
         figure["id"]: _data_uri(Path(figure["svg"])) for paper in content["papers"] for figure in paper["figures"]
     }
     parts = {
-        "title": html.escape(f"robustft, scale {content['scale']}: where every number comes from"),
-        "scale": html.escape(content["scale"]),
-        "root": html.escape(standing.root),
+        "title": escape.html(f"robustft, scale {content['scale']}: where every number comes from"),
+        "scale": escape.html(content["scale"]),
+        "root": escape.html(standing.root),
         "style": _part("style.css"),
         "script": _part("script.js"),
         "content": _embedded(content),

@@ -3,36 +3,61 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import Any
 
 from robustft.data.fetch.published import Observed
 from robustft.errors import RobustftError
+from robustft.files import unreadable
+from robustft.plan import Plan
 from robustft.plan.step import Step
 from robustft.provenance.audit_numbers import edited_cells
 from robustft.provenance.audit_state import AuditState
 from robustft.provenance.record import read_record
+from robustft.provenance.record_schema import fault
+
+SHARED = ("download", "data", "weights")
+"""The steps whose files all scales share."""
+
+
+def nothing_run(plan: Plan) -> str | None:
+    """Return a sentence if there is no record of the plan at all; decoded data may be of another scale."""
+    own = (step.record for step in plan.steps.values() if step.kind not in SHARED)
+    if any(os.path.lexists(record) for record in own):
+        return None
+    return (
+        f"nothing has been run yet: there is no record of scale {plan.scale} in {Path.cwd()};"
+        f" `robustft run --scale {plan.scale}` makes them"
+    )
 
 
 def read_records(state: AuditState) -> None:
     """Read the record of every step. A record that is missing or invalid is a finding."""
     for step in state.plan.steps.values():
         state.report.counts["steps"] += 1
-        if not Path(step.record).is_file():
-            state.add("missing-record", step.record, f"{step.key} has not been run, or its record was removed")
-            continue
-        try:
-            record = read_record(step.record)
-        except RobustftError as error:
-            state.add("invalid-record", step.record, " ".join(str(error).split()))
-            continue
-        state.hashes[step.record] = record.sha256
-        recorded = record.values["step"]
-        if (recorded["kind"], recorded["id"]) != (step.kind, step.id):
-            other = f"{recorded['kind']}:{recorded['id']}"
-            state.add("invalid-record", step.record, f"it is the record of {other}, not of {step.key}")
-            continue
+        state.guarded(_read_record, state, step, subject=step.record)
+
+
+def _read_record(state: AuditState, step: Step) -> None:
+    if not os.path.lexists(step.record):
+        state.add("missing-record", step.record, f"{step.key} has not been run, or its record was removed")
+        return
+    try:
+        record = read_record(step.record)
+    except (RobustftError, OSError) as error:
+        state.add("invalid-record", step.record, unreadable(step.record) or " ".join(str(error).split()))
+        return
+    state.hashes[step.record] = record.sha256
+    if wrong := fault(record.values):
+        state.add("invalid-record", step.record, wrong)
+        return
+    recorded = record.values["step"]
+    if (recorded["kind"], recorded["id"]) == (step.kind, step.id):
         state.records[step.key] = record
+    else:
+        other = f"{recorded['kind']}:{recorded['id']}"
+        state.add("invalid-record", step.record, f"it is the record of {other}, not of {step.key}")
 
 
 def check_outputs(state: AuditState, step: Step) -> None:
@@ -44,7 +69,7 @@ def check_outputs(state: AuditState, step: Step) -> None:
         if entry is None:
             state.add("invalid-record", step.record, f"it does not name the output {path}")
         elif observed is None:
-            state.add("missing-file", path, f"its record {step.record} says it was made")
+            state.add("missing-file", path, f"{unreadable(path)}; its record {step.record} says it was made")
         elif observed != entry["sha256"]:
             state.add("changed-file", path, _change(state, step, path, entry["sha256"], observed))
 

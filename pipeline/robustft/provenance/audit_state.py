@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from robustft import escape
 from robustft.files import sha256_files
 from robustft.plan import Plan
 from robustft.provenance.record import Record
@@ -22,7 +23,11 @@ class Finding:
     text: str
 
     def __str__(self) -> str:
-        return f"[{self.code}] {self.subject}: {self.text}"
+        return escape.terminal(f"[{self.code}] {self.subject}: {self.text}")
+
+
+LISTED = 12
+"""How many findings of one kind are printed unless all are asked for."""
 
 
 @dataclass
@@ -30,6 +35,10 @@ class AuditReport:
     """The number of checks of each kind, the broken links, and notes that break nothing."""
 
     scale: str
+    auditor: str = ""
+    """Who says so: the version, commit and source digest of the package that audits."""
+    nothing_run: str | None = None
+    """Where nothing was found, if no step of the plan has been run."""
     counts: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -43,18 +52,33 @@ class AuditReport:
         """Whether no link is broken."""
         return not self.findings
 
-    def text(self) -> str:
-        """Return the report for a terminal."""
+    def text(self, *, everything: bool = False) -> str:
+        """Return the report for a terminal: one line for each finding, of each kind a few unless all are asked for."""
+        if self.nothing_run:
+            return escape.terminal(self.nothing_run)
         checked = ", ".join(f"{count} {what}" for what, count in self.counts.items())
         lines = [f"audit of scale {self.scale}", f"checked: {checked}"]
         lines += [f"note: {note}" for note in self.notes]
-        lines += [f"broken: {finding}" for finding in self.findings]
-        if self.root:
-            lines.append(f"root: {self.root}")
-        if self.content_root:
-            lines.append(f"content root: {self.content_root}")
+        lines += [f"broken: {finding}" for finding in self._listed(everything=everything)]
+        lines += [f"root: {self.root}"] if self.root else []
+        lines += [f"content root: {self.content_root}"] if self.content_root else []
+        lines += [f"auditor: {self.auditor}"] if self.auditor else []
         verdict = "every number leads back to data and source" if self.ok else f"{len(self.findings)} broken links"
-        return "\n".join([*lines, f"{'PASS' if self.ok else 'FAIL'}: {verdict}"])
+        lines.append(f"{'PASS' if self.ok else 'FAIL'}: {verdict}")
+        return "\n".join(map(escape.terminal, lines))
+
+    def _listed(self, *, everything: bool) -> list[str]:
+        """Return the findings in groups of one kind, the kinds in the order in which they were found."""
+        groups: dict[str, list[Finding]] = defaultdict(list)
+        for finding in self.findings:
+            groups[finding.code].append(finding)
+        texts = []
+        for code, group in groups.items():
+            shown = group if everything else group[:LISTED]
+            texts += [str(finding) for finding in shown]
+            if more := len(group) - len(shown):
+                texts.append(f"[{code}] and {more} more; --all lists them")
+        return texts
 
 
 class AuditState:
@@ -72,6 +96,15 @@ class AuditState:
         """Report a broken link."""
         self.broken.add(subject)
         self.report.findings.append(Finding(code, subject, text))
+
+    def guarded(self, check: Callable[..., None], *arguments: Any, subject: str | None = None, **options: Any) -> None:
+        """Run a check. Whatever it fails with is a finding: a file that stops a check must not stop the audit."""
+        try:
+            check(*arguments, **options)
+        except Exception as error:  # noqa: BLE001 (a hostile file may raise anything, wherever it is read)
+            what = " ".join(str(error).split()) or "no reason given"
+            name = check.__name__.replace("_", " ")
+            self.add("failed-check", subject or name, f"{name} ended with {type(error).__name__}: {what}"[:2000])
 
     def hash(self, path: str) -> str | None:
         """Return a file's SHA-256, None if it is missing; each file is hashed once."""

@@ -8,17 +8,14 @@ import os
 import platform
 import re
 import resource
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from robustft.files import IS_WHEEL, ROOT, read_json, sha256_file
+from robustft.files import ROOT, sha256_file
 from robustft.plan.sources import LOCK, locked_versions, normalised
+from robustft.provenance.checkout import git_state
 from robustft.provenance.container import observed_image
-
-BUILD = "build.json"
-"""In a wheel, the state of git at its build: {commit, clean}."""
 
 MAXRSS_PER_MB = 1 << 20 if sys.platform == "darwin" else 1 << 10
 """`ru_maxrss` counts kilobytes, on macOS bytes."""
@@ -27,30 +24,6 @@ PACKAGES = (
     "torch", "torchvision", "timm", "open_clip_torch", "peft", "pyautoattack", "numpy", "scikit-learn", "safetensors",
     "pyarrow", "pandas", "matplotlib", "seaborn", "snakemake", "pyyaml",
 )  # fmt: skip
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        result = subprocess.run(
-            ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=30, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return result.stdout.strip()
-
-
-@functools.cache
-def git_state() -> dict[str, Any]:
-    """Return `commit` and `clean`, whether every tracked file equals the commit; None if git does not know.
-
-    A wheel returns the state at its build (setup.py) and `wheel`: git may know another repository around the installed
-    wheel. DVC's lock file is left out, since it describes results and DVC rewrites it during a run.
-    """
-    if IS_WHEEL:
-        return {**read_json(ROOT / BUILD), "wheel": True}
-    commit = _git("rev-parse", "--verify", "-q", "HEAD")
-    changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)dvc.lock")
-    return {"commit": commit or None, "clean": None if changes is None else changes == ""}
 
 
 def environment() -> dict[str, Any]:

@@ -69,9 +69,13 @@ def problem_with(values: Any) -> str | None:
     misshapen = _misshapen(values)
     if misshapen:
         return f"its part '{misshapen}' does not have the entries that a step writes"
-    if values["step"].get("spec_sha256") != digest_of(values["step"].get("spec")):
+    try:
+        spec, files = digest_of(values["step"]["spec"]), digest_of(values["source"]["files"])
+    except (UnicodeEncodeError, RecursionError) as error:  # half a character, or mappings in mappings without end
+        return f"its values are no text: {error}"
+    if values["step"]["spec_sha256"] != spec:
         return "its specification does not have the hash written beside it"
-    if values["source"].get("sha256") != digest_of(values["source"].get("files")):
+    if values["source"]["sha256"] != files:
         return "its source files do not have the hash written beside them"
     return None
 

@@ -19,6 +19,7 @@ from robustft.files import digest_of, read_json, remove_parts, write_json
 from robustft.parallel.launcher import Launcher
 from robustft.plan.sources import module_of, source_hashes
 from robustft.plan.step import Step
+from robustft.provenance.checkout import git_state
 from robustft.provenance.environment import circumstances, environment, forget_peak
 from robustft.provenance.lock import SCRATCH, held
 from robustft.provenance.record import SCHEMA, file_entry, read_record
@@ -27,6 +28,16 @@ from robustft.runtime.context import Context
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _times(started: datetime.datetime, seconds: float) -> dict[str, Any]:
+    """Return when a step started and ended, and how long it took: a clock that is set meanwhile counts for nothing."""
+    ended = started + datetime.timedelta(seconds=seconds)
+    return {
+        "started": started.isoformat(timespec="seconds"),
+        "ended": ended.isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+    }
 
 
 def scratch_folder(step: Step) -> Path:
@@ -139,7 +150,8 @@ def _run(step: Step, launcher: Launcher, *, log: Callable[[str], None]) -> Path:
     _check_space(scratch)
     attempt = _attempt(scratch) if launcher.rank == 0 else 1
     forget_peak()
-    started, clock = _now(), time.monotonic()
+    git_state()  # before the work, so that git's refusal to look at this checkout costs none
+    started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
     log(f"{step.key} starts" + (f" (attempt {attempt})" if attempt > 1 else ""))
 
     inputs, vouchers = {}, {}
@@ -175,9 +187,7 @@ def _run(step: Step, launcher: Launcher, *, log: Callable[[str], None]) -> Path:
             **context.facts,
             "attempt": attempt,
             "failed_attempts": [_failure(path) for path in sorted(scratch.glob("failed-*.json"))],
-            "started": started,
-            "ended": _now(),
-            "seconds": round(time.monotonic() - clock, 3),
+            **_times(started, time.monotonic() - clock),
             "vouchers": vouchers,
         },
     }

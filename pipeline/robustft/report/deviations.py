@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from robustft.files import write_text
@@ -27,11 +26,9 @@ def build_grid(spec: dict[str, Any]) -> Grid:
 
 
 def page(spec: dict[str, Any], kind: str) -> str:
-    """Return the page as `md` or `html`. A bar is markup in Markdown, and a norm or a divergence in a text."""
+    """Return the page as `md` or `html`."""
     grid = build_grid(spec)
-    if kind == "html":
-        return to_html(grid)
-    return to_markdown(replace(grid, rows=[[text.replace("|", r"\|") for text in row] for row in grid.rows]))
+    return to_html(grid) if kind == "html" else to_markdown(grid)
 
 
 def deviations(spec: dict[str, Any], context: Context) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-import html
 import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from robustft import escape
 
 DAGGER = "†"
 
@@ -46,38 +47,37 @@ class Grid:
 def markdown_lines(header: list[str], rows: list[list[str]], alignment: str) -> list[str]:
     """Return the lines of a Markdown table; `alignment` has one letter a column, as in a Grid."""
     rule = ["---" if letter == "l" else "---:" for letter in alignment]
-    return ["| " + " | ".join(row) + " |" for row in (header, rule, *rows)]
+    lines = ["| " + " | ".join(map(escape.markdown_cell, row)) + " |" for row in (header, *rows)]
+    return [lines[0], "| " + " | ".join(rule) + " |", *lines[1:]]
 
 
 def to_markdown(grid: Grid) -> str:
     """Render for reading as text."""
-    head = [" ".join(grid.head), ""] if grid.head else []
-    lines = [f"**{grid.title}**", "", *head, *markdown_lines(grid.header, grid.rows, grid.alignment), ""]
+    head = [escape.markdown(" ".join(grid.head)), ""] if grid.head else []
+    table = markdown_lines(grid.header, grid.rows, grid.alignment)
     see = [f"{grid.see[0]} {grid.see[1]}.md"] if grid.see else []
-    return "\n".join([*lines, *[f"- {note}" for note in [*grid.notes, *see]]]) + "\n"
+    notes = [f"- {escape.markdown(note)}" for note in [*grid.notes, *see]]
+    return "\n".join([f"**{escape.markdown(grid.title)}**", "", *head, *table, "", *notes]) + "\n"
 
 
 def to_csv(grid: Grid) -> str:
     """Render for machines: the records, or else the rows of text. No notes."""
     rows = [list(grid.records[0]), *[list(one.values()) for one in grid.records]] if grid.records else None
     stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows(rows or [grid.header, *grid.rows])
+    fields = ([escape.csv(value) for value in row] for row in rows or [grid.header, *grid.rows])
+    csv.writer(stream, lineterminator="\n").writerows(fields)
     return stream.getvalue()
-
-
-def _latex(text: str) -> str:
-    escaped = re.sub(r"([&%$#_{}])", r"\\\1", text)
-    return escaped.replace("±", r"$\pm$").replace(DAGGER, r"$\dagger$")
 
 
 def to_latex(grid: Grid) -> str:
     """Render for a paper; needs the package booktabs."""
     caption = " ".join([f"{grid.title}.", *grid.notes[:1], *grid.head])
-    lines = [r"\begin{table}", rf"\caption{{{_latex(caption)}}}"]
+    lines = [r"\begin{table}", rf"\caption{{{escape.latex(caption)}}}"]
     lines += [rf"\begin{{tabular}}{{{grid.alignment}}}", r"\toprule"]
-    lines += [" & ".join(map(_latex, grid.header)) + r" \\", r"\midrule"]
-    lines += [" & ".join(map(_latex, row)) + r" \\" for row in grid.rows]
-    lines += [r"\bottomrule", r"\end{tabular}", *[f"% {note}" for note in grid.notes[1:]], r"\end{table}"]
+    lines += [" & ".join(map(escape.latex, grid.header)) + r" \\", r"\midrule"]
+    lines += [" & ".join(map(escape.latex, row)) + r" \\" for row in grid.rows]
+    comments = [f"% {' '.join(note.splitlines())}" for note in grid.notes[1:]]
+    lines += [r"\bottomrule", r"\end{tabular}", *comments, r"\end{table}"]
     return "\n".join(lines) + "\n"
 
 
@@ -89,7 +89,7 @@ thead th{border-bottom:2px solid #222}tbody tr:nth-child(even){background:#f4f4f
 
 def _html_cells(tag: str, texts: list[str], alignment: str) -> str:
     cells = zip(texts, alignment, strict=True)
-    return "".join(f'<{tag} class="{letter}">{html.escape(text)}</{tag}>' for text, letter in cells)
+    return "".join(f'<{tag} class="{letter}">{escape.html(text)}</{tag}>' for text, letter in cells)
 
 
 def _row(name: str, grid: Grid) -> str:
@@ -103,12 +103,12 @@ def to_html(grid: Grid) -> str:
         f"{_row(name, grid)}{_html_cells('td', row, grid.alignment)}</tr>"
         for name, row in zip(grid.row_names, grid.rows, strict=True)
     )
-    notes = "".join(f"<li>{html.escape(note)}</li>\n" for note in grid.notes)
+    notes = "".join(f"<li>{escape.html(note)}</li>\n" for note in grid.notes)
     if grid.see:
-        text, page = map(html.escape, (grid.see[0], f"{grid.see[1]}.html"))
+        text, page = map(escape.html, (grid.see[0], f"{grid.see[1]}.html"))
         notes += f'<li>{text} <a href="{page}">{page}</a></li>\n'
-    title = html.escape(grid.title)
-    head = f"<p>{html.escape(' '.join(grid.head))}</p>\n" if grid.head else ""
+    title = escape.html(grid.title)
+    head = f"<p>{escape.html(' '.join(grid.head))}</p>\n" if grid.head else ""
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f"<style>{_STYLE}</style></head>\n<body><h1>{title}</h1>\n{head}<table><thead><tr>{headings}</tr></thead>\n"
@@ -119,17 +119,20 @@ def to_html(grid: Grid) -> str:
 FORMATS: dict[str, Callable[[Grid], str]] = {"md": to_markdown, "csv": to_csv, "tex": to_latex, "html": to_html}
 
 
+_BAR = re.compile(r"(?<!\\)\|")
+
+
 def parse_rows(text: str, kind: str) -> list[list[str]]:
     """Return the rows of a rendered table as texts, headings left out: of records in CSV, else as a Grid has them."""
     if kind == "csv":
         return list(csv.reader(io.StringIO(text)))[1:]
     if kind == "md":
         lines = [line for line in text.splitlines() if line.startswith("|")][2:]
-        return [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
+        return [[cell.strip() for cell in _BAR.split(line.strip()[1:-1])] for line in lines]
     if kind == "tex":
         lines = [line for line in text.splitlines() if line.endswith(r"\\")][1:]
         return [[cell.strip() for cell in re.split(r"(?<!\\)&", line[:-2])] for line in lines]
-    return [re.findall(r"<td[^>]*>(.*?)</td>", line) for line in text.splitlines() if line.startswith("<tr><td")]
+    return [re.findall(r"<td[^>]*>(.*?)</td>", line) for line in text.splitlines() if re.match(r"<tr[^>]*><td", line)]
 
 
 def edited_cells(grid: Grid, text: str, kind: str) -> list[tuple[str, str, str]] | None:

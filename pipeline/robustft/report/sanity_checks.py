@@ -31,7 +31,10 @@ LIMITS = {
     "not_a_number": 0.0,
     "rescored_differently": 0.0,
 }
-"""Largest value of each check made during the attack (see robustft/evaluate/checks.py)."""
+"""Largest value of each check made during the attack (see robustft/evaluate/checks.py): first those of the model."""
+
+OF_THE_MODEL = tuple(LIMITS)[:8]
+"""The checks made on the model once for each ledger; the others are made under each attack."""
 
 ERROR = 0.01
 """Probability with which the limit of a share of images is exceeded by chance."""
@@ -71,8 +74,9 @@ class Judged:
     sources: list[str]
 
 
-def _check(name: str, value: float, limit: float, text: str = "") -> dict[str, Any]:
-    entry: dict[str, Any] = {"check": name, "value": value, "limit": limit, "ok": bool(value <= limit)}
+def _check(name: str, value: float | None, limit: float, text: str = "") -> dict[str, Any]:
+    ok = value is not None and bool(value <= limit)
+    entry: dict[str, Any] = {"check": name, "value": value, "limit": limit, "ok": ok}
     return {**entry, "text": text} if text else entry
 
 
@@ -102,12 +106,17 @@ def judge(
 
 
 def _made_during(judged: Judged) -> list[dict[str, Any]]:
-    """Return the checks that were made on the model during the attack, the worst part of the evaluation for each."""
-    values: dict[str, float] = {}
-    for checks in judged.checks:
-        for name, value in checks.items():
-            values[name] = max(values.get(name, 0.0), value)
-    return [_check(name, values[name], limit) for name, limit in LIMITS.items() if name in values]
+    """Return the checks that were made on the model during the attack, the worst part of the evaluation for each.
+
+    One that was not made for some part has no value, and fails.
+    """
+    return [_check(name, _worst(judged, name), limit) for name, limit in LIMITS.items()]
+
+
+def _worst(judged: Judged, name: str) -> float | None:
+    """Return the largest value of a check over the parts; each has two mappings, of the model and of the attack."""
+    values = [checks[name] for checks in judged.checks if name in checks]
+    return max(values) if values and len(values) >= len(judged.checks) // 2 else None
 
 
 def _beside(attack: str, attacks: dict[str, Judged], expected: Expected) -> list[dict[str, Any]]:

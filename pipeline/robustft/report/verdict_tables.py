@@ -205,7 +205,7 @@ def _cell_grid(table: dict[str, Any]) -> Grid:
     return Grid(
         title=f"{table['about']} ({table['source']})",
         header=["Metric", "Method", *columns],
-        rows=[[*(name.replace("|", "\\|") for name in names), *texts] for names, texts in lines.items()],
+        rows=[[*names, *texts] for names, texts in lines.items()],
         notes=[about, *_cell_remarks(table["cells"]), *table["caveats"]],
         row_names=[".".join(names) for names in lines],
         column_names=columns,

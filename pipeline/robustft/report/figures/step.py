@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from robustft import escape
 from robustft.evaluate.ledger import Outcome, read_ledger
 from robustft.files import read_json, write_text
 from robustft.report.basis import basis
@@ -121,4 +122,4 @@ def figure(spec: dict[str, Any], context: Context) -> None:
     about = spec["figure"]
     marks = getattr(import_module(draw.__module__), "MARKS", "")
     sentences = [f"**{about['title']}.**", about["caption"], *([marks] if marks else []), *basis(spec, about, measured)]
-    write_text(context.outputs["caption"], " ".join(sentences) + "\n")
+    write_text(context.outputs["caption"], escape.markdown(" ".join(sentences)) + "\n")
