@@ -18,8 +18,9 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.machinery import PathFinder
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from robustft.errors import IntegrityError, RobustftError
 
@@ -80,7 +81,7 @@ def require_checkout(command: str) -> None:
         )
 
 
-def open_regular(path: str | Path) -> BinaryIO:
+def open_regular(path: str | Path) -> BufferedReader:
     """Open a regular file to read it. A link to one is one.
 
     Raises IntegrityError for anything else, such as a pipe or a device, which could be read for ever, and for a file
@@ -98,7 +99,7 @@ def open_regular(path: str | Path) -> BinaryIO:
             observed=f"{status.st_size} bytes, almost all holes" if holes else stat.filemode(status.st_mode)[0],
             next_step="delete it and run snakemake; it will be made again",
         )
-    return os.fdopen(descriptor, "rb")
+    return open(descriptor, "rb")
 
 
 def unreadable(path: str | Path) -> str | None:

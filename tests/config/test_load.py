@@ -67,3 +67,29 @@ def test_downloads_are_those_of_data_and_of_weights(tmp_path):
     config = toy_config.write(tmp_path, weights=WEIGHTS, datasets={"files": {"archive": FILES["archive"]}})
     assert config.files == FILES
     assert set(config.weights) == {"robust"}
+
+
+@pytest.mark.parametrize("name", ["../scales/small", "small; id", "small\n", "$(id)", "/etc/passwd", "a" * 5000])
+def test_a_name_of_a_scale_is_no_path_and_no_shell_text(name, folder):
+    with pytest.raises(ConfigError, match="is no name of a scale"):
+        Config(scale=name, folder=folder)
+
+
+@pytest.mark.parametrize("papers", [5, {"a": 1}, [["toy"]], "toy\n", "../papers/toy"])
+def test_papers_are_names(papers, folder):
+    with pytest.raises(ConfigError, match=r"papers must be|unknown paper"):
+        Config(scale="small", papers=papers, folder=folder)
+
+
+def test_the_order_of_papers_changes_nothing():
+    """`--papers` in another order made findings: the manifest's specification lists them."""
+    one, other = (Config(scale="smoke", papers=names) for names in (["twins", "adapt"], ["adapt", "twins", "adapt"]))
+    assert list(one.papers) == list(other.papers) == ["adapt", "twins"]
+
+
+def test_a_name_does_not_end_in_a_line_break(folder):
+    """`$` of a pattern matches before a final one, and names become shell text of the rules."""
+    path = folder / "methods.yaml"
+    path.write_text(path.read_text().replace("  at:\n", '  "at\\n":\n').replace("  at: ", '  "at\\n": '))
+    with pytest.raises(ConfigError, match="no valid name"):
+        Config(scale="small", folder=folder)

@@ -120,3 +120,37 @@ def test_a_value_has_the_file_and_line_of_the_deepest_place_that_holds_it(keys, 
     tree = Tree(((main, ()), (part, prefix), (base, prefix)), {})
     assert tree.place(keys) == (main.with_name(f"{name}.yaml"), line)
     assert tree.where(keys) == f"{main.with_name(f'{name}.yaml')}, line {line}"
+
+
+NINE = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{chr(98 + i)}: &{chr(98 + i)} [{','.join(['*' + chr(97 + i)] * 9)}]\n" for i in range(9)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 50_000, "nested deeper than"),
+        ("- " * 50_000 + "a", "nested deeper than"),
+        ("a: &a [*a]\n", "contains itself"),
+        (NINE, "of more than"),
+        ("? [a]\n: 1\n", "no name of a key"),
+        ("a: \0\n", "special characters"),
+        ("a: " + "9" * 10_000, "digits"),
+        ("extends: ../../x\n", "no name of a file"),
+        ("extends: [a]\n", "no name of a file"),
+        ("a: !!python/object/apply:os.system ['true']\n", "could not determine a constructor"),
+    ],
+    ids=lambda text: text[:12],
+)
+def test_yaml_that_would_end_the_process_or_never_end_is_refused(text, message, write):
+    """Brackets 50,000 deep ended it: libyaml's composer recurses in C."""
+    with pytest.raises(ConfigError, match=message):
+        read_tree(write(main=text), "scale")
+
+
+def test_a_file_that_is_not_utf8_is_an_error_with_its_path(write):
+    path = write(main="a: 1\n")
+    path.write_bytes(b"a: \xff\xfe\n")
+    with pytest.raises(ConfigError, match="utf-8"):
+        parse(path)

@@ -121,7 +121,7 @@ def _refuse_bombs(text: str) -> None:
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor in (anchor for anchor, _ in open_nodes):
                 raise ValueError(f"the value of '&{event.anchor}' contains itself")
-            size += sizes.get(event.anchor, 1)
+            size += sizes.get(str(event.anchor), 1)
         else:
             size += 1
         if len(open_nodes) > DEPTH or size > SIZE:

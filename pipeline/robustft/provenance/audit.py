@@ -52,9 +52,9 @@ def audit(plan: Plan, *, require_images: bool = False) -> AuditReport:
         state.guarded(check, state)
     state.guarded(audit_circumstances.check_images, state, required=require_images)
     audit_ledgers.check_ledgers(state)
-    audit_remade.check_remade(state)
     for step in plan.of_kind("numbers"):
         state.guarded(audit_numbers.check_paper, state, step, subject=step.outputs["numbers"])
+    audit_remade.check_remade(state)
     state.guarded(audit_manifest.check_manifests, state)
     state.guarded(check_readme, state)
     return state.report

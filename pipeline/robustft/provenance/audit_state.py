@@ -139,7 +139,7 @@ class AuditState:
 def differences(recorded: Any, now: Any, path: str = "") -> list[str]:
     """Return where two JSON values differ, each as `path: recorded X, now Y`."""
     if not isinstance(recorded, dict) or not isinstance(now, dict):
-        return [] if recorded == now else [f"{path}: recorded {recorded!r}, now {now!r}"]
+        return [] if recorded == now else [f"{path}: recorded {_short(recorded)}, now {_short(now)}"]
     texts = []
     for key in sorted({*recorded, *now}, key=str):
         inner = f"{path}.{key}".lstrip(".")
@@ -148,6 +148,11 @@ def differences(recorded: Any, now: Any, path: str = "") -> list[str]:
         else:
             texts += differences(recorded[key], now[key], inner)
     return texts
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 300 else f"{text[:300]}... ({len(text)} letters)"
 
 
 def several(keys: list[str]) -> str:

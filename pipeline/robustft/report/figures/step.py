@@ -117,7 +117,8 @@ def figure(spec: dict[str, Any], context: Context) -> None:
     """
     material = _gathered(spec, context)
     draw = locate(spec["figure"]["kind"])
-    save(draw(material, title=spec["figure"]["title"]), svg=context.outputs["svg"], pdf=context.outputs["pdf"])
+    drawing = draw(material, title=spec["figure"]["title"])
+    save(drawing, svg=context.outputs["svg"], pdf=context.outputs.get("pdf"))
     measured = [cell for cell in material.cells.to_dict("records") if cell["unit"] == "share"]
     about = spec["figure"]
     marks = getattr(import_module(draw.__module__), "MARKS", "")

@@ -55,9 +55,10 @@ def _settle() -> None:
 _settle()
 
 
-def save(figure: Figure, *, svg: Path, pdf: Path) -> None:
-    """Write a figure as SVG and PDF without dates, so that equal figures are equal files."""
+def save(figure: Figure, *, svg: Path, pdf: Path | None) -> None:
+    """Write a figure as SVG, and as PDF if asked for, without dates, so that equal figures are equal files."""
     for path, metadata in ((svg, {"Date": None, "Creator": None}), (pdf, {"CreationDate": None, "Producer": None})):
-        with atomic_path(path) as part:
-            figure.savefig(part, format=path.suffix[1:], metadata=metadata)
+        if path is not None:
+            with atomic_path(path) as part:
+                figure.savefig(part, format=path.suffix[1:], metadata=metadata)
     plt.close(figure)
