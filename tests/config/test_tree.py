@@ -135,7 +135,7 @@ NINE = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
         ("a: &a [*a]\n", "contains itself"),
         (NINE, "of more than"),
         ("? [a]\n: 1\n", "no name of a key"),
-        ("a: \0\n", "special characters"),
+        ("a: \0\n", "control characters"),
         ("a: " + "9" * 10_000, "digits"),
         ("extends: ../../x\n", "no name of a file"),
         ("extends: [a]\n", "no name of a file"),
