@@ -74,6 +74,25 @@ def lines(*texts: str) -> bytes:
     return "".join(f"{text}\n" for text in texts).encode()
 
 
+def pickled_2(content: Mapping[str, Any]) -> bytes:
+    """Return a dictionary of uint8 arrays, lists of small numbers or texts, and texts as Python 2 pickles it."""
+
+    def of(value: Any) -> bytes:
+        if isinstance(value, np.ndarray):
+            shape = b"(" + b"".join(b"I%d\n" % size for size in value.shape) + b"t"
+            state = b"(I1\n" + shape + b"cnumpy\ndtype\n(S'u1'\nI0\nI1\ntR(I3\nS'|'\nNNNI-1\nI-1\nI0\ntbI00\n"
+            raw = value.tobytes()
+            return (
+                b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
+                + state + b"T" + len(raw).to_bytes(4, "little") + raw + b"tb"
+            )  # fmt: skip
+        if isinstance(value, list):
+            return b"(" + b"".join(map(of, value)) + b"l"
+        return b"I%d\n" % value if isinstance(value, int) else b"U" + bytes([len(value)]) + value.encode()
+
+    return b"\x80\x02(" + b"".join(of(key) + of(value) for key, value in content.items()) + b"d."
+
+
 def greys(images: Any) -> list[int]:
     """Return the first red pixel of each image: the grey that `picture` was given."""
     return [int(image[0, 0, 0]) for image in decoded(images)]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from robustft.files import ROOT
+from robustft.data.formats.archives import read
 
-TARGET = "results/downloads/cifar10_jpeg.download"
-SHARED = ROOT.parent / "shared" / "data"
+TARGET = "results/downloads/cifar10_python.download"
+MEMBERS = ("batches.meta", *(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
 ARGUMENTS = ("scale=small_cpu", "papers=[twins]")
 
 
@@ -26,36 +28,45 @@ def fetch(tools, folder: Path, *config: str) -> str:
     return tools["snakemake"](folder, *ARGUMENTS, *config, "--", TARGET, check=False)
 
 
+@pytest.fixture
+def mirror(folder: Path, tmp_path: Path) -> Path:
+    """Return a mirror with files for which the configuration of the checkout has the hashes."""
+    place = tmp_path / "a mirror" / "cifar-10-batches-py"
+    place.mkdir(parents=True)
+    catalogue = folder / "config" / "datasets.yaml"
+    text = catalogue.read_text()
+    for name in MEMBERS:
+        (place / name).write_text(f"the file {name}")
+        md5 = hashlib.md5((place / name).read_bytes()).hexdigest()
+        text = re.sub(rf"(  cifar-10-batches-py/{re.escape(name)}: )[0-9a-f]{{32}}", rf"\g<1>{md5}", text)
+    catalogue.write_text(text)
+    return place.parent
+
+
 def test_offline_the_missing_file_is_named_with_what_to_do(folder, tools):
     said = fetch(tools, folder, "offline=True")
-    assert "cifar10-jpeg.tar.xz" in said
+    assert "cifar-10-python.tar.gz" in said
     assert "ROBUSTFT_MIRROR" in said
     assert not (folder / TARGET).exists()
     listed = tools["robustft"](folder, "files", "--scale", "small_cpu", "--papers", "twins")
     assert listed.returncode == 1
-    assert "1 of the 1 files that are needed are missing" in listed.stdout
+    assert "cifar10_python: cifar-10-python.tar.gz" in listed.stdout
 
 
-def test_a_mirror_with_other_bytes_is_refused_by_hash_and_left_alone(folder, tools, tmp_path):
-    mirror = tmp_path / "a mirror"
-    mirror.mkdir()
-    (mirror / "cifar10-jpeg.tar.xz").write_bytes(b"not it")
+def test_a_mirror_with_other_bytes_is_refused_by_hash_and_left_alone(folder, tools, mirror):
+    (mirror / "cifar-10-batches-py" / "test_batch").write_bytes(b"not it")
     said = fetch(tools, folder, f"mirror={mirror}", "offline=True")
-    assert "3d90abe56ad705a7060bbd396f8c16c54d1528c0b1d1189383c9552be7582276" in said or "18546476" in said
+    assert "not the published files: cifar-10-batches-py/test_batch: expected" in said
     assert not (folder / TARGET).exists()
-    assert (mirror / "cifar10-jpeg.tar.xz").read_bytes() == b"not it"
+    assert (mirror / "cifar-10-batches-py" / "test_batch").read_bytes() == b"not it"
 
 
-@pytest.mark.skipif(not (SHARED / "cifar10-jpeg.tar.xz").exists(), reason="needs the archive beside the checkout")
-def test_a_mirror_gives_the_file_and_the_audit_sees_a_later_change(folder, tools):
-    fetch(tools, folder, f"mirror={SHARED}", "offline=True")
+def test_an_unpacked_mirror_gives_the_archive_and_the_audit_sees_a_later_change(folder, tools, mirror):
+    fetch(tools, folder, f"mirror={mirror}", "offline=True")
     path = folder / TARGET
-    assert path.stat().st_size == 18546476
-    assert not path.samefile(SHARED / "cifar10-jpeg.tar.xz"), "the mirror's own file must not be the output"
-    listed = tools["robustft"](folder, "files", "--scale", "small_cpu", "--papers", "twins")
-    assert (listed.returncode, listed.stdout.strip()) == (0, "0 of the 1 files that are needed are missing")
+    assert dict(read(path))["cifar-10-batches-py/test_batch"] == b"the file test_batch"
     data = bytearray(path.read_bytes())
-    data[1000] ^= 1
+    data[520] ^= 1  # in the first file
     path.write_bytes(data)
     audit = tools["robustft"](folder, "audit", "--scale", "small_cpu", "--papers", "twins")
     assert audit.returncode == 1

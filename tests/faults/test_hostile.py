@@ -19,8 +19,10 @@ import pytest
 
 from tests.faults.test_damaged_files import DAMAGES
 
-ARCHIVE = ("cifar10_jpeg", "cifar10-jpeg.tar.xz", "datasets.yaml")
+ARCHIVE = ("caltech256", "256_ObjectCategories.tar", "datasets.yaml")
 WEIGHTS = ("resnet50_linf_eps4", "resnet50_linf_eps4.0.ckpt", "weights.yaml")
+TOP = "256_ObjectCategories"
+A = f"{TOP}/001.a"
 TRAP = "stolen-by-a-hostile-file"
 
 
@@ -42,14 +44,17 @@ def tar_of(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
 
 def zip_bomb() -> bytes:
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("train/a/0.jpg", "w") as inner:
+    with (
+        zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open(f"{A}/0.jpg", "w") as inner,
+    ):
         for _ in range(1200):
             inner.write(bytes(1 << 20))
     return stream.getvalue()
 
 
 def huge_header() -> bytes:
-    info = tarfile.TarInfo("train/a/0.jpg")
+    info = tarfile.TarInfo(f"{A}/0.jpg")
     info.size = 1 << 50
     return gzip.compress(info.tobuf() + bytes(1024))
 
@@ -58,13 +63,13 @@ def link(name: str, target: str, kind: bytes) -> tuple[tarfile.TarInfo, bytes]:
     return member(name, b"", type=kind, linkname=target)
 
 
-PICTURES = [member(f"{part}/{name}/0.jpg", b"no picture") for part in ("train", "test") for name in ("a", "b")]
+PICTURES = [member(f"{TOP}/{name}/{number}.jpg", b"no picture") for name in ("001.a", "002.b") for number in (0, 9)]
 ARCHIVES = {
     "parent": lambda: tar_of(*PICTURES, member(f"../{TRAP}")),
     "absolute": lambda: tar_of(*PICTURES, member(f"/tmp/{TRAP}")),
-    "symlink": lambda: tar_of(*PICTURES, link("train/out", "/etc", tarfile.SYMTYPE), member(f"train/out/{TRAP}")),
-    "hard link": lambda: tar_of(*PICTURES, link("train/a/1.jpg", "/etc/passwd", tarfile.LNKTYPE)),
-    "device": lambda: tar_of(*PICTURES, member("train/a/1.jpg", b"", type=tarfile.CHRTYPE, devmajor=1, devminor=5)),
+    "symlink": lambda: tar_of(*PICTURES, link(f"{TOP}/out", "/etc", tarfile.SYMTYPE), member(f"{TOP}/out/{TRAP}")),
+    "hard link": lambda: tar_of(*PICTURES, link(f"{A}/1.jpg", "/etc/passwd", tarfile.LNKTYPE)),
+    "device": lambda: tar_of(*PICTURES, member(f"{A}/1.jpg", b"", type=tarfile.CHRTYPE, devmajor=1, devminor=5)),
     "twice": lambda: tar_of(*PICTURES, *PICTURES),
     "zip bomb": zip_bomb,
     "huge header": huge_header,
@@ -112,6 +117,8 @@ def prepared(folder: Path, mirror: Path, entry: tuple[str, str, str], data: byte
     for number, line in enumerate(lines[:6]):
         if line.startswith("    sha256:"):
             lines[number] = f"    sha256: {hashlib.sha256(data).hexdigest()}\n"
+        if line.startswith("    md5:"):
+            lines[number] = f"    md5: {hashlib.md5(data).hexdigest()}\n"
         if line.startswith("    bytes:"):
             lines[number] = f"    bytes: {len(data)}\n"
     path.write_text(head + f"  {key}:\n" + "".join(lines), encoding="utf-8")
@@ -148,9 +155,9 @@ def test_a_hostile_archive_is_refused_by_the_data_step(workflow, faults, tmp_pat
     folder, mirror = workflow(tmp_path / "w").folder, tmp_path / "a mirror é"
     prepared(folder, mirror, ARCHIVE, ARCHIVES[kind]())
     with faults.tried():
-        fetched = step(folder, mirror, "download", ARCHIVE[0], "--scale", "small_cpu", limit_gb=1)
+        fetched = step(folder, mirror, "download", ARCHIVE[0], "--scale", "paper", limit_gb=1)
         assert fetched.returncode == 0, fetched.stderr
-        refused(step(folder, mirror, "data", "cifar10_jpeg", "--scale", "small_cpu", limit_gb=1), folder)
+        refused(step(folder, mirror, "data", "caltech256", "--scale", "paper", limit_gb=1), folder)
 
 
 @pytest.mark.hpc
@@ -173,7 +180,7 @@ def test_a_download_damaged_after_it_came_is_refused_by_the_step_that_reads_it(
     folder, mirror = workflow(tmp_path / "w").folder, tmp_path / "mirror"
     prepared(folder, mirror, entry, tar_of(*PICTURES))
     scale, reader = {
-        ARCHIVE: ("small_cpu", ("data", "cifar10_jpeg")),
+        ARCHIVE: ("paper", ("data", "caltech256")),
         WEIGHTS: ("paper", ("weights", "imagenet_linf_4")),
     }[entry]
     with faults.tried():

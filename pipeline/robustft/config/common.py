@@ -224,7 +224,8 @@ class File(Struct, frozen=True, kw_only=True):
     """A downloaded file: its published hash, and its addresses.
 
     `sha256_prefix` has the first digits of the hash, 8 at least, if only they are published. If no hash is published, a
-    `note` says so. `manual` describes how to get a file without an address.
+    `note` says so. `manual` describes how to get a file without an address. `members` has the published MD5 of each
+    file of an archive by its name: a mirror may hold these files instead of the archive.
     """
 
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z")]
@@ -233,6 +234,7 @@ class File(Struct, frozen=True, kw_only=True):
     md5: Maybe[Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]] = UNSET
     sha256: Maybe[Sha256] = UNSET
     sha256_prefix: Maybe[Annotated[str, Meta(pattern=r"^[0-9a-f]{8,63}\Z")]] = UNSET
+    members: Maybe[Annotated[dict[str, Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]], Meta(min_length=1)]] = UNSET
     manual: Maybe[str] = UNSET
     note: Maybe[str] = UNSET
 

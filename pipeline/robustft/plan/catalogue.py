@@ -13,7 +13,7 @@ from robustft.plan.graph import RESULTS, Graph
 from robustft.plan.layers import Layered, Parts, given
 from robustft.plan.step import Step, implementations
 
-IDENTITY = ("name", "bytes", "md5", "sha256", "sha256_prefix")
+IDENTITY = ("name", "bytes", "md5", "sha256", "sha256_prefix", "members")
 """The keys of a file's entry that identify its bytes. The addresses do not identify them."""
 
 PROSE = ("terms", "note", "source")

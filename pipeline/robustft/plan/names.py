@@ -71,7 +71,9 @@ def _used_by_paper(config: Config, paper: str, entries: Entries) -> list[Names]:
     rows += [name for one in displays for row in one.get("groups", {}).values() for name in row.values()]
     judged = [method for claim in values["claims"] for method, _ in operands(claim)]
     evaluated = [name for one in values["evaluations"].values() for name in one.get("methods", [])]
-    diagnosed = [name for one in experiments for name in one["diagnostics"].get("loss_along", {}).get("methods", [])]
+    diagnosed = [
+        name for one in experiments for name in one.get("diagnostics", {}).get("loss_along", {}).get("methods", [])
+    ]
     overridden = [name for one in experiments for name in one.get("overrides", {})]
     shown = [
         (
@@ -109,7 +111,7 @@ def _used_by_scale(config: Config, paper: str) -> list[Names]:
     pretraining = dict.fromkeys(entry["method"] for entry in values.get("pretraining", {}).values())
     return [
         ("experiment", override.get("experiments", {}), values["experiments"], where),
-        ("experiment", override.get("left_out", []), values["experiments"], where),
+        ("experiment", override.get("left_out", []), {**values["experiments"], **values["evaluations"]}, where),
         ("evaluation", override.get("evaluations", {}), values["evaluations"], where),
         ("method", override.get("overrides", {}), {**config.methods(paper), **pretraining}, where),
         ("method", override.get("methods", []), _methods_run(values), where),

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from robustft.data.fetch.published import Observed
+from robustft.data.fetch.published import checked
 from robustft.errors import RobustftError
 from robustft.files import unreadable
 from robustft.plan import Plan
@@ -134,5 +134,5 @@ def check_downloads(state: AuditState) -> None:
     """Compare each downloaded file with its published hash, independently of its record."""
     for step in state.plan.of_kind("download"):
         path = Path(step.outputs["file"])
-        if path.exists() and (problem := Observed.of(path, log=lambda _: None).problem(step.spec["file"])):
+        if path.exists() and (problem := checked(path, step.spec["file"], log=lambda _: None)[1]):
             state.add("changed-download", str(path), problem)

@@ -7,7 +7,7 @@ import pytest
 
 from robustft.data.datasets import cifar
 from robustft.errors import IntegrityError
-from tests.data.samples import lines, tar
+from tests.data.samples import lines, pickled_2, tar
 
 COARSE = 9
 
@@ -28,15 +28,20 @@ def check(image, label):
     assert image[:, 1, 0].tolist() == [2, 2, 2]
 
 
+def batch(*labels: int, **changes) -> bytes:
+    pixels = np.frombuffer(b"".join(record(label)[1:] for label in labels), dtype=np.uint8).reshape(-1, 3072)
+    return pickled_2({"batch_label": "a batch", "labels": list(labels), "data": pixels, **changes})
+
+
 @pytest.fixture
 def ten():
-    root = "cifar-10-batches-bin"
+    root = "cifar-10-batches-py"
     # The archive holds the batches in another order than they count.
-    batches = {f"{root}/data_batch_{n}.bin": record(n) for n in (1, 5, 4, 3, 2)}
+    batches = {f"{root}/data_batch_{n}": batch(n) for n in (1, 5, 4, 3, 2)}
     return {
         **batches,
-        f"{root}/batches.meta.txt": lines("airplane", "automobile", ""),
-        f"{root}/test_batch.bin": record(7) + record(8),
+        f"{root}/batches.meta": pickled_2({"label_names": ["airplane", "automobile"]}),
+        f"{root}/test_batch": batch(7, 8),
     }
 
 
@@ -51,11 +56,11 @@ def test_cifar10_counts_the_training_batches_and_then_the_test_batch(tmp_path, t
 
 
 def test_cifar10_names_a_missing_batch_and_a_cut_one(tmp_path, ten):
-    cut = {**ten, "cifar-10-batches-bin/data_batch_3.bin": record(3)[:-1]}
-    with pytest.raises(IntegrityError, match=r"data_batch_3\.bin does not hold whole images"):
+    cut = {**ten, "cifar-10-batches-py/data_batch_3": batch(3, labels=[3, 3])}
+    with pytest.raises(IntegrityError, match=r"data_batch_3 does not hold whole images"):
         cifar.cifar10({}, {"archive": tar(tmp_path / "x", cut)})
-    del ten["cifar-10-batches-bin/data_batch_2.bin"]
-    with pytest.raises(IntegrityError, match=r"data_batch_2\.bin"):
+    del ten["cifar-10-batches-py/data_batch_2"]
+    with pytest.raises(IntegrityError, match=r"data_batch_2"):
         cifar.cifar10({}, {"archive": tar(tmp_path / "y", ten)})
 
 

@@ -1,12 +1,15 @@
 import errno
+import hashlib
 import os
 
 import pytest
 
 from robustft.data.fetch import mirror as module
 from robustft.data.fetch.mirror import MIRROR, missing
+from robustft.data.fetch.published import checked
+from robustft.data.formats.archives import read
 from robustft.errors import ConfigError
-from tests.data.fetch.bench import DATA, OTHER, WHOLE, mirror, stopped
+from tests.data.fetch.bench import DATA, OTHER, WHOLE, described, mirror, stopped
 
 
 @pytest.mark.parametrize("place", ["m/toy.tar.gz", "m/toy/toy.tar.gz"])
@@ -95,3 +98,39 @@ def test_what_is_missing_is_listed_with_size_and_way(tmp_path, monkeypatch):
         "free: free.zip (1.5 MB), from https://example.org/1",
         "closed: closed.tar (size unknown), by hand: register at example.org",
     ]
+
+
+INNER = {"toy-py/meta": b"names", "toy-py/batch": DATA}
+ARCHIVE = described(members={name: hashlib.md5(data).hexdigest() for name, data in INNER.items()})
+"""A published archive, with the published hashes of the files in it."""
+
+
+@pytest.mark.parametrize("place", ["m/", "m/toy/"])
+@pytest.mark.parametrize("inside", [False, True], ids=["above", "the folder itself"])
+def test_an_archive_may_lie_unpacked_in_a_mirror(bench, tmp_path, monkeypatch, place, inside):
+    mirror(tmp_path, monkeypatch, {place + name: data for name, data in INNER.items()})
+    if inside:
+        monkeypatch.setenv(MIRROR, str(tmp_path / place / "toy-py"))
+    assert missing({"toy": ARCHIVE}, lambda _: False) == []
+    bench.fetch(file=ARCHIVE)
+    assert dict(read(bench.output)) == INNER
+    assert bench.facts["place"] == str(tmp_path / place.rstrip("/"))
+    assert checked(bench.output, ARCHIVE, log=print)[1] is None
+    before = bench.output.read_bytes()
+    os.utime(tmp_path / place / "toy-py" / "meta", (0, 0))
+    bench.fetch(file=ARCHIVE)
+    assert bench.output.read_bytes() == before, "the bytes follow from those of the files alone"
+
+
+def test_an_unpacked_file_of_other_bytes_is_named_and_refused(bench, tmp_path, monkeypatch):
+    mirror(tmp_path, monkeypatch, {"m/toy-py/meta": b"names", "m/toy-py/batch": OTHER})
+    message = bench.fails(file=ARCHIVE)
+    assert (
+        f"toy-py/batch: expected {hashlib.md5(DATA).hexdigest()}, observed {hashlib.md5(OTHER).hexdigest()}" in message
+    )
+
+
+def test_an_unpacked_archive_that_lacks_a_file_is_no_archive(bench, tmp_path, monkeypatch):
+    mirror(tmp_path, monkeypatch, {"m/toy-py/meta": b"names"})
+    assert "and no toy-py with its files" in bench.fails(file=ARCHIVE)
+    assert len(missing({"toy": ARCHIVE}, lambda _: False)) == 1

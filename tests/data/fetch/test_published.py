@@ -2,7 +2,8 @@ import hashlib
 
 import pytest
 
-from robustft.data.fetch.published import Observed, doubt, is_hashed
+from robustft.data.fetch.published import Observed, checked, doubt, is_hashed
+from tests.data.samples import tar
 
 DATA = b"some bytes"
 MD5, SHA256 = hashlib.md5(DATA).hexdigest(), hashlib.sha256(DATA).hexdigest()
@@ -46,3 +47,18 @@ def test_each_difference_is_named(observed):
 def test_how_little_was_published_is_said(file, hashed, text):
     assert is_hashed(file) is hashed
     assert doubt(file) == text
+
+
+@pytest.mark.parametrize(
+    ("inside", "fits"), [({"a/x": DATA}, True), ({"a/x": DATA + DATA}, False), ({"b": DATA}, False)]
+)
+def test_another_packing_of_the_published_files_is_as_good(tmp_path, inside, fits):
+    file = {"md5": "0" * 32, "members": {"a/x": MD5}}
+    observed, problem = checked(tar(tmp_path / "x.tar", inside, mode="w"), file, log=print)
+    assert observed.bytes == (tmp_path / "x.tar").stat().st_size
+    assert (problem is None) is fits
+
+
+def test_what_is_no_archive_is_still_compared_with_the_archive(tmp_path):
+    (tmp_path / "x").write_bytes(DATA)
+    assert "md5: expected 0000" in checked(tmp_path / "x", {"md5": "0" * 32, "members": {"a/x": MD5}}, log=print)[1]

@@ -6,10 +6,7 @@ import pytest
 from robustft.data.decoded import decoded
 from robustft.data.formats import folders
 from robustft.errors import IntegrityError
-from robustft.files import ROOT, sha256_file
 from tests.data.samples import greys, lines, packed, picture, tar, zipped
-
-REAL = ROOT.parent / "shared" / "data" / "cifar10-jpeg.tar.xz"
 
 
 def load(path, **parameters):
@@ -146,25 +143,3 @@ def _without(files, name):
     with zipfile.ZipFile(files["archive"]) as archive:
         kept = {entry: archive.read(entry) for entry in archive.namelist() if not entry.endswith(name)}
     return zipped(files["archive"].with_name("y"), kept)
-
-
-@pytest.mark.skipif(not REAL.exists(), reason="the archive is not beside the checkout")
-def test_the_real_lossy_cifar10(catalogue):
-    file = catalogue["files"]["cifar10_jpeg"]
-    assert REAL.stat().st_size == file["bytes"]
-    assert sha256_file(REAL) == file["sha256"]
-    content = folders.load(catalogue["sources"]["cifar10_jpeg"], {"archive": REAL})
-    assert len(content.labels) == 60000
-    assert np.bincount(content.labels).tolist() == [6000] * 10
-    assert (len(content.groups["train"]), len(content.groups["test"])) == (50000, 10000)
-    assert content.names[:3] == ["airplane", "automobile", "bird"]
-    first = next(decoded(content.images))
-    assert first.shape == (3, 32, 32)
-    assert first.std() > 0
-
-
-@pytest.fixture
-def catalogue():
-    from robustft.config.load import load_document
-
-    return load_document(ROOT / "config" / "datasets.yaml", "datasets").values

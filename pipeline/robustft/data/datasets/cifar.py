@@ -1,8 +1,8 @@
-"""CIFAR-10 and CIFAR-100 from their binary archives, and CIFAR-10-C.
+"""CIFAR-10 from its Python archive, CIFAR-100 from its binary one, and CIFAR-10-C.
 
-Krizhevsky. Learning Multiple Layers of Features from Tiny Images. 2009. The papers read the Python archives, with the
-same images in the same order; the binary ones need no unpickling. Hendrycks, Dietterich. Benchmarking Neural
-Network Robustness to Common Corruptions and Perturbations. ICLR 2019.
+Krizhevsky. Learning Multiple Layers of Features from Tiny Images. 2009. Both kinds of archive hold the same images in
+the same order. Hendrycks, Dietterich. Benchmarking Neural Network Robustness to Common Corruptions and Perturbations.
+ICLR 2019.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from robustft.data.decoded import Decoded
 from robustft.data.formats.archives import read
 from robustft.data.formats.dataset_index import contents, rows, wording
+from robustft.data.formats.pickled_arrays import read_arrays
 from robustft.errors import IntegrityError
 
 _PIXELS = 3 * 32 * 32
@@ -25,12 +26,42 @@ _PIXELS = 3 * 32 * 32
 def cifar10(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
     """Return CIFAR-10 (role `archive`): 50,000 images of group train, then 10,000 of group test, (3, 32, 32) uint8.
 
-    Raises IntegrityError if the archive is damaged or lacks a file.
+    The files are read twice, the labels first; one of them at a time is in memory. Raises IntegrityError if the archive
+    is damaged or lacks a file.
     """
-    root = "cifar-10-batches-bin"
-    train = [f"{root}/data_batch_{number}.bin" for number in range(1, 6)]
-    (names,) = rows(files["archive"], f"{root}/batches.meta.txt")
-    return _binary(files["archive"], train, f"{root}/test_batch.bin", names=names, labels=1)
+    path, root = files["archive"], "cifar-10-batches-py"
+    train = [f"{root}/data_batch_{number}" for number in range(1, 6)]
+    order = [*train, f"{root}/test_batch"]
+    by_file = {
+        name: np.asarray(_batch(data, path=path, name=name)[1], dtype=np.int64)
+        for name, data in read(path, frozenset(order))
+    }
+    (meta,) = contents(path, f"{root}/batches.meta")
+    labels, first = np.concatenate([by_file[name] for name in order]), sum(len(by_file[name]) for name in train)
+    return Decoded(
+        labels=labels,
+        images=(
+            image for name in order for data in contents(path, name) for image in _batch(data, path=path, name=name)[0]
+        ),
+        names=[wording(name) for name in read_arrays(meta, where=f"{path}: batches.meta")["label_names"]],
+        groups={"train": np.arange(first, dtype=np.int64), "test": np.arange(first, len(labels), dtype=np.int64)},
+    )
+
+
+def _batch(data: bytes, *, path: Path, name: str) -> tuple[np.ndarray, list[int]]:
+    """Return the images (n, 3, 32, 32) uint8 and the labels of a batch."""
+    where = f"{path}: {name}"
+    content = read_arrays(data, where=where)
+    pixels, labels = content.get("data"), content.get("labels")
+    form = getattr(pixels, "shape", None), str(getattr(pixels, "dtype", type(pixels).__name__))
+    if pixels is None or not isinstance(labels, list) or form != ((len(labels), _PIXELS), "uint8"):
+        raise IntegrityError(
+            f"{name} does not hold whole images",
+            where=where,
+            expected=f"uint8 (n, {_PIXELS}) with n labels",
+            observed=form,
+        )
+    return pixels.reshape(-1, 3, 32, 32), labels
 
 
 def cifar100(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:

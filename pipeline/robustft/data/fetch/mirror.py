@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable, Mapping
+import tarfile
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,36 @@ def mirrored(file: Mapping[str, Any]) -> list[Path]:
     return [place for place in places if place.is_file()]
 
 
+def unpacked(file: Mapping[str, Any]) -> list[Path]:
+    """Return the folders of the mirror in which the archive `file` {key, members} lies unpacked. Nothing is read.
+
+    A folder of the mirror may also be the one that the archive holds, such as `cifar-10-batches-py`.
+    """
+    members = file.get("members", {})
+    tops = {Path(name).parts[0] for name in members}
+    places = [place for folder in folders() for place in (folder / file["key"], folder)]
+    places += [folder.parent for folder in folders() if tops == {folder.resolve().name}]
+    return [place for place in places if members and all((place / name).is_file() for name in members)]
+
+
+def pack(folder: Path, members: Collection[str], target: Path) -> None:
+    """Write the files of a folder as a tar archive, whose bytes follow from theirs alone."""
+    check_space(target.parent, sum((folder / name).stat().st_size for name in members))
+    with tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as archive:
+        for name in sorted(members):
+            member = tarfile.TarInfo(name)
+            member.size = (folder / name).stat().st_size
+            with open(folder / name, "rb") as stream:
+                archive.addfile(member, stream)
+
+
 def lacking(file: Mapping[str, Any]) -> list[str]:
     """Return a line for each folder of the mirror that does not have the file, or one line if there is no mirror."""
-    places = mirrored(file)
+    places = [*mirrored(file), *(place / name for place in unpacked(file) for name in file["members"])]
     without = [folder for folder in folders() if not any(folder in place.parents for place in places)]
-    lines = [f"{folder}: there is no {file['name']} and no {file['key']}/{file['name']}" for folder in without]
+    tops = sorted({Path(name).parts[0] for name in file.get("members", {})})
+    inner = "".join(f" and no {top} with its files" for top in tops)
+    lines = [f"{folder}: there is no {file['name']} and no {file['key']}/{file['name']}{inner}" for folder in without]
     return lines if folders() else [f"{MIRROR} is not set"]
 
 
@@ -67,7 +93,7 @@ def missing(files: Mapping[str, Mapping[str, Any]], done: Callable[[str], bool])
     lines = []
     for key, file in files.items():
         sizes = [place.stat().st_size for place in mirrored({"key": key, **file})]
-        if done(key) or any(file.get("bytes") in (None, size) for size in sizes):
+        if done(key) or unpacked({"key": key, **file}) or any(file.get("bytes") in (None, size) for size in sizes):
             continue
         size = f"{file['bytes'] / 1e6:.1f} MB" if file.get("bytes") is not None else "size unknown"
         urls = file.get("urls") or []

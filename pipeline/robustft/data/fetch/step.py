@@ -12,7 +12,7 @@ from typing import Any
 
 from robustft.data.fetch import mirror
 from robustft.data.fetch.mirror import MIRROR, OFFLINE
-from robustft.data.fetch.published import HASHES, Observed, doubt
+from robustft.data.fetch.published import HASHES, Observed, checked, doubt
 from robustft.data.fetch.transfer import Patience, Transfer
 from robustft.data.fetch.web import Refused
 from robustft.errors import ConfigError, RobustftError
@@ -21,8 +21,9 @@ from robustft.runtime.context import Context
 
 
 def download(spec: dict[str, Any], context: Context, *, patience: Patience | None = None) -> None:
-    """Write the published file `spec["file"]` {key, name, bytes?, md5?, sha256?, sha256_prefix?} to the output "file".
+    """Write the published file `spec["file"]` {key, name, bytes?, md5?, sha256?, members?, ...} to the output "file".
 
+    An archive that lies unpacked in a mirror is packed again, without compression, and each of its `members` checked.
     `context.settings` holds `urls`, tried in order, and `manual`, what to do where there are none. `context.facts`
     receives `came_from` (the URL, or "mirror"), `place` (the URL, or the path in the mirror) and `observed`. Raises
     RobustftError if no place has the file, with each place and its problem, and at once if the disk is full.
@@ -32,7 +33,7 @@ def download(spec: dict[str, Any], context: Context, *, patience: Patience | Non
         raise ConfigError("a file's name must not hold a folder", where=file["key"], observed=file["name"])
     problems = mirror.lacking(file)
     urls = [] if _offline() else context.settings.get("urls") or []
-    for place in (*mirror.mirrored(file), *urls):
+    for place in (*mirror.mirrored(file), *mirror.unpacked(file), *urls):
         try:
             if isinstance(place, Path):
                 observed = _from_mirror(place, file, context)
@@ -58,14 +59,24 @@ def _offline() -> bool:
 def _from_mirror(path: Path, file: dict[str, Any], context: Context) -> Observed:
     """Copy a file of the mirror to the output, if the copy is the published file."""
     size = path.stat().st_size
-    if file.get("bytes") not in (None, size):
+    if path.is_file() and file.get("bytes") not in (None, size) and not file.get("members"):
         raise Refused(f"it is not the published file (bytes: expected {file['bytes']}, observed {size})")
     with atomic_path(context.outputs["file"]) as part:
-        mirror.copy(path, part, log=context.log)
-        observed = Observed.of(part, log=context.log)
-        if problem := observed.problem(file):
-            raise Refused(problem)
+        if path.is_file():
+            mirror.copy(path, part, log=context.log)
+        else:
+            mirror.pack(path, file["members"], part)
+        observed, problem = checked(part, file, log=context.log)
+        if problem:
+            raise Refused(problem if path.is_file() else f"not the published files: {_wrong(path, file)}")
     return observed
+
+
+def _wrong(folder: Path, file: dict[str, Any]) -> str:
+    """Name the unpacked files that are not the published ones."""
+    observed = {name: Observed.of(folder / name, log=lambda _: None).md5 for name in file["members"]}
+    wrong = [name for name, md5 in file["members"].items() if observed[name] != md5]
+    return ", ".join(f"{name}: expected {file['members'][name]}, observed {observed[name]}" for name in wrong)
 
 
 def _from_url(url: str, file: dict[str, Any], context: Context, patience: Patience) -> Observed:
