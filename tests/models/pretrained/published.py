@@ -26,6 +26,12 @@ CIFAR = {
     "parameters": {"width": 4, "blocks": [2, 1]},
     "normalisation": {"mean": [0.0] * 3, "std": [1.0] * 3},
 }
+HE = {
+    "name": "tiny_he",
+    "implementation": "robustft.models.backbones.he_resnet:HeResNet",
+    "parameters": {"blocks": 1},
+    "normalisation": {"mean": MEAN, "std": STD},
+}
 VIT = {
     "name": "tiny_vit",
     "implementation": "robustft.models.backbones.vit:ViT",
@@ -71,10 +77,12 @@ def robust_imagenet(model: Classifier) -> dict[str, object]:
     return {"model": state, "optimizer": {"state": {0: {"momentum_buffer": torch.ones(3)}}}, "epoch": 90}
 
 
-def cifar_resnet(model: Classifier) -> dict[str, Tensor]:
-    """Name a ResNet as AutoAttack's example does; `model` has stages of 2 and 1 blocks."""
-    old = {"backbone.stem.0": "conv1", "backbone.stem.1": "bn1", "head": "linear", "backbone.stages.0": "layer1.0"}
-    old |= {"backbone.stages.1": "layer1.1", "backbone.stages.2": "layer2.0"}
+def cifar_resnet(
+    model: Classifier, blocks: tuple[str, ...] = ("layer1.0", "layer1.1", "layer2.0")
+) -> dict[str, Tensor]:
+    """Name a ResNet as AutoAttack's example does; by default `model` has stages of 2 and 1 blocks."""
+    old = {"backbone.stem.0": "conv1", "backbone.stem.1": "bn1", "head": "linear"}
+    old |= {f"backbone.stages.{number}": block for number, block in enumerate(blocks)}
     state = OrderedDict()
     for name, tensor in model.state_dict().items():
         for ours, theirs in old.items():

@@ -12,7 +12,7 @@ from robustft.models.pretrained import checkpoint_formats as readers
 from robustft.models.pretrained.vit_formats import vit
 
 from . import published as files
-from .published import CIFAR, CLIP_TINY, RESNET, VIT, Stranger, assert_equal, lived, saved
+from .published import CIFAR, CLIP_TINY, HE, RESNET, VIT, Stranger, assert_equal, lived, saved
 
 scripted = pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning", "ignore:.torch.jit:DeprecationWarning")
 
@@ -60,7 +60,7 @@ def test_a_missing_weight_is_named_when_the_model_is_loaded(tmp_path):
 
 @pytest.mark.parametrize("content", [{"epoch": 3}, [1], {"model": {"a": 3}}, {"model": {}}, {0: torch.ones(1)}])
 def test_a_file_without_a_state_is_an_integrity_error(tmp_path, content):
-    for read in (readers.robust_imagenet, vit, readers.cifar_resnet):
+    for read in (readers.robust_imagenet, vit, readers.cifar_resnet, readers.he_resnet):
         with pytest.raises(IntegrityError, match="no state dict"):
             read(saved(content, tmp_path / "f"))
 
@@ -90,6 +90,19 @@ def test_blocks_are_counted_as_numbers_and_not_as_text(tmp_path):
     assert {k: v.item() for k, v in tensors.items()} == {
         f"backbone.stages.{place}.conv1.weight": n for place, n in enumerate((0, 2, 9, 10))
     }
+
+
+def test_a_resnet_of_he_et_al_arrives_from_inside_data_parallel(tmp_path):
+    model = lived(HE)
+    state = files.cifar_resnet(model, ("layer1.0", "layer2.0", "layer3.0"))
+    content = {"state_dict": {f"module.{name}": tensor for name, tensor in state.items()}, "best_prec1": 91.78}
+    assert_equal(readers.he_resnet(saved(content, tmp_path / "f")), model)
+    counts = [name for name in content["state_dict"] if name.endswith("num_batches_tracked")]
+    for name in counts:
+        del content["state_dict"][name]  # as an old torch saved it
+    tensors = readers.he_resnet(saved(content, tmp_path / "g"))
+    assert [name for name, tensor in tensors.items() if name.endswith("tracked") and tensor != 0] == []
+    load_strict(lived(HE), tensors, where=None)
 
 
 def test_a_cifar_resnet_with_another_key_is_an_error(tmp_path):

@@ -83,7 +83,23 @@ def cifar_resnet(path: Path) -> Tensors:
 
     `conv1` and `bn1` are the stem, `layerS.B` the blocks by stage, `linear` the head.
     """
-    state = state_dict_in(read_pickle(path), (), where=path)
+    return _cifar(state_dict_in(read_pickle(path), (), where=path), where=path)
+
+
+def he_resnet(path: Path) -> Tensors:
+    """Read a ResNet for CIFAR-10 of github akamaster/pytorch_resnet_cifar10, saved inside DataParallel.
+
+    The names are those of `cifar_resnet` after `module.`, under `state_dict`. Left out is `best_prec1`, the best test
+    accuracy of the training. The torch that saved them did not count the batches that a batch norm saw: the counts,
+    which no evaluation uses, are 0.
+    """
+    state = state_dict_in(read_pickle(path), ("state_dict",), where=path)
+    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    norms = [name.removesuffix("running_mean") for name in state if name.endswith(".running_mean")]
+    return _cifar({**{f"{norm}num_batches_tracked": torch.tensor(0) for norm in norms}, **state}, where=path)
+
+
+def _cifar(state: Tensors, *, where: Path) -> Tensors:
     names = {match[0] for name in state if (match := re.match(r"layer\d+\.\d+", name))}
     blocks = sorted(names, key=lambda block: [int(number) for number in re.findall(r"\d+", block)])
     parts = {"conv1": "backbone.stem.0", "bn1": "backbone.stem.1", "linear": "head"}
@@ -93,7 +109,7 @@ def cifar_resnet(path: Path) -> Tensors:
         old = next((part for part in parts if name.startswith(f"{part}.")), None)
         return None if old is None else parts[old] + name[len(old) :]
 
-    return renamed(state, rename, where=path)
+    return renamed(state, rename, where=where)
 
 
 def state_dict_in(content: Any, under: Sequence[str], *, where: Path) -> Tensors:
