@@ -46,6 +46,7 @@ from robustft.files import ROOT, read_json, write_json
 from robustft.models.classifier import Classifier, build_classifier
 from robustft.models.text_heads import TextHead
 from robustft.models.tunings.zero_shot import ZeroShot
+from robustft.runtime.device import set_up
 from robustft.speed.optimizations import Optimizations, apply_optimizations
 
 SCHEMA = "robustft-passes-1"
@@ -70,7 +71,7 @@ def built(name: str, backbone: dict[str, Any], device: str) -> Classifier:
         model = build_classifier({"name": name, **backbone}, shape=backbone["shape"], classes=CLASSES, prompts=prompts)
         if isinstance(model.head, TextHead):
             model = ZeroShot().prepare(model)
-    return model
+    return model.to(device)
 
 
 def counted(name: str, backbone: dict[str, Any]) -> dict[str, Any]:
@@ -179,18 +180,29 @@ def _batches(gflop: float, *, limit_s: float, gflop_per_s: float) -> tuple[int, 
     return next((batches for batches in (BATCHES, SMALL_BATCHES) if sum(batches) <= images), None)
 
 
-def benchmark(names: list[str], *, device: str, threads: int, limit_s: float) -> dict[str, Any]:
+def benchmark(
+    names: list[str],
+    *,
+    device: str,
+    threads: int,
+    limit_s: float,
+    keep: Callable[[dict[str, Any]], object] = lambda _: None,
+) -> dict[str, Any]:
     """Measure backbones, smaller ones first, and return the content of a machine's file.
 
+    `keep` is given what there is after each backbone, so that nothing is lost if a later one fails.
     Left out, with the reason: what does not fit in the memory, and what would take longer than `limit_s` at the
     throughput of the largest one measured before it.
     """
-    torch.set_num_threads(threads)
+    set_up(torch.device(device), threads=threads)
     entries, precisions = backbones(), ["float32", "bfloat16"] if device == "cuda" else ["float32"]
     counts = {name: counted(name, entries[name]) for name in names}
     title = hardware(device)
     measurements: dict[str, Any] = {}
     left_out: dict[str, str] = {}
+    machine = {"machine": machine_name(title, device, threads), "title": title, "device": device, "threads": threads}
+    head = {"schema": SCHEMA, **machine, "torch": torch.__version__, "repeats": REPEATS}
+    head["clock"] = "process" if own_time(device) else "wall"
     rate = 5000.0 if device == "cuda" else 20.0  # GFLOP/s, until something large enough was measured
     for name in sorted(names, key=lambda name: counts[name]["gflop"]):
         batches = _batches(counts[name]["gflop"], limit_s=limit_s, gflop_per_s=rate)
@@ -213,9 +225,7 @@ def benchmark(names: list[str], *, device: str, threads: int, limit_s: float) ->
         sys.stdout.flush()
         if counts[name]["gflop"] > 0.01:
             rate = 2e6 * counts[name]["gflop"] / image_us
-    machine = {"machine": machine_name(title, device, threads), "title": title, "device": device, "threads": threads}
-    head = {"schema": SCHEMA, **machine, "torch": torch.__version__, "repeats": REPEATS}
-    head["clock"] = "process" if own_time(device) else "wall"
+        keep({**head, "backbones": dict(measurements), "left_out": dict(left_out)})
     return {**head, "backbones": measurements, "left_out": left_out}
 
 
@@ -250,7 +260,13 @@ def main() -> None:
                 f"{name}: {{shape: {count['shape']}, gflop: {count['gflop']:.4g}, weights: {count['weights']}}}\n"
             )
         return
-    result = benchmark(names, device=arguments.device, threads=arguments.threads, limit_s=arguments.limit_s)
+    result = benchmark(
+        names,
+        device=arguments.device,
+        threads=arguments.threads,
+        limit_s=arguments.limit_s,
+        keep=partial(stored, folder=arguments.folder),
+    )
     sys.stdout.write(f"written: {stored(result, arguments.folder)}\n")
 
 

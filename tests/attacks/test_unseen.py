@@ -13,7 +13,7 @@ from torch import nn
 from robustft.attacks import unseen
 from robustft.attacks.objectives import cross_entropy
 from robustft.attacks.threat import ThreatModel
-from robustft.attacks.unseen import CHROMA_TABLE, LUMA_TABLE, elastic, jpeg_linf
+from robustft.attacks.unseen import CHROMA_TABLE, LUMA_TABLE, elastic, gathered, jpeg_linf, warped
 
 ATTACKS = [jpeg_linf, elastic]
 EPS = {jpeg_linf: Fraction(1, 2), elastic: Fraction(1)}
@@ -205,3 +205,17 @@ def test_no_arrow_is_longer_than_eps(monkeypatch):
     for where in flows:
         assert ((where[..., 0] - still).abs().max() * 7 / 2).item() <= 1 + 1e-12
         assert ((where[..., 1] - still[:, None]).abs().max() * 7 / 2).item() <= 1 + 1e-12
+
+
+def test_gathered_neighbours_are_grid_sample_forwards_and_backwards():
+    """Places inside, on pixels, on the border and beyond it: what the GPU computes is what the CPU's kernel does."""
+    x = torch.rand(2, 3, 5, 7, dtype=torch.float64, generator=seeded())
+    where = 1.2 * (2 * torch.rand(2, 5, 7, 2, dtype=torch.float64, generator=seeded(1)) - 1)
+    where[0, 0, 0], where[0, 0, 1] = torch.tensor([1.0, -1.0]), torch.tensor([1 / 3, 0.5])
+    where.requires_grad_()
+    factor = torch.rand(2, 3, 5, 7, dtype=torch.float64, generator=seeded(2))
+    ours, theirs = gathered(x, where), warped(x, where)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-14)
+    inside = (where.detach().abs() < 1).all(-1, keepdim=True)  # on the border itself either side's slope is one
+    gradients = [torch.autograd.grad((result * factor).sum(), where)[0] * inside for result in (ours, theirs)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)

@@ -48,6 +48,7 @@ def test_the_work_of_a_linear_layer_is_two_operations_for_each_weight(passes):
     assert passes.counted("vit_cifar_small", BACKBONES["vit_cifar_small"])["gflop"] * 1e9 == pytest.approx(expected)
 
 
+@pytest.mark.usefixtures("torch_settings_restored")
 def test_a_measurement_is_stored_read_and_laid_over_an_earlier_one(passes, tmp_path, monkeypatch):
     monkeypatch.setattr(passes, "REPEATS", 2)
     monkeypatch.setattr(passes, "BATCHES", (1, 4))
@@ -64,6 +65,27 @@ def test_a_measurement_is_stored_read_and_laid_over_an_earlier_one(passes, tmp_p
     assert not machine.knows("clip_vit_b32")
 
 
+@pytest.mark.usefixtures("torch_settings_restored")
+def test_what_was_measured_is_kept_when_a_later_backbone_fails(passes, tmp_path, monkeypatch):
+    """Everything was lost with it."""
+    monkeypatch.setattr(passes, "REPEATS", 2)
+    monkeypatch.setattr(passes, "BATCHES", (1, 4))
+    monkeypatch.setattr(passes, "LEAST_S", 0.0)
+    built = passes.built
+
+    def broken(name, backbone, device):
+        if (name, device) == ("resnet_v2_digits", "cpu"):
+            raise RuntimeError("broken")
+        return built(name, backbone, device)
+
+    monkeypatch.setattr(passes, "built", broken)
+    kept = []
+    with pytest.raises(RuntimeError, match="broken"):
+        passes.benchmark(["resnet_digits", "resnet_v2_digits"], device="cpu", threads=1, limit_s=60, keep=kept.append)
+    assert [list(one["backbones"]) for one in kept] == [["resnet_digits"]]
+
+
+@pytest.mark.usefixtures("torch_settings_restored")
 def test_a_backbone_that_would_take_too_long_is_left_out_with_the_reason(passes):
     found = passes.benchmark(["resnet_digits"], device="cpu", threads=1, limit_s=1e-6)
     assert found["backbones"] == {}

@@ -9,6 +9,7 @@ import signal
 import stat
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import torch
 
 from robustft.errors import RobustftError
 from robustft.runtime import device as devices
-from robustft.runtime.device import describe, device_for, devices_for, leased_gpus, lock_folder, visible_gpus
+from robustft.runtime.device import describe, device_for, devices_for, leased_gpus, lock_folder, set_up, visible_gpus
 
 
 @contextlib.contextmanager
@@ -147,23 +148,48 @@ def test_a_name_with_a_slash_makes_no_folder(tmp_path):
         assert all(path.is_file() for path in tmp_path.iterdir())
 
 
+@dataclass
+class Properties:
+    uuid: str
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Let torch see so many GPUs, with a UUID each."""
+
+    def see(*uuids: str) -> None:
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: len(uuids))
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: Properties(uuids[index]))
+
+    return see
+
+
 @pytest.mark.parametrize(
-    ("variable", "count", "names"),
+    ("variable", "uuids", "names"),
     [
-        (None, 2, ["0", "1"]),
-        ("", 0, []),
-        ("3,5", 2, ["3", "5"]),
-        ("GPU-aa, GPU-bb", 2, ["GPU-aa", "GPU-bb"]),
-        ("2,-1,0", 1, ["2"]),  # CUDA stops reading at the first invalid entry
+        (None, ["aa", "bb"], ["GPU-aa", "GPU-bb"]),
+        ("", [], []),
+        ("3,5", ["aa", "bb"], ["GPU-aa", "GPU-bb"]),
+        ("2,-1,0", ["cc"], ["GPU-cc"]),  # CUDA stops reading at the first invalid entry
+        ("MIG-1, MIG-2", ["aa", "aa"], ["MIG-1", "MIG-2"]),  # parts of one GPU
     ],
 )
-def test_visible_gpus_have_machine_wide_names(variable, count, names, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+def test_visible_gpus_have_machine_wide_names(variable, uuids, names, monkeypatch, machine):
+    machine(*uuids)
     if variable is None:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
     assert visible_gpus() == names
+
+
+def test_two_jobs_that_a_scheduler_confines_both_call_their_gpu_0_and_do_not_share_it(monkeypatch, machine, jobs):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    started = []
+    for uuid in ("aa", "bb"):
+        machine(uuid)
+        started.append(jobs(visible_gpus()))
+    assert [job.hear() for job in started] == [("leased", 0), ("leased", 0)]
 
 
 def test_the_lock_folder_is_one_for_all_jobs_of_this_user_and_theirs_alone(tmp_path, monkeypatch):
@@ -199,16 +225,16 @@ def test_asking_for_a_gpu_where_none_is_visible_is_an_error_that_says_so(monkeyp
 
 
 @pytest.mark.usefixtures("torch_settings_restored")
-def test_asking_for_more_gpus_than_are_visible_is_an_error_and_not_a_wait_for_ever(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+def test_asking_for_more_gpus_than_are_visible_is_an_error_and_not_a_wait_for_ever(machine):
+    machine("aa", "bb")
     with pytest.raises(RobustftError, match="needs 3 GPUs and 2 are visible"), devices_for("cuda", count=3, threads=1):
         pass
 
 
 @pytest.mark.usefixtures("torch_settings_restored")
-def test_a_step_on_a_gpu_leases_one_that_is_free(monkeypatch, tmp_path):
+def test_a_step_on_a_gpu_leases_one_that_is_free(monkeypatch, tmp_path, machine):
     chosen: list[int] = []
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    machine("aa", "bb")
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: chosen.append(torch.device(device).index))
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
     monkeypatch.setattr(devices, "lock_folder", lambda: tmp_path)
@@ -221,4 +247,16 @@ def test_a_step_on_a_gpu_leases_one_that_is_free(monkeypatch, tmp_path):
         assert not torch.backends.cudnn.allow_tf32, "float32 convolutions would be TensorFloat-32 without a word"
     with device_for("cuda", threads=1) as again:
         assert again == torch.device("cuda", 0)
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+
+
+@pytest.mark.usefixtures("torch_settings_restored")
+def test_a_gpu_without_an_index_is_the_first_one(monkeypatch):
+    """torch.cuda.set_device("cuda") raises: nothing was measured on a GPU before this was said."""
+    chosen: list[object] = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    set_up(torch.device("cuda"), threads=1)
+    assert chosen == [torch.device("cuda", 0)]
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")

@@ -111,12 +111,41 @@ def elastic(
     def render(controls: Tensor) -> Tensor:
         flow = rows @ controls.view(n, 2, height, width) @ columns.T
         where = still + flow.permute(0, 2, 3, 1) * pixel
-        return F.grid_sample(x, where, mode="bilinear", padding_mode="border", align_corners=True)
+        return warped(x, where)
 
     size = (n, 2 * height * width)
     return _search(
         model, x, y, render, size, threat=threat, generator=generator, steps=steps, step_over_eps=step_over_eps
     )
+
+
+def warped(x: Tensor, where: Tensor) -> Tensor:
+    """Return images (n, C, H, W) read bilinearly at places (n, H, W, 2), (column, row) from -1 to 1 at the corners.
+
+    Beyond the border the border is continued. On a GPU the backward pass of torch's kernel is refused by a repeatable
+    run, so there the four neighbours are gathered: equal up to rounding, and without a gradient for x.
+    """
+    if not x.is_cuda:
+        return F.grid_sample(x, where, mode="bilinear", padding_mode="border", align_corners=True)
+    return gathered(x, where)
+
+
+def gathered(x: Tensor, where: Tensor) -> Tensor:
+    """Return what `warped` does, by gathers; the gradient reaches the places alone."""
+    height, width = x.shape[-2:]
+    column = ((where[..., 0] + 1) * ((width - 1) / 2)).clamp(0, width - 1)
+    row = ((where[..., 1] + 1) * ((height - 1) / 2)).clamp(0, height - 1)
+    left, top = column.detach().floor().clamp(max=width - 2), row.detach().floor().clamp(max=height - 2)
+    right, down = (column - left)[:, None], (row - top)[:, None]
+    first, flat = (top * width + left).long().flatten(1), x.detach().flatten(2)
+
+    def neighbour(offset: int) -> Tensor:
+        index = (first + offset)[:, None].expand(-1, x.shape[1], -1)
+        return flat.gather(2, index).view(*x.shape[:2], *where.shape[1:3])
+
+    upper = neighbour(0) * (1 - right) + neighbour(1) * right
+    lower = neighbour(width) * (1 - right) + neighbour(width + 1) * right
+    return upper * (1 - down) + lower * down
 
 
 def _search(
@@ -163,11 +192,17 @@ def _cosines() -> Tensor:
     return basis
 
 
+@cache
+def _constants(table: tuple[tuple[int, ...], ...], dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the cosines and the table's steps, (8, 8) each: copied to a GPU once and not at each step."""
+    return _cosines().to(device, dtype), torch.tensor(table, dtype=dtype, device=device)
+
+
 def _decompressed(coefficients: Tensor, table: tuple[tuple[int, ...], ...]) -> Tensor:
     """Return pixels (n, H, W) in units of full white from quantised coefficients (n, H, W) in blocks of 8x8."""
     n, height, width = coefficients.shape
-    basis = _cosines().to(coefficients)
-    scaled = coefficients.view(n, height // 8, 8, width // 8, 8) * coefficients.new_tensor(table)[:, None]
+    basis, steps = _constants(table, coefficients.dtype, coefficients.device)
+    scaled = coefficients.view(n, height // 8, 8, width // 8, 8) * steps[:, None]
     pixels = torch.einsum("nhuwv,ux,vy->nhxwy", scaled, basis, basis)
     return pixels.reshape(n, height, width) / 255
 

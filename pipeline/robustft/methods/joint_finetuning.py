@@ -63,11 +63,11 @@ class JointFinetuning(Method):
         model = cast(WithSource, model)
         milder = replace(budget, threat=replace(budget.threat, eps=budget.threat.eps / 2))
         classes = _classes(model.head)
-        source = y >= classes
+        target, source = _places(y, classes)
         x_adv = x.clone()
-        tasks = ((~source, model, budget, y), (source, model.answering_source(), milder, y - classes))
+        tasks = ((target, model, budget, y), (source, model.answering_source(), milder, y - classes))
         for own, network, allowed, labels in tasks:
-            if own.any():
+            if len(own):
                 x_adv[own] = maximise_cross_entropy(network, x[own], labels[own], budget=allowed, generator=generator)
         return x_adv
 
@@ -78,10 +78,10 @@ class JointFinetuning(Method):
         """
         logits, remembered = cast(WithSource, model).both(x_adv)
         classes, half = logits.shape[1], len(y) / 2
-        source = y >= classes
+        target, source = _places(y, classes)
         return Loss(
             {
-                "cross_entropy": cross_entropy(logits[~source], y[~source]).sum() / half,
+                "cross_entropy": cross_entropy(logits[target], y[target]).sum() / half,
                 "source": self.weight * cross_entropy(remembered[source], y[source] - classes).sum() / half,
             }
         )
@@ -89,6 +89,12 @@ class JointFinetuning(Method):
     def export(self, model: Classifier) -> Classifier:
         """Drop the source's head."""
         return cast(WithSource, model).without_source()
+
+
+def _places(y: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Return the places of target and of source images in a batch: found once, where each mask would stop a GPU."""
+    source = y >= classes
+    return (~source).nonzero().squeeze(1), source.nonzero().squeeze(1)
 
 
 def _classes(head: nn.Module) -> int:

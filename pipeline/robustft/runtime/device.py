@@ -16,10 +16,16 @@ from robustft.errors import RobustftError
 
 
 def visible_gpus() -> list[str]:
-    """Return a machine-wide name for each GPU that this process sees, in torch's order."""
+    """Return a machine-wide name for each GPU that this process sees, in torch's order: its UUID.
+
+    A number in CUDA_VISIBLE_DEVICES is no such name: each of two jobs that a scheduler confines calls its GPU 0. Parts
+    of a GPU (MIG) may share a UUID of the whole, so they go by their names in that variable.
+    """
     count = torch.cuda.device_count()
     named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
-    return named[:count] if len(named) >= count else [str(index) for index in range(count)]
+    if len(named) >= count and any(name.startswith("MIG-") for name in named[:count]):
+        return named[:count]
+    return [f"GPU-{torch.cuda.get_device_properties(index).uuid}" for index in range(count)]
 
 
 def lock_folder() -> Path:
@@ -77,7 +83,7 @@ def set_up(device: torch.device, *, threads: int) -> None:
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.allow_tf32 = False  # float32 is what a recipe says it is
-        torch.cuda.set_device(device)
+        torch.cuda.set_device(torch.device("cuda", device.index or 0))  # without an index it is refused
         torch.cuda.reset_peak_memory_stats(device)
 
 

@@ -21,7 +21,10 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_state(path: Path, *, log: Callable[[str], None] = print) -> dict[str, Any] | None:
-    """Return the state, or None if there is none or if it is damaged (which is said; the work starts again)."""
+    """Return the state, or None if there is none or if it is damaged (which is said; the work starts again).
+
+    Its tensors are on the CPU, wherever they were: the work may go on on another GPU.
+    """
     if not path.is_file():
         return None
     data = read_checked(path)
@@ -30,5 +33,5 @@ def load_state(path: Path, *, log: Callable[[str], None] = print) -> dict[str, A
         with contextlib.suppress(FileNotFoundError):  # another process of the group was faster
             path.replace(path.with_suffix(".damaged"))
         return None
-    state: dict[str, Any] = torch.load(io.BytesIO(data), weights_only=True)
+    state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     return state

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustft.errors import ConfigError
+from robustft.models.resizing import bicubic
 from robustft.runtime.imports import import_without
 from robustft.speed.optimizations import Optimizable
 from robustft.speed.tokens import KEYS_AND_VALUES, QUERIES, applied, hooked, in_full, in_heads, one, patches, thirds
@@ -72,7 +73,7 @@ class ImageTower(Optimizable):
         """Map normalised images (n, C, H, W) to embeddings (n, D)."""
         if x.shape[-2:] != self.size:
             # Bicubic weights sum to one, so resizing after normalisation is resizing before it.
-            x = F.interpolate(x, self.size, mode="bicubic", align_corners=False)
+            x = bicubic(x, self.size)
         x = x.expand(-1, 3, -1, -1)
         embedding: Tensor = self._needed(x) if self.optimizations.needed_tokens else self.tower(x)
         return embedding

@@ -117,9 +117,11 @@ class AttentionPooling(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return the logits, (n, choices T, target cells T)."""
         targets = self.targets
-        is_context = torch.ones(features.shape[1], dtype=torch.bool, device=features.device)
-        is_context[targets] = False
-        tokens = torch.cat([self.u_0.expand(len(features), 1, -1), features[:, is_context]], dim=1)
+        # Numbers and no mask: how many cells a mask leaves, a GPU would have to tell first.
+        is_target = torch.zeros(features.shape[1], dtype=torch.uint8, device=features.device)
+        is_target[targets] = 1
+        context = is_target.argsort(stable=True)[: features.shape[1] - len(targets)]
+        tokens = torch.cat([self.u_0.expand(len(features), 1, -1), features[:, context]], dim=1)
         # The gradient-diversity regulariser differentiates twice, which the fused kernels of attention cannot.
         with sdpa_kernel(SDPBackend.MATH):
             u = self.layers(tokens)[:, :1]
