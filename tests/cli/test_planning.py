@@ -1,10 +1,12 @@
 """Commands that print the steps, costs and files of a plan."""
 
 import json
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 import pytest
 
+from robustft.cli.planning import count, seconds
 from robustft.errors import RobustftError
 
 RUN = "toy/main/high/at/seed0"
@@ -52,3 +54,32 @@ def test_an_experiment_or_a_step_is_shown_as_text_or_json(name, key, command, ca
 def test_what_is_neither_is_an_error_with_the_nearest_name(command):
     with pytest.raises(RobustftError, match=f"did you mean '{RUN}'"):
         command("show", "toy/main/high/ta/seed0")
+
+
+def test_tables_are_priced_and_chosen_by_a_budget_and_a_subset_is_an_option(command, capsys):
+    assert command("plan", "--table") == 0
+    assert "each table alone, the cheapest first" in capsys.readouterr().out
+    assert command("plan", "--budget", "24h", "--images", "2", "--seeds", "0") == 0
+    printed = capsys.readouterr().out
+    assert "of 24 h of one core" in printed
+    assert "at most 2 images an evaluation and seeds 0" in printed
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("90min", 5400.0), ("24h", 86400.0), ("1.5 h", 5400.0), ("2d", 172800.0)]
+)
+def test_a_budget_is_a_time(text, expected):
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("wrong", ["24", "h", "-1h", "1 week", ""])
+def test_another_text_is_no_budget(wrong):
+    with pytest.raises(ArgumentTypeError, match="write it as 90min, 24h or 2d"):
+        seconds(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["0", "-3", "many", "1.5"])
+def test_a_number_of_images_is_a_whole_number(wrong):
+    assert count("1000") == 1000
+    with pytest.raises(ArgumentTypeError, match="whole number from 1 on"):
+        count(wrong)

@@ -117,8 +117,16 @@ def _add_planning(line: CommandLine) -> None:
     plan.add_argument(
         "--table",
         metavar="PAPER/TABLE",
-        help="only what this table needs: its runs, what they start from, data, downloads",
+        nargs="?",
+        const=planning.EVERY,
+        help="only what this table needs: its runs, what they start from, data, downloads; without a name: what each "
+        "table costs, the cheapest first",
     )
+    plan.add_argument(
+        "--budget", metavar="TIME", type=planning.seconds, help="the tables and claims that fit, such as 24h or 90min"
+    )
+    plan.add_argument("--images", type=planning.count, help="price it on at most so many images an evaluation")
+    plan.add_argument("--seeds", nargs="+", type=int, help="price it with these seeds alone")
     plan.add_argument(
         "--machine",
         metavar="NAME",

@@ -3,20 +3,61 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robustft.cli.common import planned
+
+if TYPE_CHECKING:
+    from robustft.plan import Plan
+
+
+EVERY = ""
+"""The name of a table that stands for each of them."""
+
+UNITS = {"min": 60, "h": 3600, "d": 86400}
+
+
+def seconds(text: str) -> float:
+    """Return a time such as `24h`, `90min` or `2d` in seconds. Raises ArgumentTypeError for any other text."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(min|h|d)", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"'{text}' is no time; write it as 90min, 24h or 2d")
+    return float(found[1]) * UNITS[found[2]]
+
+
+def count(text: str) -> int:
+    """Return a number of images. Raises ArgumentTypeError for what is no whole number from 1 on."""
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of images; write a whole number from 1 on")
+    return int(text)
+
+
+def _on_a_subset(arguments: argparse.Namespace) -> Plan:
+    """Return the plan, on the images and seeds of the arguments alone if there are any."""
+    from robustft.cli.common import configuration
+    from robustft.plan import Plan
+
+    config = configuration(arguments)
+    wanted = {key: value for key in ("images", "seeds") if (value := getattr(arguments, key)) is not None}
+    if wanted:
+        config.scale["subset"] = {**config.scale.get("subset", {}), **wanted}
+    return Plan(config)
 
 
 def plan_command(arguments: argparse.Namespace) -> int:
     """Print the planned steps and their estimated cost."""
-    from robustft.cost import as_json, describe
+    from robustft.cost import as_json, describe, describe_tables
     from robustft.cost.machines import machine_for
     from robustft.files import write_json
     from robustft.report.claims import counts, describe_counts
 
-    plan = planned(arguments)
+    plan = _on_a_subset(arguments)
     machine = machine_for(plan.config.scale["device"], name=arguments.machine)
+    if arguments.table == EVERY or arguments.budget is not None:
+        print(describe_tables(plan, budget_s=arguments.budget, machine=machine))
+        return 0
     print(describe(plan, details=arguments.details, table=arguments.table, machine=machine))
     if not arguments.table:
         papers, tables = plan.config.papers, plan.config.claims

@@ -58,12 +58,13 @@ def in_short(model: CostModel, steps: list[Step]) -> str:
     training, attacks = duration(total.seconds["train"]), duration(total.seconds["attack"])
     return (
         f"about {training} of training and {attacks} of attacks "
-        f"on one {_device(model)} ({model.machine.title}; an estimate), "
-        f"for {_number(total.runs, 'run')} and {_number(total.measurements, 'measurement')}"
+        f"on one {device_of(model)} ({model.machine.title}; an estimate), "
+        f"for {counted(total.runs, 'run')} and {counted(total.measurements, 'measurement')}"
     )
 
 
-def _device(model: CostModel) -> str:
+def device_of(model: CostModel) -> str:
+    """Return what a job holds: a GPU or a core."""
     return "GPU" if model.machine.device == "cuda" else "core"
 
 
@@ -80,7 +81,8 @@ def _parts(sums: Costs) -> dict[str, Estimate]:
     return {**sums.papers, **shared, **({"all": sums.whole} if several else {})}
 
 
-def _number(number: int, thing: str) -> str:
+def counted(number: int, thing: str) -> str:
+    """Return a number with its noun, in the plural unless it is one."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
@@ -98,7 +100,7 @@ def _resources(sums: Costs, device: str) -> list[str]:
     for name, part in _parts(sums).items():
         chain = sums.alone.get(name, part).chain_s
         sizes = [size(part.disk[kind]) for kind in ("downloads", "data", "checkpoints", "reports")]
-        sizes[0] += f" + {_number(len(part.unsized), 'file')}" if part.unsized else ""
+        sizes[0] += f" + {counted(len(part.unsized), 'file')}" if part.unsized else ""
         rows.append([name, hours(part.seconds["train"]), hours(part.seconds["attack"]), duration(chain), *sizes])
     return aligned(rows)
 
@@ -110,7 +112,7 @@ def _chain(estimate: Estimate) -> list[str]:
         [f"  {step.kind}", step.id, duration(seconds)] for step, seconds in estimate.chain if (step, seconds) in longest
     ]
     left = len(estimate.chain) - len(rows)
-    return aligned(rows, texts=2) + ([f"  and {_number(left, 'shorter step')}"] if left else [])
+    return aligned(rows, texts=2) + ([f"  and {counted(left, 'shorter step')}"] if left else [])
 
 
 def _overruns(model: CostModel, estimate: Estimate) -> list[str]:
@@ -123,7 +125,7 @@ def _overruns(model: CostModel, estimate: Estimate) -> list[str]:
         )
         if longest:
             seconds, id = longest[-1]
-            jobs = _number(len(longest), f"{kind} job")
+            jobs = counted(len(longest), f"{kind} job")
             lines.append(
                 f"Longer than the scale's runtime_min of {duration(limit)}: {jobs}, up to {duration(seconds)} ({id})."
             )
@@ -177,7 +179,7 @@ def describe(plan: Plan, *, details: bool = False, table: str | None = None, mac
     """
     model = CostModel(plan, machine)
     sums = costs(model, table=table)
-    whole, device = sums.whole, _device(model)
+    whole, device = sums.whole, device_of(model)
     what = f"the table {table} at scale {plan.scale}" if table else f"scale {plan.scale}"
     lines = [f"{what}: {' '.join(plan.config.scale['about'].split())}", ""]
     if details:
