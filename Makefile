@@ -7,7 +7,7 @@ SCALE ?= demo
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo report page tables audit images test lint types unit e2e test-hpc lock bench bench-passes clean
+.PHONY: help install demo reference gpu report page tables audit images test lint types unit e2e test-hpc lock bench bench-passes clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,14 @@ install: $(INSTALLED)  ## make .venv from the hash-locked packages
 demo: $(INSTALLED)  ## run the whole DAG on real digits, audit it, and write the report
 	@$(BIN)/robustft run --scale $(SCALE) -- --cores $(CORES)
 	@$(MAKE) --no-print-directory report audit
+
+reference: $(INSTALLED)  ## evaluate published networks of CIFAR-10 as published, on the CPU (MIRROR=FOLDER: files that are at hand)
+	@$(if $(MIRROR),ROBUSTFT_MIRROR=$(abspath $(MIRROR))) $(BIN)/robustft run --scale reference -- --cores $(CORES)
+	@for table in results/reference/references/tables/*.md results/reference/references/verdicts.md; do echo; cat $$table; done
+	@$(MAKE) --no-print-directory audit SCALE=reference
+
+gpu: $(INSTALLED)  ## check, time and run the GPU path: under ten minutes on one GPU, results/gpu/ (DEVICE=cpu QUICK=1: a rehearsal)
+	@$(if $(MIRROR),ROBUSTFT_MIRROR=$(abspath $(MIRROR))) $(BIN)/python -m benchmarks.gpu --device $(or $(DEVICE),cuda) $(if $(QUICK),--quick)
 
 report: $(INSTALLED)  ## write results/SCALE/report.html and print the summary
 	@# Snakemake warns of coroutines of its own that a report does not need.

@@ -63,6 +63,20 @@ def test_a_scale_may_switch_an_optimization_and_extend_another_scale(folder):
     assert all(base.optimizations.values())
 
 
+def test_a_scale_and_a_paper_say_what_all_papers_are(folder):
+    (folder / "papers" / "other").mkdir()
+    toy = yaml.safe_load((folder / "papers" / "toy" / "paper.yaml").read_text())
+    own = {**toy, "paper": "other", "scales": ["tiny"], "methods": {}}
+    (folder / "papers" / "other" / "paper.yaml").write_text(yaml.safe_dump(own))
+    for name, more in (("tiny", {}), ("lone", {"only": ["toy"]}), ("wrong", {"only": ["toi"]})):
+        scale = {"extends": "small", "scale": name, **more}
+        (folder / "scales" / f"{name}.yaml").write_text(yaml.safe_dump(scale))
+    names = {scale: list(Config(scale=scale, folder=folder)._paper_names("all")) for scale in ("small", "tiny", "lone")}
+    assert names == {"small": ["toy"], "tiny": ["other", "toy"], "lone": ["toy"]}
+    with pytest.raises(ConfigError, match=r"(?s)unknown paper 'toi'.*did you mean 'toy'"):
+        Config(scale="wrong", folder=folder)
+
+
 def test_downloads_are_those_of_data_and_of_weights(tmp_path):
     config = toy_config.write(tmp_path, weights=WEIGHTS, datasets={"files": {"archive": FILES["archive"]}})
     assert config.files == FILES

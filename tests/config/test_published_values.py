@@ -15,7 +15,10 @@ from robustft.report.claims import MISSING, cells
 RECORD = ROOT.parent / "shared" / "papers"
 """The record of each paper: PAPER.yaml, and found/PAPER.yaml with what was read later. It is beside the checkout."""
 
-PAPERS = sorted(path.parent.name for path in (ROOT / "config" / "papers").glob("*/claims.yaml"))
+NO_PAPER = {"references"}
+"""Values that READMEs print, which no record of a paper holds."""
+
+PAPERS = sorted({path.parent.name for path in (ROOT / "config" / "papers").glob("*/claims.yaml")} - NO_PAPER)
 
 NO_RESULTS = {
     r"arxiv|completeness|coverage|tables\.\w+\.decimals": "says what was read, and how it is printed",

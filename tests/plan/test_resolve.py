@@ -1,8 +1,11 @@
 """Layers, stand-ins and names: what a run is at one scale."""
 
 import pytest
+import yaml
 
+from robustft.config import Config
 from robustft.errors import ConfigError
+from robustft.plan import Plan
 from tests import toy_config
 from tests.plan.toy_plan import ids, trained
 from tests.toy_config import paper, part, pretraining
@@ -94,3 +97,39 @@ def test_an_experiment_may_set_values_of_a_method_and_the_scale_after_it(planned
     scale = {"papers": {"toy": {"overrides": {"at": {"recipe": {"epochs": 1}}}}}}
     recipes = [run.step.spec["recipe"] for run in planned(paper=change, scale=scale).runs if run.method == "at"]
     assert {(recipe["lr"], recipe["epochs"]) for recipe in recipes} == {(0.5, 1)}
+
+
+@pytest.mark.parametrize("methods", [["given"], ["given", "at"]])
+def test_an_experiment_that_trains_nothing_needs_no_budget_and_one_that_trains_does(tmp_path, methods):
+    given = {"title": "G", "color": "#000000", "from": ["initial"]}
+    shown = {"methods": {"given": given}, "tables": {}, "claims": []}
+    toy_config.write(tmp_path, paper=paper(**shown, experiment={"methods": methods}))
+    path = tmp_path / "papers" / "toy" / "paper.yaml"
+    values = yaml.safe_load(path.read_text())
+    for key in ("recipe", "training_attack", "monitor", "diagnostics"):
+        del values["experiments"]["main"][key]
+    path.write_text(yaml.safe_dump(values))
+    config = Config(folder=tmp_path)
+    if methods == ["given"]:
+        assert not any(run.trained for run in Plan(config).runs)
+        return
+    with pytest.raises(ConfigError, match="the key 'recipe' is missing, and the method 'at' trains"):
+        Plan(config)
+
+
+def test_a_subset_of_images_and_seeds_is_an_option_of_the_scale(planned):
+    whole, part_of_it = planned(), planned(scale={"subset": {"images": 3, "seeds": [1]}})
+    assert {run.seed for run in whole.runs} == {0, 1}
+    assert {run.seed for run in part_of_it.runs} == {1}
+    assert {step.spec["images"][1] for step in part_of_it.of_kind("attack")} == {3}
+    assert "subset" not in whole.step("verdicts", "toy").spec
+    assert part_of_it.step("verdicts", "toy").spec["subset"] is True
+
+
+def test_a_scale_may_leave_out_an_evaluation(planned):
+    plan = planned(scale={"papers": {"toy": {"left_out": ["robustness"]}}})
+    assert plan.runs
+    assert not plan.evaluations
+    assert plan.left_out == ["toy/evaluation robustness: the scale leaves it out"]
+    with pytest.raises(ConfigError, match=r"(?s)unknown experiment 'robustnes'.*did you mean 'robustness'"):
+        planned(scale={"papers": {"toy": {"left_out": ["robustnes"]}}})

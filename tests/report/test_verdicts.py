@@ -8,7 +8,7 @@ import pytest
 
 from robustft.errors import IntegrityError
 from robustft.report.verdict_tables import build_grid
-from robustft.report.verdicts import adjusted, judge_ordering, judge_value, judged, verdicts
+from robustft.report.verdicts import Judge, adjusted, judge_ordering, judge_value, judged, verdicts
 from tests.report.measured import average, kept, ordering, published_difference, value
 
 T2, T4, Z = 4.302653, 2.776445, 1.959964
@@ -315,6 +315,30 @@ def test_seeds_that_lack_a_data_set_are_left_out(world):
 
 
 # -- published values --------------------------------------------------------------------------------------------------
+
+
+def test_published_weights_as_they_are_need_no_second_seed(world):
+    """91.73 of 100 as printed, with two decimals: 9,173 of 10,000 images are that, +- half of the last digit."""
+    world.add("strong", 0, {"aa": kept(9173, 10000)})
+    claim = value(91.73, decimals=2, margin=0.05)
+    assert world.judge().judge(claim)["verdict"] == "inconclusive", "of one training it says nothing"
+    world.run("strong", 0, models=[], given=["net"], published=True)
+    found = world.judge().judge(claim)
+    assert (found["verdict"], found["given"], found["seeds"]) == ("reproduced", ["net"], 1)
+    assert (found["low"], found["high"]) == (pytest.approx(-5e-5), pytest.approx(5e-5))
+    assert world.judge().judge({**claim, "value": 91.8})["verdict"] == "differs"
+
+
+def test_on_a_subset_nothing_is_judged_and_the_difference_is_told(three):
+    spec, files = three.spec(), three.files()
+    judge = Judge({**spec, "subset": True}, files)
+    for claim in (ordering("strong", "weak"), value(90.0), ordering("strong", "lone")):
+        found = judge.judge(claim)
+        assert found["verdict"] == "not comparable: subset"
+        assert "estimate" in found
+        assert not {"p", "at_half_margin", "seeds_needed"} & set(found)
+    assert judge.judge(value("missing"))["verdict"] == "no published value on record"
+    assert judge.judge(ordering("strong", "weak", metric="later"))["verdict"] == "not run"
 
 
 @pytest.fixture

@@ -200,13 +200,17 @@ class Config:
     def _paper_names(self, asked: Any) -> list[str]:
         """Return the papers that are asked for, each once and always in one order: results do not depend on it."""
         if asked == "all":
-            return list(self._present)
+            return [name for name in self.scale.get("only", self._present) if self._planned_here(name)]
         names = [asked] if isinstance(asked, str) else asked
         if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
             raise ConfigError("papers must be `all` or a list of names", observed=repr(asked))
         for name in names:
             lookup(self._present, name, kind="paper", where=self.folder / "papers")
         return [name for name in self._present if name in names]
+
+    def _planned_here(self, name: str) -> bool:
+        lookup(self._present, name, kind="paper", where=self._scale.tree.where(("only",)))
+        return self.scale_name in parse(self.folder / "papers" / name / "paper.yaml").get("scales", [self.scale_name])
 
     def _paper(self, name: str) -> Document:
         shared = parse(self.folder / "methods.yaml")["methods"]

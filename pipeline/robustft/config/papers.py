@@ -36,7 +36,8 @@ class Experiment(Struct, frozen=True, kw_only=True):
 
     Each run is measured by `evaluations`. `control` is the experiment of undefended models, on which every attack must
     succeed. `auxiliary` is a second data set for the methods that train on one. `overrides` has changed values of
-    methods, and `threat` changed values of the paper's threat.
+    methods, and `threat` changed values of the paper's threat. Only where no method trains are recipe, training
+    attack, monitor and diagnostics left out.
     """
 
     datasets: Names
@@ -45,10 +46,10 @@ class Experiment(Struct, frozen=True, kw_only=True):
     seeds: Counts
     methods: Names
     evaluations: Names
-    recipe: Recipe
-    training_attack: TrainingAttack
-    monitor: Monitor
-    diagnostics: Diagnostics
+    recipe: Maybe[Recipe] = UNSET
+    training_attack: Maybe[TrainingAttack] = UNSET
+    monitor: Maybe[Monitor] = UNSET
+    diagnostics: Maybe[Diagnostics] = UNSET
     control: Maybe[Name] = UNSET
     auxiliary: Maybe[Name] = UNSET
     overrides: Maybe[dict[Name, Override]] = UNSET
@@ -223,6 +224,8 @@ class Paper(Struct, frozen=True, kw_only=True):
     experiments: dict[Name, Experiment]
     evaluations: dict[Name, Evaluation]
     code: Maybe[str] = UNSET
+    scales: Maybe[Names] = UNSET
+    """The scales whose `papers: all` means this one too; by default all of them."""
     pretraining: dict[Name, Pretraining] = field(default_factory=dict)
     methods: dict[Name, Method] = field(default_factory=dict)
     tables: dict[Name, Table] = field(default_factory=dict)

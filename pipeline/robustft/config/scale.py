@@ -74,6 +74,13 @@ else:
     PartialPretraining, PartialStandIns, PartialOptimizations = map(partial, (Pretraining, StandIns, Optimizations))
 
 
+class Subset(Struct, frozen=True, kw_only=True):
+    """A part of what a paper measures: at most so many `images` an evaluation, and of its seeds only these."""
+
+    images: Maybe[Count] = UNSET
+    seeds: Maybe[Counts] = UNSET
+
+
 class ScaledExperiment(Layer, frozen=True, kw_only=True):
     """The settings of a scale for one experiment of a paper."""
 
@@ -82,7 +89,10 @@ class ScaledExperiment(Layer, frozen=True, kw_only=True):
 
 
 class ScaledPaper(ScaledExperiment, frozen=True, kw_only=True):
-    """The settings of a scale for one paper, over those of the paper. `left_out` names experiments to skip."""
+    """The settings of a scale for one paper, over those of the paper.
+
+    `left_out` names experiments and evaluations to skip.
+    """
 
     threat: PartialThreat = UNSET
     evaluations: Maybe[dict[Name, PartialEvaluation]] = UNSET
@@ -98,7 +108,8 @@ class Scale(Struct, frozen=True, kw_only=True):
     `reproduces` says whether its numbers are comparable with published ones. Each training or attack job has a `device`
     and `threads`. The `processes` of a training run, on `nodes`, share each batch. `bundle` is the number of methods in
     a job; with 0 each step is a job. The resume state is saved every `save_every_steps`. With `fused_optimizer`, the
-    default, one kernel updates all weights.
+    default, one kernel updates all weights. With `only`, `papers: all` means these. Where a
+    `subset` is measured, no claim is comparable.
     """
 
     scale: Name
@@ -117,3 +128,5 @@ class Scale(Struct, frozen=True, kw_only=True):
     attacks: Maybe[dict[Name, AttackOverride]] = UNSET
     optimizations: PartialOptimizations = UNSET
     fused_optimizer: Maybe[bool] = UNSET
+    only: Maybe[Names] = UNSET
+    subset: Maybe[Subset] = UNSET

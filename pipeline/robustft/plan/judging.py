@@ -78,6 +78,8 @@ def _about(graph: Graph, run: Run, histories: Mapping[str, str]) -> dict[str, An
         "models": [step.id for step in behind if not _is_pretraining(step)],
         "given": sorted(step.id.rpartition("/")[2] for step in behind if _is_pretraining(step)),
     }
+    if not run.trained and all(step.kind == "weights" for step in behind):
+        about["published"] = True
     if run.step.id in histories:
         about |= {"history": run.step.id, "selection": run.step.spec["recipe"]["selection"]}
     return about

@@ -115,7 +115,7 @@ class Report:
         self.graph.add(
             "verdicts",
             self.paper,
-            Parts(**self.head, **parts),
+            Parts(**self.head, **parts, **({"subset": True} if "subset" in self.config.scale else {})),
             inputs={"numbers": numbers.outputs["numbers"], **self.ledgers, **histories},
             outputs={kind: f"{self.folder}/verdicts.{kind}" for kind in ("json", "md", "html")},
         )

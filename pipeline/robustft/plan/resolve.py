@@ -33,6 +33,9 @@ from robustft.plan.scope import Scope, without
 BUDGET = ("recipe", "training_attack", "monitor", "diagnostics")
 """How long and how a model is trained."""
 
+_UNWATCHED = {"monitor": Parts(), "diagnostics": Parts()}
+"""Of a method that trains nothing."""
+
 PRETRAINING = ("dataset", "backbone", "method", "seed", "threat", *BUDGET)
 """The keys of a complete pre-training."""
 
@@ -181,16 +184,29 @@ class Resolver:
                 where=self.entries.where,
                 next_step="name a stand-in for it, or leave the method out",
             )
-        monitor = budget["monitor"]
         return {
             **budget,
+            **(self._watched(budget, method, id) if "implementation" in method.value else _UNWATCHED),
             "method": method,
             "threat": Layered(*threat.layers, *method["threat"].layers),
             "test_threat": threat,
             "recipe": Layered(*budget["recipe"].layers, *method["recipe"].layers),
+            "auxiliary": self.entries.dataset(auxiliary) if auxiliary and uses_auxiliary else None,
+        }
+
+    def _watched(self, budget: dict[str, Layered], method: Layered, id: str) -> dict[str, Parts]:
+        """Return what is measured while a method trains. Raises ConfigError if a part of the budget is missing."""
+        for part in BUDGET:
+            if budget[part].value is None:
+                raise ConfigError(
+                    f"{id}: the key '{part}' is missing, and the method '{method.value['name']}' trains",
+                    where=self.config.folder,
+                    next_step=f"add '{part}' to the experiment",
+                )
+        monitor = budget["monitor"]
+        return {
             "monitor": Parts({**monitor.parts(), "attack": self.entries.attack(monitor["attack"])}),
             "diagnostics": self._diagnostics(budget["diagnostics"], method.value["name"]),
-            "auxiliary": self.entries.dataset(auxiliary) if auxiliary and uses_auxiliary else None,
         }
 
     def _diagnostics(self, diagnostics: Layered, method: str) -> Parts:
@@ -267,6 +283,9 @@ class Resolver:
     def evaluations(self, run: ResolvedRun) -> Iterator[ResolvedEvaluation]:
         """Yield the evaluations of a run: on its own data set, or on each of those that an evaluation lists."""
         for name in run.evaluations:
+            if name in self.entries.override(run.paper).get("left_out", []):
+                self.left_out[run.paper, f"evaluation {name}"] = "the scale leaves it out"
+                continue
             key = (run.paper, name, run.training.dataset["name"])
             if key not in self._evaluations:
                 self._evaluations[key] = self._evaluation(*key)
@@ -295,7 +314,7 @@ class Resolver:
                 name,
                 dataset,
                 split=evaluation["split"],
-                images=min(values.get("images", size), size),
+                images=min(values.get("images", size), size, self.scale.get("subset", {}).get("images", size)),
                 parts=values["parts"],
                 shard_images=evaluation["shard_images"],
                 attacks=attacks,

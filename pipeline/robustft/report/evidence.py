@@ -149,6 +149,10 @@ class Evidence:
         runs = (self._runs[key] for side in sides for key in side.runs.values())
         return sorted({name for run in runs for name in run["given"]})
 
+    def published(self, side: Side) -> bool:
+        """Tell whether the models of a side are published weights as they are, in which no seed has a part."""
+        return all(self._runs[key].get("published", False) for key in side.runs.values())
+
     def untrained(self, *sides: Side) -> list[str]:
         """Name each run whose clean accuracy may be that of guessing.
 

@@ -9,6 +9,7 @@ from typing import Any
 from robustft.report.formats import DAGGER, Grid
 
 NOT_COMPARABLE = "not comparable"
+SUBSET = "not comparable: subset"
 UNREAD = "no published value on record"
 DIRECTION = "direction here"
 NOT_TRAINED = "not trained"
@@ -18,6 +19,7 @@ SIGNS = {
     "differs": "≠",
     "inconclusive": "?",
     NOT_COMPARABLE: "~",
+    SUBSET: "~",
     NOT_TRAINED: NOT_TRAINED,
     "not run": "not run",
     UNREAD: "–",
@@ -200,7 +202,7 @@ def _cell_grid(table: dict[str, Any]) -> Grid:
     lines = {(cell["cell"][0], cell["cell"][1]): ["" for _ in columns] for cell in table["cells"]}
     for cell in table["cells"]:
         lines[cell["cell"][0], cell["cell"][1]][columns.index(cell["cell"][2])] = _cell_text(cell)
-    signs = "; ".join(f"{sign} {verdict}" for verdict, sign in SIGNS.items() if sign != verdict)
+    signs = "; ".join(f"{sign} {verdict}" for verdict, sign in SIGNS.items() if verdict not in (sign, SUBSET))
     about = f"Measured minus published with the verdicts at half the margin, at it and at double: {signs}."
     return Grid(
         title=f"{table['about']} ({table['source']})",

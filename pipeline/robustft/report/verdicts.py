@@ -4,14 +4,16 @@ An ordering ("left is more robust than right") holds if its p-value, adjusted fo
 is below 5 % and the difference is above zero; it is reversed if the difference is below. A published value is
 reproduced if the 95 % interval of ours minus the published one lies inside the margin, and differs if the interval
 lies outside. Everything else, and anything with fewer than three seeds, is inconclusive. What was counted and not
-sampled is compared exactly.
+sampled is compared exactly. Of published weights evaluated as they are one seed is enough: it has no part in them.
 
-At a scale of stand-ins an ordering has a direction and no verdict, and a published value is not comparable. Where a
+Where a scale measures a `subset`, each claim is "not comparable: subset", with its difference beside it. At a scale of
+stand-ins an ordering has a direction and no verdict, and a published value is not comparable. Where a
 model may only be guessing, nothing is judged at any scale.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -27,10 +29,24 @@ from robustft.report.formats import to_html, to_markdown
 from robustft.report.intervals import LEVEL, seeds_needed
 from robustft.report.statistics import holm
 from robustft.report.training_metrics import TRAINING_METRICS
-from robustft.report.verdict_tables import DIRECTION, NOT_COMPARABLE, NOT_TRAINED, UNREAD, build_grid, cell_grids
+from robustft.report.verdict_tables import (
+    DIRECTION,
+    NOT_COMPARABLE,
+    NOT_TRAINED,
+    SUBSET,
+    UNREAD,
+    build_grid,
+    cell_grids,
+)
 from robustft.runtime.context import Context
 
 MINIMUM_SEEDS = 3
+
+JUDGED = ("holds", "reversed", "reproduced", "differs", "inconclusive", NOT_COMPARABLE)
+"""The verdicts that a measurement on a subset does not have."""
+
+TOLD = ("p", "at_half_margin", "at_double_margin", "seeds_needed")
+"""What goes with them."""
 
 Verdict = dict[str, Any]
 """An entry of verdicts.json."""
@@ -54,7 +70,7 @@ class Judge:
     """Judges claims from the files of one paper by role: ledgers, histories, and its numbers.json."""
 
     def __init__(self, spec: dict[str, Any], files: dict[str, Path]) -> None:
-        self._reproduces = spec["reproduces"]
+        self._reproduces, self._subset = spec["reproduces"], spec.get("subset", False)
         self._evidence = Evidence(spec, files)
 
     def judge(self, claim: Claim) -> Verdict:
@@ -66,7 +82,10 @@ class Judge:
         if None in found:
             return {**about, "verdict": "not run", "remark": "no validation accuracy says which method is the best one"}
         known = [side for side in found if side is not None]
-        return {**about, **self._published(claim), **self._judged(claim, known)}
+        judged = self._judged(claim, known)
+        if self._subset and judged["verdict"] in JUDGED:
+            judged = {key: value for key, value in judged.items() if key not in TOLD} | {"verdict": SUBSET}
+        return {**about, **self._published(claim), **judged}
 
     def _unjudged(self, claim: Claim) -> Verdict | None:
         """Return the verdict on a published number that is not comparable at this scale, None if it is comparable."""
@@ -96,7 +115,10 @@ class Judge:
         basis = self._basis(claim, found, result)
         if untrained := self._evidence.untrained(*found):
             return {"verdict": NOT_TRAINED, "untrained": untrained, **basis}
-        return {**(self._ordering(claim, result) if ordering else _value(claim, found[0], result)), **basis}
+        if ordering:
+            return {**self._ordering(claim, result), **basis}
+        published = all(map(self._evidence.published, found))
+        return {**_value(claim, found[0], result, seeds=math.inf if published else result.seeds), **basis}
 
     def _basis(self, claim: Claim, found: list[Side], result: Measured) -> Verdict:
         """Return what a verdict rests on: seeds, the chosen method, pre-trained checkpoints, failed checks."""
@@ -140,9 +162,9 @@ class Judge:
         return {**_at_margins(off, off, claim["margin"]), "estimate": off, "exact": True}
 
 
-def _value(claim: Claim, side: Side, result: Measured) -> Verdict:
-    """Judge a published value, or a published difference of `side` and another one."""
-    if result.seeds < 2:
+def _value(claim: Claim, side: Side, result: Measured, *, seeds: float) -> Verdict:
+    """Judge a published value, or a published difference of `side` and another one; `seeds` are as good as so many."""
+    if seeds < 2:
         return {"verdict": "inconclusive"}
     whole = {dataset: side.split_images.get(dataset, number) for dataset, number in result.images.items()}
     published_images = whole | claim.get("images", {})
@@ -152,7 +174,7 @@ def _value(claim: Claim, side: Side, result: Measured) -> Verdict:
     if result.of_images and result.images != published_images:
         # The subsets differ. The interval allows for both numbers of images and is reported, but gives no verdict.
         return {"verdict": NOT_COMPARABLE, "images": result.images, "published_images": published_images, **told}
-    if result.seeds < MINIMUM_SEEDS:
+    if seeds < MINIMUM_SEEDS:
         return {"verdict": "inconclusive", **told}
     judged = _at_margins(interval.low, interval.high, margin)
     if judged["verdict"] == "inconclusive" and len(result.per_seed) == 1:
