@@ -17,6 +17,7 @@ from robustft.data.batches import Images
 from robustft.data.imagefile import load_split, save
 from robustft.evaluate.ledger import read_checks, read_ledger
 from robustft.evaluate.step import Evaluator
+from robustft.evaluate.target import Subject
 from robustft.models.checkpoint import load_classifier, save_checkpoint
 from robustft.runtime.context import Context
 from robustft.runtime.randomness import counter_seed
@@ -87,7 +88,8 @@ def attacked(request, inputs, tmp_path_factory):
     spec["optimizations"] = {optimization.name: request.param for optimization in dataclasses.fields(Optimizations)}
     spec |= {"attacks": [ensemble], "seed": SEED, "models": ["-"], "derivation": None, "prompts": None}
     context = Context(inputs, {"ledger": folder / "ledger"}, folder, log=lambda _: None)
-    Evaluator(spec, context, torch.device("cpu")).run()
+    device = torch.device("cpu")
+    Evaluator(spec, context, Subject.of(spec, context.inputs, device), device).run()
     checks = read_checks(folder / "ledger")["autoattack"]
     return request.param, read_ledger(folder / "ledger")["autoattack"], checks
 

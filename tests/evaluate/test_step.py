@@ -17,6 +17,7 @@ from robustft.errors import RobustftError
 from robustft.evaluate import step
 from robustft.evaluate.ledger import Outcome, read_checks, read_ledger
 from robustft.evaluate.step import Evaluator, attack
+from robustft.evaluate.target import Subject
 from robustft.models.checkpoint import load_classifier, save_checkpoint
 from robustft.runtime.context import Context
 
@@ -118,7 +119,8 @@ class Run:
             inputs=self.inputs, outputs={"ledger": self.ledger}, scratch=self.scratch, log=self.lines.append
         )
         self.facts = context.facts
-        return Evaluator(self.spec(attacks, **changes), context, torch.device("cpu"))
+        spec, device = self.spec(attacks, **changes), torch.device("cpu")
+        return Evaluator(spec, context, Subject.of(spec, context.inputs, device), device)
 
 
 @pytest.fixture

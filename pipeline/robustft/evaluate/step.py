@@ -7,7 +7,6 @@ finished piece is a file in the step's scratch folder. A killed job loses at mos
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from robustft.attacks.autoattack import (
     SQUARE_QUERIES,
@@ -29,13 +28,11 @@ from robustft.attacks.inner_maximization import attack_mode
 from robustft.attacks.objectives import OBJECTIVES
 from robustft.attacks.pgd import Budget, pgd
 from robustft.attacks.threat import Perturbed, ThreatModel
-from robustft.data.batches import Images
-from robustft.data.imagefile import class_texts, load_split
 from robustft.errors import RobustftError
 from robustft.evaluate.checks import model_checks, perturbation_checks, unmoved_checks, worst
 from robustft.evaluate.ledger import Outcome, read_piece, write_ledger, write_piece
-from robustft.evaluate.target import evaluated_model
-from robustft.models.classifier import Classifier, attack_target
+from robustft.evaluate.target import Subject
+from robustft.models.classifier import attack_target
 from robustft.runtime.components import locate
 from robustft.runtime.context import Context, Progress
 from robustft.runtime.device import describe, device_for, peak
@@ -54,27 +51,23 @@ def attack(spec: dict[str, Any], context: Context) -> None:
     """Run every attack of the specification on every shard and write the ledger."""
     with device_for(spec["device"], threads=spec["threads"], log=context.log) as device:
         context.facts.update(describe(device))
-        Evaluator(spec, context, device).run()
+        Evaluator(spec, context, Subject.of(spec, context.inputs, device), device).run()
         context.facts.update(peak(device))
 
 
 class Evaluator:
     """Attacks one model shard by shard, keeping each finished piece."""
 
-    def __init__(self, spec: dict[str, Any], context: Context, device: torch.device) -> None:
+    def __init__(self, spec: dict[str, Any], context: Context, subject: Subject, device: torch.device) -> None:
         self.spec, self.context, self.device = spec, context, device
-        split = load_split(context.inputs["data"], dataset=spec["dataset"], split=spec["split"])
-        model, self.classes = evaluated_model(spec, context.inputs, prompts=class_texts(spec["prompts"], split))
-        self.model: Classifier = model.to(device).eval().requires_grad_(False)
+        self.classes, self.images, self.indices = subject.classes, subject.images, subject.indices
+        self.model: nn.Module = subject.model.to(device).eval().requires_grad_(False)
         self.optimizations = Optimizations.of(spec["optimizations"])
         apply_optimizations(self.model, self.optimizations)
         self.layout = memory_format(self.model, self.optimizations)
         self.model.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.threat = ThreatModel.of(spec["threat"])
-        # A shard is read when it is attacked: a split may be larger than the memory.
-        self.first, last = spec["images"]
-        part = replace(split, labels=split.labels[self.first : last], indices=split.indices[self.first : last])
-        self.images, self.indices = Images.of(part, device, hold=False), part.indices
+        self.first = spec["images"][0]
 
     def shards(self) -> Iterator[tuple[int, int]]:
         """Yield (start, end) positions within the split."""

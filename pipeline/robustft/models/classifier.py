@@ -89,7 +89,7 @@ def derived(models: list[Classifier], derivation: dict[str, Any] | None) -> Clas
     return combined
 
 
-def attack_target(attack: dict[str, Any], model: Classifier) -> nn.Module:
+def attack_target(attack: dict[str, Any], model: nn.Module) -> nn.Module:
     """Return the model that an attack queries: the evaluated one, or what `module:function` makes of it."""
     if attack["target"] == "exported_model":
         return model

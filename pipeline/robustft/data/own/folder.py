@@ -21,7 +21,7 @@ SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "tes
 """Names of folders that are splits, not classes, if every folder at the top has such a name."""
 
 RESIZED = (8, 7)
-"""The shorter side over the side of the crop, 256 over 224: what torchvision's and most of timm's weights are used with."""
+"""The shorter side over the side of the crop, 256 over 224, as for the weights of torchvision and most of timm."""
 
 
 def read_folder(path: Path, *, hashed: bool = True) -> Collection:
@@ -46,7 +46,9 @@ def read_folder(path: Path, *, hashed: bool = True) -> Collection:
                 observed=f"not in both: {', '.join(sorted(set(folders) ^ set(classes))[:5])}",
                 next_step="give every split the same class folders",
             )
-    names, labels, groups = [], [], {}
+    names: list[str] = []
+    labels: list[int] = []
+    groups = {}
     for split, folders in found.items():
         start = len(names)
         for label, name in enumerate(classes):

@@ -73,7 +73,7 @@ def stratified_splits(
     shares are not between 0 and 1 or sum to more, or a class is too small for a split.
     """
     exact = {name: Fraction(str(share)) for name, share in shares.items()}
-    left = 1 - sum(exact.values())
+    left = 1 - sum(exact.values(), Fraction(0))
     if left < 0 or any(share <= 0 for share in exact.values()) or rest in exact:
         raise ConfigError(
             "the shares of the splits do not fit",
