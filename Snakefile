@@ -38,13 +38,12 @@ report: "pipeline/rules/captions/workflow.rst"
 
 
 SETTINGS = workflow_settings(config)
-PLAN = Plan(Config(scale=SETTINGS.scale, papers=SETTINGS.papers))
+PLAN = Plan(Config(scale=SETTINGS.scale, papers=SETTINGS.papers, seeds=SETTINGS.seeds))
 
 
 include: "pipeline/rules/common.smk"
 include: "pipeline/rules/step.smk"
 include: "pipeline/rules/data.smk"
-include: "pipeline/rules/pretrain.smk"
 
 
 if BUNDLES:

@@ -1,6 +1,6 @@
-# Bundles: where a run takes less time than starting up, one job trains and attacks all seeds of some methods. Each step
-# keeps its own record; a scale asks for this with `bundle: N`, in the place of the rules of runs.smk.
-# The most urgent go first, so that none is left to run alone at the end.
+# Bundles: where a run takes less time than starting up, one job trains and attacks all seeds of some methods, and one
+# trains what a paper starts from. Each step keeps its own record; a scale asks for this with `bundle: N`, in the place
+# of the rules of runs.smk. The most urgent go first: the papers in order of cost, and no bundle alone at the end.
 
 from robustft.cost import urgency
 
@@ -31,6 +31,6 @@ for bundle in BUNDLES:
             jobs=JOB_FILES,
             step={"digest": bundle.digest, "code": code_of(bundle, BY_HAND)},
         message:
-            f"training and attacking {bundle.name}"
+            bundle.message
         shell:
             "python -m robustft job {params.jobs}/{params.step[digest]}.json --log {log}"

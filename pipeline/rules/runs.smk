@@ -1,4 +1,25 @@
-# Runs (data set x backbone x pre-training x method x seed): a job trains each, and a job attacks each part of its images.
+# Pre-trainings, the robust initial weights that a scale trains itself, and runs (data set x backbone x pre-training x
+# method x seed): a job trains each, and a job attacks each part of a run's images.
+
+
+use rule step as pretrain with:
+    input:
+        inputs_of("train", "pretraining/{name}"),
+    output:
+        checkpoint=f"{RESULTS}/pretraining/{{name}}/checkpoint.safetensors",
+        history=f"{RESULTS}/pretraining/{{name}}/history.csv",
+        record=f"{RESULTS}/pretraining/{{name}}/checkpoint.record.json",
+    pathvars:
+        log=f"{SCALE}/pretraining/{{name}}",
+    priority: 1000
+    threads: THREADS * PROCESSES // NODES
+    resources:
+        **training_needs(),
+    params:
+        launcher=LAUNCHER,
+        step=identity("train", "pretraining/{name}"),
+    message:
+        "pre-training {wildcards.name}"
 
 
 use rule step as finetune with:

@@ -218,7 +218,7 @@ def test_with_two_classes_a_weak_model_is_broken():
     assert ((~outcome.robust(y)) == (margin < weight.abs().sum() / 4)).all()
 
 
-def test_only_the_black_box_attacks_queries_can_be_fewer_and_are_5000_unless_said(model):
+def test_iterations_and_the_black_box_attacks_queries_are_100_and_5000_unless_said(model):
     def settings(**queries: int) -> tuple[int, ...]:
         shard = AutoAttackShard(
             model, threat=THREATS["linf"], classes=CLASSES, seed=SEED, device=torch.device("cpu"), **queries
@@ -228,6 +228,7 @@ def test_only_the_black_box_attacks_queries_can_be_fewer_and_are_5000_unless_sai
 
     assert settings() == (5000, 100, 100, 100)
     assert settings(square_queries=7) == (7, 100, 100, 100)
+    assert settings(iterations=9) == (5000, 9, 9, 9)
 
 
 def test_a_package_with_another_ensemble_is_refused(monkeypatch):

@@ -139,6 +139,8 @@ def test_the_work_of_autoattack_by_hand():
     # For half of the images four targets: APGD 100 steps, FAB 100 steps and 103.5 scores; then Square's 500 queries.
     assert others.images == 5
     assert others.passes == Passes(forward=4 * (1.5 + 103.5) + 500, attack=4 * 200)
+    fewer = {"algorithm": "autoattack", "iterations": 20, "square_queries": 500}
+    assert [work.passes.attack for work in list(attack_work(attacks(fewer), classes=5))[2:]] == [21, 4 * 40]
 
 
 def test_autoattack_tries_at_most_nine_targets_and_no_targeted_apgd_on_two_classes():

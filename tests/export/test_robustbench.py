@@ -98,6 +98,7 @@ def test_only_the_standard_ensemble_on_enough_images_is_autoattack():
         "gradients of robustft.models.tunings.prompts:without_prompts": autoattack(
             1000, target="robustft.models.tunings.prompts:without_prompts"
         ),
+        "20 of 100 iterations": autoattack(1000, iterations=20),
         "999 images": autoattack(999),
     }
     for words, one in named.items():

@@ -29,6 +29,9 @@ from robustft.speed.settled_images import OpenRows, apgd, targeted_apgd, targete
 from robustft.speed.square_windows import square
 
 STANDARD = ("apgd-ce", "apgd-t", "fab-t", "square")
+ITERATIONS = 100
+"""Of each attack of the standard ensemble that uses gradients."""
+
 SQUARE_QUERIES = 5000
 _NORMS = {"linf": "Linf", "l2": "L2"}
 
@@ -83,6 +86,8 @@ class AutoAttackShard:
             left out (see `attacks_for`).
         seed: of each attack, as in the driver.
         device: of the images and the model.
+        iterations: of each of the three attacks that use gradients; the standard ensemble has 100, and fewer make a
+            weaker one.
         square_queries: of the black-box attack; the standard ensemble has 5000, and fewer make a weaker one.
         settled_images: leave out work whose outcome is known; if off, each attack runs as in the package.
         inspect: called with (adversarial images, clean images, predictions) of the images that an attack breaks.
@@ -99,6 +104,7 @@ class AutoAttackShard:
         classes: int,
         seed: int,
         device: torch.device,
+        iterations: int = ITERATIONS,
         square_queries: int = SQUARE_QUERIES,
         settled_images: bool = True,
         inspect: Callable[[Tensor, Tensor, Tensor], None] = lambda *_: None,
@@ -126,6 +132,7 @@ class AutoAttackShard:
             )
         self.targets = targeted_classes(classes)
         driver.apgd_targeted.n_target_classes = driver.fab.n_target_classes = self.targets
+        driver.apgd.n_iter = driver.apgd_targeted.n_iter = driver.fab.n_iter = iterations
         driver.square.n_queries = square_queries
         driver.apgd.loss = "ce"
         driver.fab.targeted, driver.fab.n_restarts = True, 1

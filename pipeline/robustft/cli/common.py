@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robustft.files import ROOT
+from robustft.errors import RobustftError
+from robustft.files import ROOT, read_json
 
 if TYPE_CHECKING:
     from robustft.config.load import Config
@@ -20,16 +22,38 @@ if TYPE_CHECKING:
 def configuration(arguments: argparse.Namespace) -> Config:
     """Return the configuration of the scale and papers in the arguments.
 
-    Without `--papers` it has only the paper that the name of a step or table begins with, if there is one. That is
-    enough to plan it. Otherwise it has every paper.
+    Without `--seeds` it has as many seeds as were run, at least those that the scale says. Without `--papers` it has
+    only the paper that the name of a step or table begins with, if there is one. That is enough to plan it. Otherwise
+    it has every paper.
     """
     from robustft.config.load import Config
+    from robustft.config.workflow import seed_count
 
     papers = [name for names in arguments.papers or [] for name in names.split(",")]
     if not papers:
         paper = (getattr(arguments, "table", None) or getattr(arguments, "id", None) or "").split("/")[0]
         papers = [paper] if (ROOT / "config" / "papers" / paper / "paper.yaml").is_file() else []
-    return Config(scale=arguments.scale, papers=papers or None)
+    config = Config(scale=arguments.scale, papers=papers or None, seeds=seed_count(arguments.seeds, of="--seeds"))
+    if config.seeds and not arguments.seeds and arguments.command not in BEFORE_A_RUN:
+        named = re.search(r"/seed(\d+)(/|$)", getattr(arguments, "id", None) or "")
+        config.seeds = max(config.seeds, seeds_run(config.scale_name), int(named[1]) + 1 if named else 0)
+    return config
+
+
+BEFORE_A_RUN = ("plan", "run")
+"""Commands of what is to be run; all others are of what was run, with as many seeds as that had."""
+
+
+def seeds_run(scale: str) -> int:
+    """Return how many seeds the results of a scale in this folder have, as their manifest says; 0 without one."""
+    from robustft.plan import RESULTS
+
+    try:
+        records = read_json(Path(RESULTS) / scale / "manifest.json")["records"]
+    except (RobustftError, KeyError, TypeError):
+        return 0
+    seeds = [int(found[1]) for path in records if (found := re.search(r"/seed(\d+)/", path))]
+    return max(seeds, default=-1) + 1
 
 
 def planned(arguments: argparse.Namespace) -> Plan:

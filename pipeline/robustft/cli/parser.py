@@ -106,6 +106,11 @@ def _set_up(command: argparse.ArgumentParser, run: Run | None, *, plans: bool = 
             action="append",
             help="papers to plan for, separated by commas or given one by one (default: all)",
         )
+        command.add_argument(
+            "--seeds",
+            metavar="N",
+            help="the first N seeds (default: as many as were run; before a run, as the scale says)",
+        )
     command.set_defaults(run=run)
     return command
 

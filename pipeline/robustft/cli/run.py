@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise RobustftError(
             "Snakemake is not installed", where=sys.executable, next_step="install the packages of envs/run.txt"
         )
-    command = snakemake_command(arguments.words, scale=arguments.scale, papers=arguments.papers)
+    command = snakemake_command(arguments.words, scale=arguments.scale, papers=arguments.papers, seeds=arguments.seeds)
     targets, options = _split(arguments.words)
     if arguments.mirror:
         os.environ[MIRROR] = os.pathsep.join(str(folder.absolute()) for folder in arguments.mirror)
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _runs_jobs(option: str) -> bool:
     """Tell whether a word is an option of `RUNS_JOBS`, or a value of one that changes no plan."""
-    if option.startswith(("scale=", "papers=")):
+    if option.startswith(("scale=", "papers=", "seeds=")):
         return False
     return not option.startswith("-") or option.split("=")[0] in RUNS_JOBS or option[:2] in ("-c", "-j")
 
@@ -121,13 +121,20 @@ def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def snakemake_command(
-    words: Sequence[str], *, scale: str | None = None, papers: Sequence[str] | None = None, root: Path = ROOT
+    words: Sequence[str],
+    *,
+    scale: str | None = None,
+    papers: Sequence[str] | None = None,
+    seeds: str | None = None,
+    root: Path = ROOT,
 ) -> list[str]:
     """Return the Snakemake command for the words of `robustft run TARGET... -- OPTION...`."""
     targets, options = _split(words)
     settings = [f"scale={scale}"] if scale else []
     if papers:
         settings.append(f"papers=[{','.join(papers)}]")
+    if seeds:
+        settings.append(f"seeds={seeds}")
     if settings:
         options = _with_settings(settings, options)
     if not any(option.split("=")[0] in PLACES or option[:2] in ("-c", "-j") for option in options):

@@ -60,13 +60,14 @@ class Pgd(Struct, tag_field="algorithm", tag="pgd", frozen=True, kw_only=True):
 
 
 class AutoAttack(Struct, tag_field="algorithm", tag="autoattack", frozen=True, kw_only=True):
-    """The four attacks of AutoAttack's standard version; `square_queries` limits the queries of the last."""
+    """The four attacks of AutoAttack's standard version: `iterations` of the first three, queries of the last."""
 
     title: str
     version: Literal["standard"]
     target: Target
     source: Maybe[str] = UNSET
     threat: Maybe[Threat] = UNSET
+    iterations: Maybe[Count] = UNSET
     square_queries: Maybe[Count] = UNSET
     checks: Maybe[Checks] = UNSET
 
@@ -117,4 +118,5 @@ class AttackOverride(Struct, frozen=True, kw_only=True):
     threat: PartialBall = UNSET
     steps: Maybe[Count] = UNSET
     parameters: Maybe[dict[str, Any]] = UNSET
+    iterations: Maybe[Count] = UNSET
     square_queries: Maybe[Count] = UNSET

@@ -106,6 +106,7 @@ class Config:
         *,
         scale: str | None = None,
         papers: Any = None,
+        seeds: int | None = None,
         folder: Path = ROOT / "config",
     ) -> None:
         self.folder = folder
@@ -113,6 +114,8 @@ class Config:
         self.scale_name: str = _scale_name(scale or defaults["scale"], folder)
         self._scale = load_document(folder / "scales" / f"{self.scale_name}.yaml", "scale")
         self.scale = self._scale.values
+        self.seeds: int | None = seeds or self.scale.get("seeds")
+        """How many seeds of each experiment run; None: all of them."""
         self.optimizations: dict[str, bool] = {**defaults["optimizations"], **self.scale.get("optimizations", {})}
         _ = self.files, self.attacks, self.backbones, self.images
         self._check_paper_names()

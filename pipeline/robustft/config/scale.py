@@ -107,9 +107,9 @@ class Scale(Struct, frozen=True, kw_only=True):
 
     `reproduces` says whether its numbers are comparable with published ones. Each training or attack job has a `device`
     and `threads`. The `processes` of a training run, on `nodes`, share each batch. `bundle` is the number of methods in
-    a job; with 0 each step is a job. The resume state is saved every `save_every_steps`. With `fused_optimizer`, the
-    default, one kernel updates all weights. With `only`, `papers: all` means these. Where a
-    `subset` is measured, no claim is comparable.
+    a job; with 0 each step is a job. Of an experiment's seeds the first `seeds` run, all of them by default. The resume
+    state is saved every `save_every_steps`. With `fused_optimizer`, the default, one kernel updates all weights. With
+    `only`, `papers: all` means these. Where a `subset` is measured, no claim is comparable.
     """
 
     scale: Name
@@ -125,6 +125,7 @@ class Scale(Struct, frozen=True, kw_only=True):
     pretraining: dict[Name, PartialPretraining]
     papers: dict[Name, ScaledPaper]
     nodes: Maybe[Count] = UNSET
+    seeds: Maybe[Count] = UNSET
     attacks: Maybe[dict[Name, AttackOverride]] = UNSET
     optimizations: PartialOptimizations = UNSET
     fused_optimizer: Maybe[bool] = UNSET

@@ -13,16 +13,17 @@ from typing import Any
 from robustft.config.scale import Defaults
 from robustft.errors import ConfigError, nearest
 
-KEYS = {*Defaults.__struct_fields__, "mirror", "offline"}
+KEYS = {*Defaults.__struct_fields__, "seeds", "mirror", "offline"}
 YES, NO = {"true", "yes", "on", "1"}, {"false", "no", "off", "0", ""}
 
 
 @dataclass(frozen=True)
 class WorkflowSettings:
-    """One run of the workflow: its scale and papers, folders that may hold published files, use of the network."""
+    """One run of the workflow: its scale, papers and seeds, folders of published files, use of the network."""
 
     scale: str
     papers: str | list[str]
+    seeds: int | None
     mirror: str | None
     offline: bool
 
@@ -38,6 +39,7 @@ def workflow_settings(config: Mapping[str, Any]) -> WorkflowSettings:
     return WorkflowSettings(
         scale=str(config["scale"]),
         papers=_papers(config["papers"]),
+        seeds=seed_count(config.get("seeds"), of="--config seeds"),
         mirror=_mirror(config.get("mirror")),
         offline=_truth("offline", config.get("offline", False)),
     )
@@ -48,6 +50,16 @@ def _papers(value: Any) -> str | list[str]:
     if isinstance(value, str) and value != "all":
         return [name for name in re.split(r"[\s,\[\]]+", value) if name]
     return value if value == "all" else [str(name) for name in value]
+
+
+def seed_count(value: Any, *, of: str) -> int | None:
+    """Return how many seeds are asked for; None if nothing is said. Raises ConfigError for anything but 1, 2, ..."""
+    if value is None:
+        return None
+    text = str(value).strip()
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"{of} must be a number of seeds", expected="1, 2, ...", observed=repr(value))
+    return int(text)
 
 
 def _mirror(value: Any) -> str | None:

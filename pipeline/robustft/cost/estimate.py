@@ -120,17 +120,24 @@ def costs(model: CostModel, *, table: str | None = None) -> Costs:
 
 
 def urgency(plan: Plan) -> dict[str, int]:
-    """Return for each bundle the estimated seconds from its start to the end of the last bundle that depends on it.
+    """Return how urgent each bundle is: those of a cheaper paper first, so that its tables are there early.
 
-    Snakemake starts the most urgent bundle first, so that few jobs run alone at the end.
+    Within a paper it is the estimated seconds from a bundle's start to the end of the last one that depends on it, so
+    that few jobs run alone at the end.
     """
     model, bundles = CostModel(plan), plan.bundles()
+    own = {bundle.name: sum(model.seconds(step) for step in bundle.steps) for bundle in bundles}
     maker = {path: bundle.name for bundle in bundles for step in bundle.steps for path in step.outputs.values()}
     after: dict[str, float] = defaultdict(float)
+    of_paper: dict[str, float] = defaultdict(float)
     urgencies = {}
     for bundle in reversed(bundles):
-        seconds = sum(model.seconds(step) for step in bundle.steps) + after[bundle.name]
+        of_paper[bundle.paper] += own[bundle.name]
+        seconds = own[bundle.name] + after[bundle.name]
         urgencies[bundle.name] = round(seconds)
         for source in {maker[path] for step in bundle.steps for path in step.inputs.values() if path in maker}:
-            after[source] = max(after[source], seconds)
-    return urgencies
+            if source != bundle.name:
+                after[source] = max(after[source], seconds)
+    ranks = {paper: rank for rank, paper in enumerate(sorted(of_paper, key=of_paper.__getitem__, reverse=True))}
+    whole = round(sum(own.values())) + 1
+    return {bundle.name: urgencies[bundle.name] + whole * ranks[bundle.paper] for bundle in bundles}

@@ -23,7 +23,7 @@ FLOPS = {"forward": 1, "attack": 2, "learn": 3}
 CLEAN_SHARE, ROBUST_SHARE = 0.8, 0.5
 """Shares of images that reach AutoAttack's first attack and its others; an assumption."""
 
-APGD_STEPS, FAB_STEPS, SQUARE_QUERIES = 100, 100, 5000
+ITERATIONS, SQUARE_QUERIES = 100, 5000
 """Settings of standard AutoAttack."""
 
 CHECKED = 64
@@ -205,9 +205,10 @@ def _autoattack_work(attack: dict[str, Any], images: int, shard: int, classes: i
     APGD and FAB try up to nine target classes; targeted APGD needs four classes. Square is black-box.
     """
     targets = min(9, classes - 1)
-    targeted = Passes(forward=1.5, attack=APGD_STEPS) if classes >= 4 else Passes()
-    minimal = Passes(forward=FAB_STEPS + 3.5, attack=FAB_STEPS)
+    steps = attack.get("iterations", ITERATIONS)
+    targeted = Passes(forward=1.5, attack=steps) if classes >= 4 else Passes()
+    minimal = Passes(forward=steps + 3.5, attack=steps)
     queries = Passes(forward=attack.get("square_queries", SQUARE_QUERIES))
     yield Work(Passes(forward=1), images, shard)
-    yield Work(Passes(forward=2, attack=APGD_STEPS + 1), images * CLEAN_SHARE, shard * CLEAN_SHARE)
+    yield Work(Passes(forward=2, attack=steps + 1), images * CLEAN_SHARE, shard * CLEAN_SHARE)
     yield Work((targeted + minimal) * targets + queries, images * ROBUST_SHARE, shard * ROBUST_SHARE)

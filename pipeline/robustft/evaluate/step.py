@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from robustft.attacks.autoattack import (
+    ITERATIONS,
     SQUARE_QUERIES,
     STANDARD,
     AutoAttackShard,
@@ -208,6 +209,7 @@ class Evaluator:
             classes=self.classes,
             seed=counter_seed(self.spec["seed"], "autoattack", shard[0]) % 2**31,
             device=self.device,
+            iterations=attack.get("iterations", ITERATIONS),
             square_queries=attack.get("square_queries", SQUARE_QUERIES),
             inspect=inspect,
             settled_images=self.optimizations.settled_images,

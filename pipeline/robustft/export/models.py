@@ -15,7 +15,7 @@ Threat = tuple[str, str]
 """Norm and eps, as the configuration writes them."""
 
 
-SQUARE_QUERIES = 5000
+ITERATIONS, SQUARE_QUERIES = 100, 5000
 """Of Square in AutoAttack's standard version."""
 
 LEADERBOARD_IMAGES = 1000
@@ -38,9 +38,11 @@ class Measured:
         """What AutoAttack lacks of its standard version on enough images, in words; empty for any other attack."""
         if self.attack["algorithm"] != "autoattack":
             return []
+        iterations = self.attack.get("iterations", ITERATIONS)
         queries, target = self.attack.get("square_queries", SQUARE_QUERIES), self.attack["target"]
         lacking = {
             f"version {self.attack['version']}": self.attack["version"] != "standard",
+            f"{iterations} of {ITERATIONS} iterations": iterations < ITERATIONS,
             f"Square with {queries:,} of {SQUARE_QUERIES:,} queries": queries < SQUARE_QUERIES,
             f"gradients of {target}": target != "exported_model",
             f"{self.values['images']:,} images": self.values["images"] < LEADERBOARD_IMAGES,

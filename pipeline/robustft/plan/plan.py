@@ -68,8 +68,9 @@ class Plan(Graph):
         return lookup({bundle.name: bundle for bundle in self.bundles()}, name, kind="bundle", where=self.config.folder)
 
     def bundles(self) -> list[Bundle]:
-        """Return the training and attack steps of the runs as jobs of as many methods as the scale says."""
-        return bundled(self.runs, self.evaluations, methods=self.config.scale["bundle"] or 1)
+        """Return the training and attack steps as jobs of as many methods as the scale says."""
+        methods = self.config.scale["bundle"] or 1
+        return bundled(self.of_kind("train"), self.runs, self.evaluations, methods=methods)
 
     @cached_property
     def bundled(self) -> dict[str, bool]:

@@ -52,8 +52,8 @@ class Scope:
 
     @property
     def seeds(self) -> list[int]:
-        """The seeds that run."""
-        return self._chosen("seeds")
+        """The seeds that run: of those that the scale leaves, the first ones, as many as are asked for."""
+        return self._chosen("seeds")[: self.entries.config.seeds]
 
     def _chosen(self, key: str) -> list[Any]:
         """Return what the scale leaves of a list: its own for the experiment, else for the paper, else everything."""

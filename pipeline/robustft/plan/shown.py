@@ -12,7 +12,7 @@ from robustft.plan.step import Evaluation, Run
 Shown = dict[str, dict[str, Any]]
 """For each attack of a table or figure: `evaluation`, `split`, `norm`, `eps`, and settings named in `EFFORT`."""
 
-EFFORT = ("version", "steps", "queries", "square_queries")
+EFFORT = ("version", "steps", "queries", "iterations", "square_queries")
 """The settings that say which attack it is, and how long it searches."""
 
 

@@ -138,6 +138,16 @@ class Bundle:
         return digest_of([step.digest for step in self.steps])
 
     @property
+    def message(self) -> str:
+        """What it does, in words."""
+        if self.name.startswith("pretraining_"):
+            return f"{self.paper}: pre-training {', '.join(step.id.rpartition('/')[2] for step in self.steps)}"
+        methods = dict.fromkeys(step.id.split("/")[3] for step in self.steps)
+        first, *others = methods
+        more = f" and {len(others)} more" if others else ""
+        return f"{self.paper}: training and attacking {first}{more}"
+
+    @property
     def code(self) -> str:
         """One hash over the source files that its steps can import."""
         return code_digest(tuple(sorted({file for step in self.steps for file in step.sources()})))

@@ -43,6 +43,7 @@ def effort(one: Mapping[str, Any]) -> str:
     parts = [str(one["version"])] if "version" in one else []
     parts += [_counted(one["steps"], "step")] if "steps" in one else []
     parts += [_counted(one["queries"], "query", "queries")] if "queries" in one else []
+    parts += [_counted(one["iterations"], "iteration")] if "iterations" in one else []
     parts += [f"{one['square_queries']:,} queries of Square"] if "square_queries" in one else []
     return " with ".join(parts)
 
