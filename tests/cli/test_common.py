@@ -10,7 +10,8 @@ import pytest
 from robustft.cli import common
 from robustft.cli.common import configuration, enter_checkout, logger, place, planned
 from robustft.cli.parser import CommandLine
-from robustft.files import ROOT
+from robustft.errors import ConfigError
+from robustft.files import ROOT, write_json
 
 PAPERS = sorted(path.parent.name for path in (ROOT / "config" / "papers").glob("*/paper.yaml"))
 PAPER, OTHER = PAPERS[:2]
@@ -94,3 +95,25 @@ def test_a_file_of_an_argument_is_where_the_command_was_typed(checkout, monkeypa
     assert place("cost.json") == checkout / "docs" / "cost.json"
     monkeypatch.chdir(checkout)
     assert place("cost.json") == Path("cost.json")
+
+
+def test_what_was_run_decides_how_many_seeds_a_command_after_it_means(tmp_path, monkeypatch):
+    """An audit of three seeds, typed without their number, called the numbers of all three edited."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "results" / "demo" / PAPER / "manifest.json"
+    write_json(
+        path, {"records": {f"results/demo/{PAPER}/main/d/at/seed{seed}/checkpoint.record.json": "" for seed in (0, 2)}}
+    )
+
+    def seeds(*arguments: str) -> int | None:
+        return configuration(CommandLine().parse([*arguments, "--scale", "demo", "--paper", PAPER])).seeds
+
+    assert [seeds("audit"), seeds("audit", "--seeds", "2"), seeds("plan"), seeds("summary")] == [3, 2, 1, 3]
+    path.write_text("{", encoding="utf-8")
+    assert seeds("audit") == 1
+    assert seeds("train", f"{PAPER}/main/d/at/seed4") == 5
+
+
+def test_a_number_of_seeds_that_is_none_is_an_error():
+    with pytest.raises(ConfigError, match="--seeds must be a number of seeds"):
+        configuration(CommandLine().parse(["plan", "--seeds", "all"]))

@@ -21,6 +21,7 @@ ALL = ["--cores", "all"]
         (["numbers"], {"scale": "demo"}, ["numbers"], [*ALL, "--config", "scale=demo"]),
         ([], {"papers": ["adapt", "twins"]}, [], [*ALL, "--config", "papers=[adapt,twins]"]),
         (["all", "--cores", "2"], {}, ["all"], ["--cores", "2"]),
+        ([], {"seeds": "3"}, [], [*ALL, "--config", "seeds=3"]),
         (["--dry-run"], {"scale": "demo"}, [], [*ALL, "--dry-run", "--config", "scale=demo"]),
         (["--config", "a=1", "-n"], {"scale": "demo"}, [], [*ALL, "--config", "scale=demo", "a=1", "-n"]),
         *(([place], {}, [], [place]) for place in ("-c4", "-j8", "--profile=slurm", "--executor=slurm", "--jobs=3")),
@@ -42,7 +43,7 @@ def test_asked_to_show_all_it_prints_the_command_which_takes_the_place_of_the_pr
     monkeypatch.setattr(os, "execv", execv)
     words = ["numbers", "--cores", "1"]
     with pytest.raises(ReplacedError) as replaced:
-        run(Namespace(words=words, scale="smoke", papers=None, mirror=None, offline=False, verbose=True))
+        run(Namespace(words=words, scale="smoke", papers=None, seeds=None, mirror=None, offline=False, verbose=True))
     program, arguments = replaced.value.args
     assert (program, arguments[:4]) == (sys.executable, [sys.executable, "-P", "-m", "snakemake"])
     assert {"numbers", "scale=smoke"} <= set(arguments)
@@ -59,7 +60,7 @@ def test_a_mirror_that_does_not_exist_is_refused_before_anything_runs(monkeypatc
     """It was noticed only by the first download, and not at all where none was needed."""
     monkeypatch.setenv("ROBUSTFT_MIRROR", "")
     arguments = Namespace(
-        words=[], scale="smoke", papers=None, mirror=[tmp_path / "nowhere"], offline=False, verbose=False
+        words=[], scale="smoke", papers=None, seeds=None, mirror=[tmp_path / "nowhere"], offline=False, verbose=False
     )
     with pytest.raises(RobustftError, match="names a folder that does not exist"):
         run(arguments)

@@ -53,3 +53,11 @@ def test_a_folder_that_snakemake_took_for_a_number_is_an_error_that_says_how_to_
 def test_a_doubtful_truth_value_is_an_error():
     with pytest.raises(ConfigError, match="offline must be yes or no"):
         workflow_settings({**DEFAULTS, "offline": "maybe"})
+
+
+def test_seeds_are_a_number_of_them():
+    assert workflow_settings(DEFAULTS).seeds is None
+    assert [workflow_settings({**DEFAULTS, "seeds": value}).seeds for value in (3, "3")] == [3, 3]
+    for value in (0, "-1", "all", [0, 1], True):
+        with pytest.raises(ConfigError, match="seeds must be a number of seeds"):
+            workflow_settings({**DEFAULTS, "seeds": value})

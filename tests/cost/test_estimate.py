@@ -112,3 +112,19 @@ def test_a_bundle_that_others_wait_for_is_more_urgent_by_what_they_take(planned)
     assert found[both] == round(own[both])
     assert found[at] == pytest.approx(own[at] + own[both], abs=1)
     assert found[partial] == pytest.approx(own[partial] + own[both], abs=1)
+
+
+def test_the_bundles_of_a_cheaper_paper_come_first(tmp_path):
+    toy_config.write(tmp_path)
+    text = (tmp_path / "papers" / "toy" / "paper.yaml").read_text(encoding="utf-8")
+    text = (
+        text.replace("paper: toy", "paper: dear")
+        .replace("seeds: [0, 1]", "seeds: [0, 1, 2, 3]")
+        .replace("partial", "partly")
+    )
+    (tmp_path / "papers" / "dear").mkdir()
+    (tmp_path / "papers" / "dear" / "paper.yaml").write_text(text, encoding="utf-8")
+    plan = Plan(Config(folder=tmp_path))
+    found = urgency(plan)
+    by_paper = {paper: [found[b.name] for b in plan.bundles() if b.paper == paper] for paper in ("toy", "dear")}
+    assert min(by_paper["toy"]) > max(by_paper["dear"])

@@ -22,7 +22,7 @@ def test_the_demo_holds_every_method_of_every_paper_unless_the_scale_says_otherw
             assert {method for method, _ in runs} == set(methods), f"{name}/{experiment}"
             seeds = override.get("experiments", {}).get(experiment, {}).get("seeds", override.get("seeds"))
             wanted = [seed for seed in values["seeds"] if seeds is None or seed in seeds]
-            assert {seed for _, seed in runs} == set(wanted), f"{name}/{experiment}"
+            assert {seed for _, seed in runs} == set(wanted[: demo.config.seeds]), f"{name}/{experiment}"
 
 
 @pytest.mark.parametrize("which", ["demo", "plan"])

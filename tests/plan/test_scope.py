@@ -2,7 +2,9 @@
 
 import pytest
 
+from robustft.config import Config
 from robustft.errors import ConfigError
+from robustft.plan import Plan
 from tests import toy_config
 from tests.plan.toy_plan import FILES, WEIGHTS
 from tests.toy_config import paper
@@ -43,3 +45,13 @@ def test_without_a_stand_in_an_experiment_is_left_out_and_the_plan_says_why(plan
     with pytest.raises(ConfigError, match=r"no run of toy is planned at scale 'small'") as raised:
         planned(paper=paper(experiment=experiment), **changes)
     assert f"toy/main: {reason}" in str(raised.value)
+
+
+def test_of_an_experiments_seeds_the_first_ones_run_and_their_steps_are_the_same_for_one_or_several(tmp_path):
+    whole, first = (toy_config.write(tmp_path / str(seeds), scale={"seeds": seeds}) for seeds in (2, 1))
+    assert (whole.seeds, first.seeds) == (2, 1)
+    both, one = Plan(whole), Plan(first)
+    assert [{run.seed for run in plan.runs} for plan in (both, one)] == [{0, 1}, {0}]
+    shared = {key: step.digest for key, step in one.steps.items() if step.kind in ("train", "attack")}
+    assert shared == {key: both.steps[key].digest for key in shared}
+    assert [run.seed for run in Plan(Config(folder=tmp_path / "1", seeds=2)).runs] == [0, 1, 0, 1], "the caller says"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import sys
@@ -35,25 +36,25 @@ def configuration(arguments: argparse.Namespace) -> Config:
         papers = [paper] if (ROOT / "config" / "papers" / paper / "paper.yaml").is_file() else []
     config = Config(scale=arguments.scale, papers=papers or None, seeds=seed_count(arguments.seeds, of="--seeds"))
     if config.seeds and not arguments.seeds and arguments.command not in BEFORE_A_RUN:
-        named = re.search(r"/seed(\d+)(/|$)", getattr(arguments, "id", None) or "")
+        named = SEED.search(getattr(arguments, "id", None) or "")
         config.seeds = max(config.seeds, seeds_run(config.scale_name), int(named[1]) + 1 if named else 0)
     return config
 
 
+SEED = re.compile(r"/seed(\d+)(/|$)")
 BEFORE_A_RUN = ("plan", "run")
 """Commands of what is to be run; all others are of what was run, with as many seeds as that had."""
 
 
 def seeds_run(scale: str) -> int:
-    """Return how many seeds the results of a scale in this folder have, as their manifest says; 0 without one."""
+    """Return how many seeds the results of a scale in this folder have, as the papers' manifests say; 0 without one."""
     from robustft.plan import RESULTS
 
-    try:
-        records = read_json(Path(RESULTS) / scale / "manifest.json")["records"]
-    except (RobustftError, KeyError, TypeError):
-        return 0
-    seeds = [int(found[1]) for path in records if (found := re.search(r"/seed(\d+)/", path))]
-    return max(seeds, default=-1) + 1
+    seeds = [0]
+    for path in (Path(RESULTS) / scale).glob("*/manifest.json"):
+        with contextlib.suppress(RobustftError, KeyError, TypeError):  # a damaged one: the audit says so
+            seeds += [int(found[1]) + 1 for name in read_json(path)["records"] if (found := SEED.search(name))]
+    return max(seeds)
 
 
 def planned(arguments: argparse.Namespace) -> Plan:
