@@ -9,10 +9,10 @@ from robustft.report.groups import in_groups
 
 pairs = partial(zip, strict=True)
 
-GROUPS = {
-    "(P1,F4)": {"Selfie": "none", "Rotation": "none"},
-    "(P3,F4)": {"Selfie": "selfie", "Rotation": "rotation"},
-}
+GROUPS = [
+    ("(P1,F4)", [("Selfie", "none"), ("Rotation", "none")]),
+    ("(P3,F4)", [("Selfie", "selfie"), ("Rotation", "rotation")]),
+]
 
 
 def flat(*, several: bool = False) -> Grid:
@@ -52,7 +52,7 @@ def test_a_flat_grids_places_are_its_rows_and_columns():
 
 def test_of_several_data_sets_each_has_its_rows():
     grid = in_groups(flat(several=True), GROUPS)
-    assert [row[:2] for row in grid.rows] == [[d, label] for d in ("one", "two") for label in GROUPS]
+    assert [row[:2] for row in grid.rows] == [[d, label] for d in ("one", "two") for label, _ in GROUPS]
     assert grid.places[2][0] == ("two.none", "clean")
     assert grid.row_names[2] == "two.(P1,F4)"
 

@@ -350,6 +350,26 @@ def test_a_table_of_validation_images_says_validation_images():
     assert "test" not in text
 
 
+def backwards(tree):
+    """Turn the order of all keys around."""
+    if isinstance(tree, dict):
+        return {key: backwards(tree[key]) for key in reversed(tree)}
+    return [backwards(one) for one in tree] if isinstance(tree, list) else tree
+
+
+def test_the_order_of_keys_changes_no_table():
+    """A specification is compared and kept with sorted keys: a kept table made again from it had its columns moved."""
+    shown = {**SPEC["shown"], "aa": {**SPEC["shown"]["pgd20"], "eps": "4/255"}}
+    groups = [["F4", [["Selfie", "twins_at"], ["Jigsaw", "at"]]], ["F1", [["Selfie", "at"], ["Jigsaw", "at"]]]]
+    table = {**SPEC["table"], "columns": ["pgd20", "clean", "aa"], "groups": groups}
+    spec = {**SPEC, "shown": shown, "table": table, "attacks": {**SPEC["attacks"], "aa": "AutoAttack"}}
+    spec["budgets"] = {"pgd20": {"steps": 3}, "aa": {"queries": 2, "restarts": 1}}
+    cells = [cell(method, attack, 0.5, 0.1) for method in ("at", "twins_at") for attack in shown]
+    grid, turned = (build_grid(one, {"cells": cells, "measurements": []}) for one in (spec, backwards(spec)))
+    assert turned == grid
+    assert grid.header[1] == "Selfie: PGD-20"
+
+
 WRITE = """
 import sys
 from pathlib import Path

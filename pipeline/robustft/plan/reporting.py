@@ -197,7 +197,7 @@ class Report:
             f"{self.paper}/{name}",
             Parts(
                 **self.common,
-                table={"name": name, **table},
+                table={"name": name, **table, **_groups(table)},
                 shown=found,
                 rows=rows,
                 control=self.controls[experiment],
@@ -279,6 +279,13 @@ class Report:
             inputs={step.key: next(iter(step.outputs.values())) for step in ends},
             outputs={"manifest": f"{self.folder}/manifest.json"},
         )
+
+
+def _groups(table: dict[str, Any]) -> dict[str, Any]:
+    """Return the groups of a table as lists: the keys of a specification have no order."""
+    if "groups" not in table:
+        return {}
+    return {"groups": [[label, [list(pair) for pair in methods.items()]] for label, methods in table["groups"].items()]}
 
 
 def rows_of(table: dict[str, Any], methods: list[str]) -> list[str]:

@@ -24,10 +24,19 @@ def basis(spec: Mapping[str, Any], display: Mapping[str, Any], cells: Sequence[C
         display: its entry; `across` if its columns are data sets.
         cells: the cells that it shows.
     """
-    shown, titles = spec["shown"], spec["attacks"]
+    shown, titles = in_order(spec["shown"], display), spec["attacks"]
     stand_ins = "" if spec["reproduces"] else f": small stand-ins, {NO_REPRODUCTION}"
     sentences = [*_threats(shown, titles), *_monitored(spec), *_evaluations(display, cells, titles)]
     return [*sentences, f"Scale {spec['scale']}{stand_ins}."]
+
+
+def in_order(shown: Mapping[str, Any], display: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is shown in the order of the display's columns, the rest by name.
+
+    The keys of a specification have no order: it is kept and compared as JSON with sorted keys.
+    """
+    names = dict.fromkeys([*(display.get("columns") or []), *sorted(shown)])
+    return {name: shown[name] for name in names if name in shown}
 
 
 # -- threat models and attacks -----------------------------------------------------------------------------------------

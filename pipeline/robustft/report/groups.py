@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 
 from robustft.report.formats import Grid
 
 NOT_RUN = "not run"
 
-Groups = Mapping[str, Mapping[str, str]]
-"""For each label of a row, the method in each group of columns."""
+Groups = Sequence[tuple[str, Sequence[tuple[str, str]]]]
+"""For each label of a row, the method in each group of columns, in the order in which they are shown."""
 
 
 def in_groups(grid: Grid, groups: Groups) -> Grid:
@@ -20,12 +20,13 @@ def in_groups(grid: Grid, groups: Groups) -> Grid:
     groups, as a row without pre-training does in a table by task of pre-training.
     """
     heads, columns = len(grid.header) - len(grid.column_names), grid.column_names
-    titles = list(dict.fromkeys(title for methods in groups.values() for title in methods))
+    titles = list(dict.fromkeys(title for _, methods in groups for title, _ in methods))
     lines = dict(zip(grid.row_names, grid.rows, strict=True))
     rows, names, places = [], [], []
     for dataset in dict.fromkeys(name.rpartition(".")[0] for name in grid.row_names):
         prefix = f"{dataset}." if dataset else ""
-        for label, methods in groups.items():
+        for label, pairs in groups:
+            methods = dict(pairs)
             found = [f"{prefix}{methods.get(title, '')}" for title in titles]
             texts = [lines[name][heads:] if name in lines else [NOT_RUN] * len(columns) for name in found]
             rows.append([*([dataset] if dataset else []), label, *(text for part in texts for text in part)])

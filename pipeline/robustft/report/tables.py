@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from robustft.files import read_json, write_text
-from robustft.report.basis import basis
+from robustft.report.basis import basis, in_order
 from robustft.report.cells import across_datasets, cells_of
 from robustft.report.formats import DAGGER, FORMATS, Grid
 from robustft.report.groups import in_groups
@@ -201,7 +201,7 @@ def _record(spec: dict[str, Any], row: str, line: Line, column: str) -> dict[str
 
 def _notes(spec: dict[str, Any], numbers: dict[str, Any], lines: list[Line]) -> list[str]:
     notes = [spec["table"]["caption"]]
-    for attack in spec["shown"]:
+    for attack in in_order(spec["shown"], spec["table"]):
         if attack in spec["budgets"]:
             changes = ", ".join(f"{key} {value}" for key, value in _leaves(spec["budgets"][attack]))
             notes.append(f"{spec['attacks'][attack]} at this scale differs from config/attacks.yaml: {changes}.")
@@ -214,7 +214,7 @@ def _notes(spec: dict[str, Any], numbers: dict[str, Any], lines: list[Line]) -> 
 
 def _leaves(tree: dict[str, Any], path: str = "") -> list[tuple[str, Any]]:
     leaves = []
-    for key, value in tree.items():
+    for key, value in sorted(tree.items()):
         leaves += _leaves(value, f"{path}{key}.") if isinstance(value, dict) else [(f"{path}{key}", value)]
     return leaves
 
