@@ -15,10 +15,7 @@ from robustft.report.claims import MISSING, cells
 RECORD = ROOT.parent / "shared" / "papers"
 """The record of each paper: PAPER.yaml, and found/PAPER.yaml with what was read later. It is beside the checkout."""
 
-NO_PAPER = {"references"}
-"""Values that READMEs print, which no record of a paper holds."""
-
-PAPERS = sorted({path.parent.name for path in (ROOT / "config" / "papers").glob("*/claims.yaml")} - NO_PAPER)
+PAPERS = sorted(path.parent.name for path in (ROOT / "config" / "papers").glob("*/claims.yaml"))
 
 NO_RESULTS = {
     r"arxiv|completeness|coverage|tables\.\w+\.decimals": "says what was read, and how it is printed",

@@ -65,6 +65,15 @@ def test_a_verdict_says_whether_it_is_exact_and_whether_a_sanity_check_failed(mo
     assert verdict_text({**CLAIM, "verdict": "holds", **more}) == text
 
 
+@pytest.mark.parametrize(
+    ("margin", "text"),
+    [(1.0, "+0.0 [-0.1, +0.1]"), (0.2, "+0.02 [-0.06, +0.11]"), (0.05, "+0.023 [-0.062, +0.108]")],
+)
+def test_a_small_margin_is_told_with_more_decimals(margin, text):
+    verdict = {"verdict": "reproduced", "estimate": 0.00023, "low": -0.00062, "high": 0.00108, "margin": margin}
+    assert interval_text(verdict) == text
+
+
 def test_raw_and_adjusted_p_values_are_shown():
     assert p_text({**CLAIM, "p": 0.012, "p_holm": 0.048}) == ".012, .048"
     assert p_text({**CLAIM, "p": 1e-9, "p_holm": 1.0}) == "< .001, 1"

@@ -33,9 +33,14 @@ UNJUDGED = frozenset({DIRECTION, NOT_COMPARABLE, NOT_TRAINED, UNREAD, "not run"}
 """Those that say nothing about the paper."""
 
 
-def _signed(points: float) -> str:
+def _signed(points: float, digits: int = 1) -> str:
     """Write a number with its sign; a number that rounds to zero gets no minus."""
-    return f"{round(points, 1) + 0.0:+.1f}"
+    return f"{round(points, digits) + 0.0:+.{digits}f}"
+
+
+def _digits(margin: float) -> int:
+    """Return the decimals that show where a difference lies within a margin."""
+    return 1 if margin >= 0.5 else 2 if margin >= 0.1 else 3
 
 
 def interval_text(verdict: dict[str, Any]) -> str:
@@ -46,7 +51,8 @@ def interval_text(verdict: dict[str, Any]) -> str:
     if verdict.get("exact"):
         return f"{verdict['estimate']:+,.0f} {unit}"
     parts = ("estimate", "low", "high") if "low" in verdict else ("estimate",)
-    estimate, *limits = (_signed((1 if unit else 100) * verdict[part]) for part in parts)
+    digits = _digits(verdict.get("margin", 1.0))
+    estimate, *limits = (_signed((1 if unit else 100) * verdict[part], digits) for part in parts)
     return f"{estimate} {f'[{limits[0]}, {limits[1]}]' if limits else 'of one seed'} {unit}".strip()
 
 
