@@ -59,10 +59,8 @@ def test_what_is_neither_is_an_error_with_the_nearest_name(command):
 def test_tables_are_priced_and_chosen_by_a_budget_and_a_subset_is_an_option(command, capsys):
     assert command("plan", "--table") == 0
     assert "each table alone, the cheapest first" in capsys.readouterr().out
-    assert command("plan", "--budget", "24h", "--images", "2", "--seeds", "0") == 0
-    printed = capsys.readouterr().out
-    assert "of 24 h of one core" in printed
-    assert "at most 2 images an evaluation and seeds 0" in printed
+    assert command("plan", "--budget", "24h") == 0
+    assert "of 24 h of one core" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,8 @@ def test_every_scale_is_priced_without_torch_and_every_method_has_a_stated_cost(
         "import sys\nfrom robustft.config.load import Config\nfrom robustft.plan import Plan\n"
         "from robustft.cost import as_json\n"
         f"found = as_json(Plan(Config(scale={scale!r})))\n"
-        "print('torch' in sys.modules, found['whole']['device_seconds']['train'] > 0, found['assumptions']['methods'])"
+        "busy = sum(found['whole']['device_seconds'].values())\n"
+        "print('torch' in sys.modules, busy > 0, found['assumptions']['methods'])"
     )
     output = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert output.stdout.split() == ["False", "True", "[]"]

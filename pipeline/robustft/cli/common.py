@@ -58,10 +58,13 @@ def seeds_run(scale: str) -> int:
 
 
 def planned(arguments: argparse.Namespace) -> Plan:
-    """Return the plan of the scale and papers in the arguments."""
+    """Return the plan of the scale and papers in the arguments, on at most so many images if they say so."""
     from robustft.plan import Plan
 
-    return Plan(configuration(arguments))
+    config = configuration(arguments)
+    if images := getattr(arguments, "images", None):
+        config.scale["subset"] = {"images": images}
+    return Plan(config)
 
 
 def enter_checkout(root: Path = ROOT) -> None:

@@ -131,7 +131,6 @@ def _add_planning(line: CommandLine) -> None:
         "--budget", metavar="TIME", type=planning.seconds, help="the tables and claims that fit, such as 24h or 90min"
     )
     plan.add_argument("--images", type=planning.count, help="price it on at most so many images an evaluation")
-    plan.add_argument("--seeds", nargs="+", type=int, help="price it with these seeds alone")
     plan.add_argument(
         "--machine",
         metavar="NAME",

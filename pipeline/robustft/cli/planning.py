@@ -5,13 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from robustft.cli.common import planned
-
-if TYPE_CHECKING:
-    from robustft.plan import Plan
-
 
 EVERY = ""
 """The name of a table that stands for each of them."""
@@ -34,18 +29,6 @@ def count(text: str) -> int:
     return int(text)
 
 
-def _on_a_subset(arguments: argparse.Namespace) -> Plan:
-    """Return the plan, on the images and seeds of the arguments alone if there are any."""
-    from robustft.cli.common import configuration
-    from robustft.plan import Plan
-
-    config = configuration(arguments)
-    wanted = {key: value for key in ("images", "seeds") if (value := getattr(arguments, key)) is not None}
-    if wanted:
-        config.scale["subset"] = {**config.scale.get("subset", {}), **wanted}
-    return Plan(config)
-
-
 def plan_command(arguments: argparse.Namespace) -> int:
     """Print the planned steps and their estimated cost."""
     from robustft.cost import as_json, describe, describe_tables
@@ -53,7 +36,7 @@ def plan_command(arguments: argparse.Namespace) -> int:
     from robustft.files import write_json
     from robustft.report.claims import counts, describe_counts
 
-    plan = _on_a_subset(arguments)
+    plan = planned(arguments)
     machine = machine_for(plan.config.scale["device"], name=arguments.machine)
     if arguments.table == EVERY or arguments.budget is not None:
         print(describe_tables(plan, budget_s=arguments.budget, machine=machine))

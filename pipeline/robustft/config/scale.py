@@ -75,10 +75,9 @@ else:
 
 
 class Subset(Struct, frozen=True, kw_only=True):
-    """A part of what a paper measures: at most so many `images` an evaluation, and of its seeds only these."""
+    """A part of what a paper measures: at most so many `images` an evaluation."""
 
-    images: Maybe[Count] = UNSET
-    seeds: Maybe[Counts] = UNSET
+    images: Count
 
 
 class ScaledExperiment(Layer, frozen=True, kw_only=True):

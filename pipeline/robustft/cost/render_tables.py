@@ -11,6 +11,9 @@ from robustft.cost.render import aligned, counted, device_of, duration
 from robustft.plan import Plan
 from robustft.report.verdict_tables import SUBSET
 
+MINIMUM_SEEDS = 3
+"""Of a verdict (report/verdicts.py)."""
+
 
 def describe_tables(plan: Plan, *, budget_s: float | None = None, machine: Machine | None = None) -> str:
     """Return the tables of a plan, the cheapest first; with a budget those that fit one device, and their claims."""
@@ -67,5 +70,5 @@ def _footer(model: CostModel, plan: Plan) -> list[str]:
     lines.append("`extends` this one, with `left_out:` and `methods:` under `papers:`.")
     lines += ["", f"Estimated for {model.machine.title}; {model.machine.about}."]
     if plan.config.scale["reproduces"] and "subset" not in plan.config.scale:
-        lines.append("On fewer images or seeds: --images 1000 --seeds 0, as in scale paper_1000.")
+        lines.append("On fewer images or seeds: --images 1000 --seeds 1, as in scale paper_1000.")
     return lines

@@ -59,8 +59,7 @@ class Scope:
         """Return what the scale leaves of a list: its own for the experiment, else for the paper, else everything."""
         own, values = self.override.get("experiments", {}).get(self.name, {}), self.experiment.value[key]
         chosen = own.get(key, self.override.get(key, values))
-        subset = self.entries.scale.get("subset", {}).get(key, values)
-        return [value for value in values if value in chosen and value in subset]
+        return [value for value in values if value in chosen]
 
     @cached_property
     def _missing(self) -> list[str]:
