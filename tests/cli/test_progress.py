@@ -47,7 +47,8 @@ def run(plan, monkeypatch):
         record = SimpleNamespace(values={"circumstances": {"seconds": seconds}})
         monkeypatch.setattr(module, "read_record", lambda path: record)
         clock.now = at
-        return progress.update()
+        done = progress.update()
+        return [name for name in dict.fromkeys(map(progress.share_of, done)) if progress.complete(name)]
 
     return SimpleNamespace(progress=progress, finish=finish)
 

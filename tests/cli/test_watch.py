@@ -19,7 +19,7 @@ from robustft.cli.display import Display
 from robustft.cli.watch import watch
 
 PROGRESS = SimpleNamespace(
-    shares={}, done=0, steps=1, fraction=0.0, elapsed_s=0.0, seconds_left=lambda: None, update=list
+    shares={}, done=0, steps=1, fraction=0.0, elapsed_s=0.0, seconds_left=lambda: None, update=list, share_of=str
 )
 RULE = """
 rule one:
@@ -81,7 +81,7 @@ from types import SimpleNamespace
 from robustft.cli.display import Display
 from robustft.cli.watch import watch
 progress = SimpleNamespace(
-    shares={}, done=0, steps=1, fraction=0, elapsed_s=0, seconds_left=lambda: None, update=list
+    shares={}, done=0, steps=1, fraction=0, elapsed_s=0, seconds_left=lambda: None, update=list, share_of=str
 )
 raise SystemExit(watch(["--cores", "1"], progress, Display(progress), log=Path("workflow.log")))
 """

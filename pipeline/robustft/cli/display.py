@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from robustft.cli.progress import Progress
+from robustft.cli.terminal_table import read_table
 
 LINE_EVERY_S = 10.0
 """Between two lines where nothing can be drawn over."""
@@ -78,6 +79,12 @@ class Display:
     def say(self, text: str, style: str = "") -> None:
         """Print a line that stays."""
         self.console.print(Text(text, style=style), soft_wrap=not self.moves)
+
+    def table(self, path: Path) -> None:
+        """Print a table of the results."""
+        self.say("")
+        self.console.print(read_table(path).rendered(notes=False))
+        self.say(f"({path} has its notes)\n")
 
     def show(self, jobs: Iterable[str]) -> None:
         """Show how far the run is, and the jobs that run now."""

@@ -154,6 +154,8 @@ def _add_planning(line: CommandLine) -> None:
 def _add_results(line: CommandLine) -> None:
     line.group("After a run")
     line.add("summary", "count what was measured for each paper, and its verdicts", results.summary_command)
+    shown = line.add("tables", "print tables and verdicts, as wide as the terminal", results.tables_command)
+    shown.add_argument("names", nargs="*", metavar="PAPER/TABLE", help="which ones (default: all; PAPER: all of it)")
     explain = line.add("explain", "tell in words where one number comes from", results.explain_command)
     explain.add_argument("cell", help="PAPER/TABLE:ROW/COLUMN, such as twins/main:twins_at/autoattack")
     text = "check every number back to the data and the source; needs no network, GPU or torch"

@@ -135,18 +135,21 @@ class Progress:
         """Seconds since this run began."""
         return self._clock() - self._started
 
-    def update(self) -> list[str]:
-        """Count the steps that have been done since, and return the papers that this completes."""
-        completed = []
+    def complete(self, name: str) -> bool:
+        """Tell whether all steps of a share are done."""
+        return self.shares[name].done == self.shares[name].steps
+
+    def update(self) -> list[Step]:
+        """Count the steps that have been done since, and return them."""
+        done = []
         for key, (step, before) in list(self._pending.items()):
             if _written_at(step.record) in (None, before):
                 continue
             del self._pending[key]
-            share = self._count(step)
+            self._count(step)
             self._observe(step)
-            if share.done == share.steps:
-                completed.append(self.share_of(step))
-        return completed
+            done.append(step)
+        return done
 
     def seconds_left(self) -> float | None:
         """Return the estimated seconds until the end; None before enough steps have been seen to tell.

@@ -53,6 +53,18 @@ def summary_command(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def tables_command(arguments: argparse.Namespace) -> int:
+    """Print tables and verdicts of a scale. Raises RobustftError for an unknown name and for a missing file."""
+    from rich.console import Console
+
+    from robustft.cli.terminal_table import chosen, read_table
+
+    console = Console(highlight=False)
+    for path in chosen(planned(arguments), arguments.names):
+        console.print(read_table(path).rendered(), "")
+    return 0
+
+
 def readme_command(arguments: argparse.Namespace) -> int:
     """Write the tables into README.md and docs/."""
     from robustft.provenance.readme import update_readme

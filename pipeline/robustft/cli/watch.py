@@ -90,6 +90,7 @@ class Watcher:
         self._running: dict[int, str] = {}
         self._errors: list[str] = []
         self._failed = 0
+        self._table_shown = False
 
     def take(self, events: Events) -> None:
         """Take the events that are there, after waiting for one, and show the state."""
@@ -100,8 +101,14 @@ class Watcher:
                 event = events.get_nowait()
         except queue.Empty:
             pass
-        for name in self._progress.update():
-            self._display.say(f"{duration(self._progress.elapsed_s)}  {name} is complete")
+        done = self._progress.update()
+        for step in done:
+            if step.kind == "table" and not self._table_shown:
+                self._table_shown = True
+                self._display.table(Path(step.outputs["md"]))
+        for name in dict.fromkeys(map(self._progress.share_of, done)):
+            if self._progress.complete(name):
+                self._display.say(f"{duration(self._progress.elapsed_s)}  {name} is complete")
         self._display.show(self._running.values())
 
     def _take(self, event: dict[str, Any]) -> None:
