@@ -16,6 +16,7 @@ from robustft import __version__
 from robustft.cli import planning, results, sharing, steps
 from robustft.cli.common import enter_checkout, place
 from robustft.cli.run import add_run
+from robustft.cli.trust import add_trust
 from robustft.errors import RobustftError, nearest
 from robustft.escape import terminal
 from robustft.files import ROOT
@@ -171,6 +172,7 @@ def _add_results(line: CommandLine) -> None:
         compare.add_argument(name, type=place, metavar=name.upper(), help="such as results/demo")
     compare.add_argument("--json", action="store_true", help="print everything as JSON")
     compare.add_argument("--all", action="store_true", help="list everything that differs")
+    add_trust(line)
     line.add("adopt", "verify results of another machine, and make them known to Snakemake", results.adopt_command)
     line.add("readme", "write the current scale's tables into README.md and docs/", results.readme_command)
 

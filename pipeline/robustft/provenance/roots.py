@@ -11,7 +11,7 @@ from pathlib import Path
 
 from robustft.errors import RobustftError
 from robustft.files import digest_of, sha256_file
-from robustft.plan import Plan
+from robustft.plan import RESULTS, Plan
 
 
 def root_over(manifests: Mapping[str, str]) -> str:
@@ -19,14 +19,14 @@ def root_over(manifests: Mapping[str, str]) -> str:
     return digest_of(dict(manifests))
 
 
-def manifest_records(plan: Plan, results: Path = Path()) -> dict[str, str]:
-    """Return the SHA-256 of each paper's manifest record, with `results/` lying in a folder.
+def manifest_records(plan: Plan, folder: Path = Path(RESULTS)) -> dict[str, str]:
+    """Return the SHA-256 of each paper's manifest record, of the results in a folder.
 
     Raises RobustftError if a paper has none: it has not been run to its end.
     """
     found = {}
     for step in plan.of_kind("manifest"):
-        path = results / step.record
+        path = folder / step.record.removeprefix(f"{RESULTS}/")
         if not path.is_file():
             raise RobustftError(
                 f"{step.id} has not been run to its end at scale {plan.scale}",
