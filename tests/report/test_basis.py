@@ -32,7 +32,7 @@ def test_norm_eps_steps_split_images_and_seeds_are_said():
 
 def test_what_differs_is_said_by_column():
     shown = {**SHOWN, "l2": {**TEST, "norm": "l2", "eps": "64/51", "steps": 20}}
-    assert words(cell("l2"), shown=shown)[0] == (
+    assert words(cell("l2"), shown=shown, display={"columns": list(shown)})[0] == (
         "Threat model: PGD-10: Linf, eps 8/255; PGD-20: Linf, eps 8/255; PGD-20 (L2): L2, eps 64/51."
     )
 
@@ -40,7 +40,7 @@ def test_what_differs_is_said_by_column():
 def test_each_evaluation_says_its_own_images_split_and_seeds():
     shown = {**SHOWN, "autoattack": {**LINF, "evaluation": "aa", "version": "standard", "square_queries": 500}}
     lone = cell("autoattack", evaluation="aa", split="validation", images=24, seeds=[0])
-    found = words(cell("clean"), cell("pgd10"), lone, shown=shown)
+    found = words(cell("clean"), cell("pgd10"), lone, shown=shown, display={"columns": list(shown)})
     assert found[1] == "Attack: PGD-10: 10 steps; PGD-20: 20 steps; AutoAttack: standard with 500 queries of Square."
     assert found[2:4] == [
         "Evaluation robustness (Clean, PGD-10): 10,000 test images of cifar10; seeds 0, 1, 2.",
