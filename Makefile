@@ -4,27 +4,32 @@ PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= all
 SCALE ?= demo
+SEEDS ?=
+PACKAGES := $(shell grep -c '^[a-zA-Z0-9].*==' envs/dev.txt)
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo reference gpu report page tables audit images test lint types unit e2e test-hpc lock bench bench-passes clean
+.PHONY: help install demo reference gpu report page tables docs audit images test lint types unit e2e test-hpc lock bench bench-passes clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(INSTALLED): envs/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit("error: Python %d.%d is not supported\n  expected: 3.11, 3.12 or 3.13\n  to do:    add PYTHON=python3.11, say, to the command" % v)'
+	@echo "installing up to $(PACKAGES) hash-locked packages into .venv: about 3 GB to download, 7 GB on disk, some minutes"
 	$(PYTHON) -m venv .venv
 	# First the locked setuptools: a few packages have no wheel and would else be built with one that nobody pinned.
 	sed -n '/^setuptools==/,/[^\\]$$/p' envs/dev.txt >.venv/setuptools.txt
 	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r .venv/setuptools.txt
-	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --no-build-isolation -r envs/dev.txt
+	@set -o pipefail; $(BIN)/python -m pip install --require-hashes --no-deps --no-build-isolation -r envs/dev.txt \
+	| awk '/^Collecting/ {printf "\r%d packages found", ++n; fflush()} /^Installing/ {print "; installing them"; fflush()}'
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --no-index --editable .
 	touch $@
 
 install: $(INSTALLED)  ## make .venv from the hash-locked packages
 
-demo: $(INSTALLED)  ## run the whole DAG on real digits, audit it, and write the report
-	@$(BIN)/robustft run --scale $(SCALE) -- --cores $(CORES)
+demo: $(INSTALLED)  ## five papers on real digits: tables, figures, report, audit (SEEDS=3: with spreads; SCALE=smoke: a test)
+	@$(BIN)/robustft run --scale $(SCALE) $(if $(SEEDS),--seeds $(SEEDS)) -- --cores $(CORES)
 	@$(MAKE) --no-print-directory report audit
 
 reference: $(INSTALLED)  ## evaluate published networks of CIFAR-10 as published, on the CPU (MIRROR=FOLDER: files that are at hand)
@@ -37,15 +42,19 @@ gpu: $(INSTALLED)  ## check, time and run the GPU path: under ten minutes on one
 
 report: $(INSTALLED)  ## write results/SCALE/report.html and print the summary
 	@# Snakemake warns of coroutines of its own that a report does not need.
-	@PYTHONWARNINGS=ignore::RuntimeWarning $(BIN)/snakemake --cores 1 --config scale=$(SCALE) --report results/$(SCALE)/report.html --quiet all
+	@PYTHONWARNINGS=ignore::RuntimeWarning $(BIN)/snakemake --cores 1 --config scale=$(SCALE) $(if $(SEEDS),seeds=$(SEEDS)) --report results/$(SCALE)/report.html --quiet all
 	@echo; $(BIN)/robustft summary --scale $(SCALE)
 	@echo; echo "tables: results/$(SCALE)/*/tables/*.md (make tables prints them)"; echo "report: results/$(SCALE)/report.html"
 
 page: $(INSTALLED)  ## write exports/SCALE/page.html: every table, and behind each cell where it comes from
 	@$(BIN)/robustft export page --scale $(SCALE)
 
-tables: $(INSTALLED)  ## print every table and verdict of SCALE
-	@for table in results/$(SCALE)/*/tables/*.md results/$(SCALE)/*/verdicts.md; do echo; cat $$table; done
+tables: $(INSTALLED)  ## print every table and verdict of SCALE, as wide as the terminal
+	@$(BIN)/robustft tables --scale $(SCALE)
+
+docs:  ## build the documentation in site/, with strict links; needs only a few small packages, in .venv/docs
+	@[ -x .venv/docs/bin/mkdocs ] || { $(PYTHON) -m venv .venv/docs && .venv/docs/bin/pip install --quiet --require-hashes -r envs/docs.txt; }
+	@NO_MKDOCS_2_WARNING=1 .venv/docs/bin/mkdocs build --quiet && echo "site/index.html (searching it needs a server: python3 -m http.server -d site)"
 
 audit: $(INSTALLED)  ## check every number back to data and source
 	@$(BIN)/robustft audit --scale $(SCALE)
@@ -83,6 +92,7 @@ bench-passes: $(INSTALLED)  ## measure this machine for `robustft plan` (DEVICE=
 lock:  ## solve the locked packages again (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o envs/run.txt
 	uv pip compile pyproject.toml --extra dev -c envs/run.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o envs/dev.txt
+	uv pip compile --group docs --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o envs/docs.txt
 	uv pip compile --group report -c envs/run.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o envs/report.txt
 
 clean:  ## remove results of SCALE (keeps .venv and decoded data)

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from robustft.errors import RobustftError
+from robustft.export import dvc_store
 from robustft.export import publish as publishing
 from robustft.files import digest_of, sha256_file, write_json
 from robustft.provenance.record import SCHEMA
@@ -120,7 +121,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crates: list[Path]
     git("commit", "--quiet", "--message", "a checkout")
     remote_at(tmp_path / "store")
     make_results()
-    monkeypatch.setattr(publishing, "ROOT", folder)
+    for module in (publishing, dvc_store):
+        monkeypatch.setattr(module, "ROOT", folder)
     monkeypatch.setattr(publishing, "audited", lambda plan, *, unaudited, log: SimpleNamespace(root="f00"))
     return folder
 
@@ -253,8 +255,8 @@ def test_a_remote_that_cannot_be_written_loses_nothing_and_the_same_command_goes
 PUBLISH = """
 import sys
 from pathlib import Path
-from tests.export.test_publish import PLAN, SimpleNamespace, publishing
-publishing.ROOT = Path.cwd()
+from tests.export.test_publish import PLAN, SimpleNamespace, dvc_store, publishing
+publishing.ROOT = dvc_store.ROOT = Path.cwd()
 publishing.audited = lambda plan, *, unaudited, log: SimpleNamespace(root="f00")
 publishing.export_crate = lambda plan, target, *, log: target
 many = {str(p): p for p in sorted(Path("results/toy").glob("part*"))}

@@ -33,11 +33,12 @@ def threat(norm: Literal["linf", "l2", "l1"], eps: Number) -> ThreatModel:
     `eps` is in units of the pixel range [0, 1] and is kept as an exact fraction. Raises RobustftError for another norm,
     or for an eps that is no number or is negative.
 
-    >>> import robustft
-    >>> robustft.threat("linf", "8/255")
-    ThreatModel(norm='linf', eps=Fraction(8, 255))
-    >>> robustft.threat("linf", 8 / 255) == robustft.threat("linf", "8/255")
-    True
+    Examples:
+        >>> import robustft
+        >>> robustft.threat("linf", "8/255")
+        ThreatModel(norm='linf', eps=Fraction(8, 255))
+        >>> robustft.threat("linf", 8 / 255) == robustft.threat("linf", "8/255")
+        True
     """
     if norm not in NORMS:
         raise RobustftError(f"unknown norm '{norm}'", next_step=nearest(str(norm), NORMS))
@@ -76,12 +77,13 @@ def pgd(
 
     Raises RobustftError if an argument does not fit, images outside [0, 1] among them.
 
-    >>> import robustft, torch
-    >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 5)).eval()
-    >>> x, y = torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 2, 3])
-    >>> x_adv = robustft.pgd(model, x, y, threat=robustft.threat("linf", "8/255"), steps=10)
-    >>> bool((x_adv - x).abs().max() <= 8 / 255 + 1e-6)
-    True
+    Examples:
+        >>> import robustft, torch
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 5)).eval()
+        >>> x, y = torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 2, 3])
+        >>> x_adv = robustft.pgd(model, x, y, threat=robustft.threat("linf", "8/255"), steps=10)
+        >>> bool((x_adv - x).abs().max() <= 8 / 255 + 1e-6)
+        True
     """
     if objective not in OBJECTIVES:
         raise RobustftError(f"unknown objective '{objective}'", next_step=nearest(str(objective), OBJECTIVES))
@@ -123,11 +125,12 @@ def autoattack(
     The model stays as `pgd` leaves it, and errors are the same. Both attack by gradients: a model that hides them
     (random layers, quantisation) looks more robust than it is.
 
-    >>> import robustft, torch
-    >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 5)).eval()
-    >>> x, y = torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 2, 3])
-    >>> x_adv = robustft.autoattack(model, x, y, threat=robustft.threat("linf", "8/255"))
-    >>> robust_accuracy = (model(x_adv).argmax(1) == y).float().mean().item()
+    Examples:
+        >>> import robustft, torch
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 5)).eval()
+        >>> x, y = torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 2, 3])
+        >>> x_adv = robustft.autoattack(model, x, y, threat=robustft.threat("linf", "8/255"))
+        >>> robust_accuracy = (model(x_adv).argmax(1) == y).float().mean().item()
     """
     if threat.norm == "l1":
         raise RobustftError("AutoAttack is run for linf and l2 here", observed=threat, next_step="use pgd for l1")

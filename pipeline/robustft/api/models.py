@@ -18,12 +18,13 @@ def load(path: str | os.PathLike[str]) -> Classifier:
 
     Raises RobustftError if there is no such file, or if it is no whole checkpoint of this project.
 
-    >>> import robustft, torch
-    >>> model = robustft.load("checkpoint.safetensors")
-    >>> model.training
-    False
-    >>> model(torch.rand(2, 1, 8, 8)).shape
-    torch.Size([2, 5])
+    Examples:
+        >>> import robustft, torch
+        >>> model = robustft.load("checkpoint.safetensors")
+        >>> model.training
+        False
+        >>> model(torch.rand(2, 1, 8, 8)).shape
+        torch.Size([2, 5])
     """
     if not Path(path).is_file():
         raise RobustftError(

@@ -18,11 +18,12 @@ def make_plan(scale: str | None = None, papers: str | Sequence[str] | None = Non
 
     Nothing is run, and no file is written. Raises RobustftError for an unknown name, with the nearest valid one.
 
-    >>> import robustft
-    >>> plan = robustft.make_plan(scale="smoke", papers=["twins"])
-    >>> [step.id for step in plan.of_kind("table")]
-    ['twins/main']
-    >>> plan.step("table", "twins/main").outputs["md"]
-    'results/smoke/twins/tables/main.md'
+    Examples:
+        >>> import robustft
+        >>> plan = robustft.make_plan(scale="smoke", papers=["twins"])
+        >>> [step.id for step in plan.of_kind("table")]
+        ['twins/main']
+        >>> plan.step("table", "twins/main").outputs["md"]
+        'results/smoke/twins/tables/main.md'
     """
     return Plan(Config(scale=scale, papers=papers, seeds=seeds))

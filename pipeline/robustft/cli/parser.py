@@ -190,6 +190,9 @@ def _add_sharing(line: CommandLine) -> None:
         if name == "crate":
             form.add_argument("--zip", action="store_true", help="one archive instead of a folder")
             form.add_argument("--all", action="store_true", help="with data and checkpoints, not only their hashes")
+    line.add(
+        "get", "bring published results that are missing here, and verify them; deletes nothing", sharing.get_command
+    )
     line.add("publish", "audit a scale, send its results to the DVC remote, write its crate", sharing.publish_command)
     text = "clone this commit, read-only, for runs that no edit may reach"
     freeze = line.add("freeze", text, sharing.freeze_command, plans=False)

@@ -42,6 +42,16 @@ def publish_command(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def get_command(arguments: argparse.Namespace) -> int:
+    """Bring published results here, verify them and make them known to Snakemake."""
+    from robustft.export.get import get
+    from robustft.provenance.adopt import adopt
+
+    get(planned(arguments), log=logger("get"))
+    adopt(planned(arguments), log=logger("adopt"))  # planned again: of as many seeds as are here now
+    return 0
+
+
 def freeze_command(arguments: argparse.Namespace) -> int:
     """Clone this commit and print how to run it."""
     from robustft.provenance.freeze import freeze, how_to_run

@@ -8,24 +8,20 @@ be repeated, and DVC sends only the files that the remote lacks.
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from robustft.errors import RobustftError
 from robustft.export.audit_gate import audited, default_target
 from robustft.export.crate import export_crate
+from robustft.export.dvc_store import dvc, git, outputs_of, remote_name, run, stage_of
 from robustft.files import ROOT, require_checkout
-from robustft.plan import RESULTS, Plan
+from robustft.plan import Plan
 from robustft.provenance.record import read_record
 
-DVC_FILE = "dvc.yaml"
 AGAIN = "then run robustft publish again"
 
 
@@ -43,49 +39,40 @@ def publish(plan: Plan, *, log: Callable[[str], None] = print) -> Path:
             observed=Path.cwd(),
             next_step=f"cd {ROOT}, {AGAIN}",
         )
-    if not _git("rev-parse", "--verify", "--quiet", "HEAD"):
+    if not git("rev-parse", "--verify", "--quiet", "HEAD"):
         raise RobustftError(
             "nothing is published from a folder of which git has no commit",
             where=ROOT,
             next_step=f"clone the project with git, run snakemake in the clone, {AGAIN}",
         )
-    name, stage = _stage(plan)
+    name, stage = stage_of(plan)
     _clean_tree(stage["deps"])
-    remote = _remote()
+    remote = remote_name("publish to")
     standing = audited(plan, unaudited=False, log=log)
-    _only_planned(plan, _outputs(stage))
+    _only_planned(plan, outputs_of(stage))
     _traceable(plan)
     log(f"storing the results of scale {plan.scale}")
-    _dvc("commit", "--force", name, next_step=f"solve the problem that it names, {AGAIN}")
+    dvc("commit", "--force", name, next_step=f"solve the problem that it names, {AGAIN}")
     log(f"sending them to the remote '{remote}'; files that it has are not sent again")
     # DVC caches the list of files to push. If it is killed while it writes the list, the next push uses the incomplete
     # list, reports success, and a clone lacks files. An empty cache folder avoids that.
     with tempfile.TemporaryDirectory() as lists:
-        _dvc(
+        dvc(
             *("push", name),
             next_step=f"check that the remote can be reached and has room, {AGAIN}; it sends only the missing files",
             DVC_SITE_CACHE_DIR=lists,
         )
     crate = export_crate(plan, default_target(plan, "crate"), log=log)
     log(f"published: root {standing.root}, crate {crate}")
-    if _git("status", "--porcelain", "--", "dvc.lock"):
-        log("left to you: git add dvc.lock && git commit, then git push; in a clone `dvc pull` gets the results")
+    if git("status", "--porcelain", "--", "dvc.lock"):
+        log("left to you: git add dvc.lock && git commit, then git push; in a clone `robustft get` gets the results")
     return crate
-
-
-def _run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-def _git(*arguments: str) -> str:
-    """Return the output of git in the checkout; an empty text if git fails."""
-    return _run("git", *arguments).stdout.strip()
 
 
 def _clean_tree(sources: list[str]) -> None:
     """Raise RobustftError if a tracked file was edited, or if a file among the sources is not tracked."""
-    edited = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)dvc.lock").splitlines()
-    new = _git("ls-files", "--others", "--exclude-standard", "--", *sources).splitlines()
+    edited = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)dvc.lock").splitlines()
+    new = git("ls-files", "--others", "--exclude-standard", "--", *sources).splitlines()
     changed = [*edited, *(f"{path} (git does not have it)" for path in new)]
     if changed:
         raise RobustftError(
@@ -97,35 +84,6 @@ def _clean_tree(sources: list[str]) -> None:
         )
 
 
-def _remote() -> str:
-    """Return the name of the default remote."""
-    if name := _run(sys.executable, "-m", "dvc", "config", "core.remote").stdout.strip():
-        return name
-    raise RobustftError(
-        "DVC has no default remote to publish to",
-        where=ROOT / ".dvc" / "config",
-        next_step="dvc remote add --local --default NAME WHERE   (WHERE: a folder, s3://..., ssh://...)",
-    )
-
-
-def _stage(plan: Plan) -> tuple[str, dict[str, Any]]:
-    """Return the stage of dvc.yaml whose outputs are the scale's results, and its name."""
-    stages = yaml.safe_load((ROOT / DVC_FILE).read_text(encoding="utf-8"))["stages"]
-    for name, stage in stages.items():
-        if f"{RESULTS}/{plan.scale}" in _outputs(stage):
-            return str(name), stage
-    raise RobustftError(
-        f"no stage of {DVC_FILE} has the results of scale '{plan.scale}'",
-        where=ROOT / DVC_FILE,
-        observed=f"stages: {', '.join(stages)}",
-        next_step="add one like the others, with `frozen: true` if dvc repro should not run it, and commit it",
-    )
-
-
-def _outputs(stage: dict[str, Any]) -> list[str]:
-    return [next(iter(out)) if isinstance(out, dict) else out for out in stage.get("outs", [])]
-
-
 def _only_planned(plan: Plan, outputs: list[str]) -> None:
     """Raise RobustftError if DVC would store a file of no step of the plan, which the audit does not know."""
     known = {path for step in plan.steps.values() for path in (*step.outputs.values(), step.record)}
@@ -133,7 +91,7 @@ def _only_planned(plan: Plan, outputs: list[str]) -> None:
     files = {str(path) for folder in folders for path in folder.rglob("*") if not path.is_dir()}
     unknown = {*files, *(path for path in outputs if Path(path) not in folders)} - known
     if unknown:
-        ignored = _run(sys.executable, "-m", "dvc", "check-ignore", *sorted(unknown)).stdout.splitlines()
+        ignored = run(sys.executable, "-m", "dvc", "check-ignore", *sorted(unknown)).stdout.splitlines()
         unknown -= set(ignored)
     if unknown:
         raise RobustftError(
@@ -150,14 +108,14 @@ def _traceable(plan: Plan) -> None:
         if step.kind == "download":
             continue  # the published hash identifies its bytes, whatever code fetched them
         values = read_record(step.record).values
-        git, lock = values["environment"]["git"], values["environment"]["lock"]
-        if git["clean"] is not True:
-            raise _untraceable(step.record, "edited files, or files that git did not know", observed=git["commit"])
-        files = by_commit.setdefault(git["commit"], {(lock["path"], lock["sha256"]): step.record})
+        commit, lock = values["environment"]["git"], values["environment"]["lock"]
+        if commit["clean"] is not True:
+            raise _untraceable(step.record, "edited files, or files that git did not know", observed=commit["commit"])
+        files = by_commit.setdefault(commit["commit"], {(lock["path"], lock["sha256"]): step.record})
         for file in values["source"]["files"].items():
             files.setdefault(file, step.record)
     for commit, files in by_commit.items():
-        if not _git("for-each-ref", "--count=1", f"--contains={commit}"):
+        if not git("for-each-ref", "--count=1", f"--contains={commit}"):
             raise _untraceable(next(iter(files.values())), "a commit that is on no branch or tag", observed=commit)
         hashes = _hashes_in(commit, {path for path, _ in files})
         for (path, sha256), record in files.items():
@@ -182,16 +140,3 @@ def _hashes_in(commit: str, paths: Iterable[str]) -> dict[str, str | None]:
         process = subprocess.run(["git", "show", f"{commit}:./{path}"], cwd=ROOT, capture_output=True, check=False)
         hashes[path] = hashlib.sha256(process.stdout).hexdigest() if process.returncode == 0 else None
     return hashes
-
-
-def _dvc(*arguments: str, next_step: str, **variables: str) -> None:
-    """Run DVC in the checkout with its own output. Raises RobustftError if it fails."""
-    command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **variables}, check=False)
-    if done.returncode:
-        raise RobustftError(
-            f"dvc {arguments[0]} failed",
-            where=ROOT,
-            observed=f"exit status {done.returncode}; its own messages are above",
-            next_step=next_step,
-        )

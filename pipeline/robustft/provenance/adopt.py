@@ -154,6 +154,7 @@ def _touch(plan: Plan, steps: list[Step]) -> None:
     """Let Snakemake set the times of the steps' files in the order of the DAG and write its metadata of them."""
     targets = [next(iter(step.outputs.values())) for step in steps]
     config = [f"scale={plan.scale}", f"papers=[{','.join(plan.config.papers)}]"]
+    config += [f"seeds={plan.config.seeds}"] if plan.config.seeds else []
     command = [sys.executable, "-m", "snakemake", "--touch", "--forceall", "--cores", "1", "--quiet", "all"]
     done = subprocess.run([*command, "--config", *config, "--", *targets], capture_output=True, text=True, check=False)
     if done.returncode:

@@ -23,6 +23,9 @@ BLOCK = re.compile(r"(<!-- robustft:begin (\S+) -->\n)(.*?)(<!-- robustft:end --
 LOOSE_NUMBER = re.compile(r"\d+(?:\.\d+)?\s?%|\d+(?:\.\d+)?\s±")
 """A number that reads as a result: a percentage or a mean with a spread."""
 
+PAGES = ("README.md", "docs/papers.md")
+"""The pages whose numbers are bound."""
+
 SNAPSHOT_FORMAT = 2
 """The form of a snapshot's numbers and table specifications. One of another form cannot be rendered again."""
 
@@ -56,9 +59,9 @@ def update_readme(plan: Plan) -> str:
     papers = [step.id for step in plan.of_kind("numbers")]
     write_text(folder / "summary.md", formats.to_markdown(summary(folder, papers, scale=plan.scale)))
     write_json(folder / "root.json", {"format": SNAPSHOT_FORMAT, "scale": plan.scale, "root": root})
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    write_text(readme, BLOCK.sub(lambda m: m[1] + (ROOT / m[2]).read_text(encoding="utf-8") + m[4], text))
+    for page in filter(Path.is_file, (ROOT / name for name in PAGES)):
+        text = page.read_text(encoding="utf-8")
+        write_text(page, BLOCK.sub(lambda m: m[1] + (ROOT / m[2]).read_text(encoding="utf-8") + m[4], text))
     return f"docs/{plan.scale} and README.md hold the numbers of root {root}"
 
 
@@ -76,21 +79,21 @@ Finding = tuple[str, str, str]
 
 
 def readme_findings(counts: Counter[str], root: Path = ROOT) -> list[Finding]:
-    """Return a finding for each README block that is not its file, and for each number outside a block."""
-    path = root / "README.md"
-    if not path.is_file():
+    """Return a finding for each block of a page that is not its file, and for each number outside a block."""
+    if not (root / PAGES[0]).is_file():
         return []
-    text = path.read_text(encoding="utf-8")
     findings = []
-    for _, name, body, _ in BLOCK.findall(text):
-        counts["README blocks"] += 1
-        source = root / name
-        if not source.is_file():
-            findings.append(("unbound-readme", name, "the README shows a block of a file that does not exist"))
-        elif source.read_text(encoding="utf-8") != body:
-            findings.append(("edited-readme", name, _first_difference(source.read_text(encoding="utf-8"), body)))
-    for number in LOOSE_NUMBER.findall(BLOCK.sub("", text)):
-        findings.append(("unbound-readme", number.strip(), "a number in the README is bound to no result file"))
+    for page in filter(Path.is_file, (root / name for name in PAGES)):
+        text = page.read_text(encoding="utf-8")
+        for _, name, body, _ in BLOCK.findall(text):
+            counts["README blocks"] += 1
+            source = root / name
+            if not source.is_file():
+                findings.append(("unbound-readme", name, f"{page.name} shows a block of a file that does not exist"))
+            elif (expected := source.read_text(encoding="utf-8")) != body:
+                findings.append(("edited-readme", name, _first_difference(expected, body, page=page.name)))
+        for number in LOOSE_NUMBER.findall(BLOCK.sub("", text)):
+            findings.append(("unbound-readme", number.strip(), f"a number in {page.name} is bound to no result file"))
     return findings + _summary_findings(root) + _table_findings(root)
 
 
