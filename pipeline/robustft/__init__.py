@@ -14,6 +14,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from robustft.source_only import install as _install
+
 if TYPE_CHECKING:
     from robustft.api.attacks import autoattack, pgd, threat
     from robustft.api.models import load
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from robustft.attacks.threat import ThreatModel
     from robustft.errors import RobustftError
     from robustft.provenance.audit import audit
+
+_install()  # before any other module of this package
 
 __version__ = "0.1.0"
 

@@ -43,7 +43,7 @@ if SETTINGS.offline:
 # The process that starts a container reads them too: the profile binds the mirror.
 os.environ |= SOURCES
 shell.prefix(
-    f"export PYTHONSAFEPATH=1 PYTHONPATH={shlex.quote(PACKAGES)}; "
+    f"export PYTHONSAFEPATH=1 PYTHONNOUSERSITE=1 PYTHONPATH={shlex.quote(PACKAGES)}; "
     + "".join(
         f"export {name}={shlex.quote(value)}; " for name, value in SOURCES.items()
     )

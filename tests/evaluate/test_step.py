@@ -371,7 +371,9 @@ def test_a_resumed_job_tells_the_same_facts(run, ensemble):
     autoattack(one)
     autoattack(job)
     autoattack(job)  # all pieces are there: the job was killed while it wrote its ledger or its record
+    taken = job.facts.pop("taken_over")
     assert job.facts == one.facts
+    assert [piece["file"] for piece in taken] == ["autoattack.0-6.piece"]
 
 
 def test_the_seed_of_an_ensemble_differs_from_shard_to_shard_and_from_run_to_run(run, monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 
@@ -44,6 +46,16 @@ def test_a_card_tells_what_was_counted(finished, folder):
         assert result["metrics"][0]["value"] == round(100 * one["accuracy"], 2)
         assert result["metrics"][0]["verified"] is False
     assert "not a reproduction" in text
+
+
+def test_a_card_carries_no_raw_html(finished, monkeypatch, tmp_path):
+    """Hubs render a card's HTML; a title is data."""
+    monkeypatch.setitem(finished.config.baselines["at"], "title", "AT <img src=x onerror=alert(1)> | 99.9")
+    folder = export_cards(finished, tmp_path / "cards", log=lambda line: None)
+    text = (folder / "toy/main/high/at/seed0/README.md").read_text(encoding="utf-8")
+    _, _, body = text.removeprefix("---\n").partition("\n---\n")
+    assert r"AT \<img" in body
+    assert not re.search(r"(?<!\\)<[A-Za-z/!]", body)
 
 
 def test_a_card_names_its_checkpoint_and_all_that_is_behind_it_by_hash(finished, folder):

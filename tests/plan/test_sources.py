@@ -14,7 +14,7 @@ from robustft.plan.sources import _imports, closure, source_files, source_hashes
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "pipeline" / "robustft"
-FOUNDATION = {"robustft", "robustft.errors", "robustft.files"}
+FOUNDATION = {"robustft", "robustft.errors", "robustft.escape", "robustft.files", "robustft.source_only"}
 LAYERS = {
     "runtime": {"parallel"},
     "speed": set(),
@@ -114,11 +114,18 @@ def test_a_step_imports_nothing_beyond_its_declared_sources(kind):
 
 def test_closure_holds_parents_and_lazy_imports():
     found = closure("robustft.attacks.pgd")
-    assert {"robustft", "robustft.attacks", "robustft.attacks.pgd", "robustft.attacks.threat"} == set(found)
+    assert {
+        "robustft",
+        "robustft.source_only",
+        "robustft.attacks",
+        "robustft.attacks.pgd",
+        "robustft.attacks.threat",
+    } == set(found)
     assert source_files("robustft.files") == [
         "pipeline/robustft/__init__.py",
         "pipeline/robustft/errors.py",
         "pipeline/robustft/files.py",
+        "pipeline/robustft/source_only.py",
     ]
 
 
@@ -160,7 +167,7 @@ def test_the_imports_of_every_file_are_those_of_its_syntax_tree():
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
     """A folder on Python's path, for modules that are not this package's; nothing is remembered of it afterwards."""
-    remembered = (sources._file_of, sources._direct, sources._verified, sources.source_files, sources._path)
+    remembered = (sources._file_of, sources._direct, sources._verified, sources.source_files, sources.source_path)
 
     def forget():
         importlib.invalidate_caches()

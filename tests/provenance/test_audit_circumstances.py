@@ -104,5 +104,11 @@ def test_required_images_make_each_of_these_a_broken_link(image):
     assert not report.ok
 
 
+def test_an_image_of_a_role_that_there_is_not_is_a_broken_link():
+    report = audited([ours(role="forger"), ours()], require=False)
+    (finding,) = report.findings
+    assert "whose role 'forger' is not in config/images.yaml" in finding.text
+
+
 def test_required_images_that_are_all_there_are_no_finding():
     assert audited([ours(), ours("report")], require=True).ok

@@ -8,7 +8,15 @@ import pytest
 
 from robustft.provenance import audit_plausible
 from robustft.provenance.audit_files import read_records
-from robustft.provenance.audit_plausible import CHECKS, check_commits, check_packages, check_seeds, check_times
+from robustft.provenance.audit_plausible import (
+    CHECKS,
+    check_code,
+    check_commits,
+    check_packages,
+    check_seeds,
+    check_taken_over,
+    check_times,
+)
 from robustft.provenance.audit_state import AuditState
 from robustft.provenance.checkout import blob_hashes
 
@@ -66,6 +74,27 @@ def test_packages_that_the_lock_does_not_have_are_not_as_locked(state):
     check_packages(state)
     (finding,) = state.report.findings
     assert "torch 0.0.1" in finding.text
+
+
+@pytest.mark.parametrize("kind", ["changed", "unowned"])
+def test_code_that_was_not_installed_is_named(kind, state):
+    key = next(iter(state.records))
+    state.records[key].values["environment"]["code"] = {"changed": [], "unowned": [], kind: ["torch/evil.py"]}
+    check_code(state)
+    (finding,) = state.report.findings
+    assert (finding.code, finding.subject) == ("changed-code", "torch/evil.py")
+    assert finding.text.endswith(f"({key})")
+
+
+@pytest.mark.parametrize(("attempt", "codes"), [(1, ["impossible-resume"]), (2, [])])
+def test_pieces_of_an_earlier_attempt_are_told_and_a_first_attempt_has_none(attempt, codes, state):
+    """Pieces of a forged attempt in scratch/ were taken over, and the record told of nothing."""
+    key = next(iter(state.records))
+    pieces = [{"file": "fgsm.0-20.piece", "sha256": "0" * 64}]
+    state.records[key].values["circumstances"].update(taken_over=pieces, attempt=attempt)
+    check_taken_over(state)
+    assert [finding.code for finding in state.report.findings] == codes
+    assert state.report.notes == [f"1 steps took over pieces of earlier attempts, whose making no record saw: {key}"]
 
 
 def test_a_clean_tree_of_a_commit_that_holds_another_file_is_named(state, monkeypatch):

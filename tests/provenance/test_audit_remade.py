@@ -9,14 +9,15 @@ from safetensors.numpy import save_file
 
 from robustft.provenance import audit_remade
 from robustft.provenance.audit_files import read_records
-from robustft.provenance.audit_remade import check_remade
+from robustft.provenance.audit_remade import check_data, check_texts_and_figures
 from robustft.provenance.audit_state import AuditState
 
 
 def told(plan) -> list[str]:
     state = AuditState(plan)
     read_records(state)
-    check_remade(state)
+    check_data(state)
+    check_texts_and_figures(state)
     return [str(finding) for finding in state.report.findings]
 
 

@@ -108,6 +108,7 @@ class Evaluator:
         path = self._piece_path(attack, shard)
         stored = read_piece(path)
         if stored is not None:
+            self.context.take_over(path)
             return stored
         if path.exists():
             self.context.log(f"the stored piece {path.name} is damaged; it is made again")
@@ -222,9 +223,11 @@ class Evaluator:
     ) -> tuple[ShardOutcome, dict[str, float]] | None:
         """Return the latest stored outcome and checks of a shard that an earlier job began, or None."""
         for done in range(len(STANDARD), 0, -1):
-            stored = read_piece(self._piece_path(attack, shard, stage=done))
+            path = self._piece_path(attack, shard, stage=done)
+            stored = read_piece(path)
             if stored is None:
                 continue
+            self.context.take_over(path)
             table, checks = stored
             outcome = ShardOutcome(
                 prediction=torch.tensor(table["prediction"].to_pylist(), device=x.device),

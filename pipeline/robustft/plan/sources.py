@@ -32,6 +32,10 @@ ELSEWHERE = "elsewhere/"
 """Begins the name of a source file outside the project, which goes on as its module does."""
 
 
+FIRST = frozenset({f"{PACKAGE.name}.source_only"})
+"""What the package imports before all else."""
+
+
 def module_of(implementation: str) -> str:
     """Return the module of `module:attribute`."""
     return implementation.split(":")[0]
@@ -103,7 +107,9 @@ def _imports(path: Path) -> ast.Module:
 def _direct(module: str) -> frozenset[str]:
     """Return the modules to follow that `module` imports, anywhere in its text, and its parent packages."""
     path, top = _file_of(module), _top(module)
-    if path is None or path.suffix != ".py" or module == PACKAGE.name:  # the package imports its public names lazily
+    if module == PACKAGE.name:  # it imports its public names lazily
+        return FIRST
+    if path is None or path.suffix != ".py":
         return frozenset()
     names = {name for node in ast.walk(_imports(path)) for name in _named(node, module, path)}
     if "." in module:
@@ -171,7 +177,8 @@ def _installed(path: Path) -> bool:
 
 
 @functools.cache
-def _path(name: str) -> str:
+def source_path(name: str) -> str:
+    """Return the path of a source file by its name."""
     if not name.startswith(ELSEWHERE):
         return str(project_path(name))
     parts = name.removeprefix(ELSEWHERE).split("/")
@@ -188,7 +195,7 @@ def source_hashes(files: list[str]) -> dict[str, str]:
     """Return the SHA-256 of each source file (hashed once for each state of the file)."""
     hashes = {}
     for name in files:
-        path = _path(name)
+        path = source_path(name)
         status = os.stat(path)  # noqa: PTH116 (faster than Path, for fifty files in each step)
         hashes[name] = _hash(path, (status.st_mtime_ns, status.st_size))
     return hashes

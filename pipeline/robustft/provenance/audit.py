@@ -51,10 +51,11 @@ def audit(plan: Plan, *, require_images: bool = False) -> AuditReport:
     for check in CHECKS:
         state.guarded(check, state)
     state.guarded(audit_circumstances.check_images, state, required=require_images)
+    audit_remade.check_data(state)
     audit_ledgers.check_ledgers(state)
     for step in plan.of_kind("numbers"):
         state.guarded(audit_numbers.check_paper, state, step, subject=step.outputs["numbers"])
-    audit_remade.check_remade(state)
+    audit_remade.check_texts_and_figures(state)
     state.guarded(audit_manifest.check_manifests, state)
     state.guarded(check_readme, state)
     return state.report

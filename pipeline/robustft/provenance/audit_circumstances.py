@@ -84,7 +84,10 @@ def note_environments(state: AuditState) -> None:
 
 
 def check_images(state: AuditState, *, required: bool) -> None:
-    """Note which steps did not run in an image of this checkout; if images are required it is a finding."""
+    """Note which steps did not run in an image of this checkout; if images are required it is a finding.
+
+    An image of a role that the configuration has not is a finding in any case: there is none that could be built.
+    """
     by_image: dict[str, list[str]] = defaultdict(list)
     for key, record in state.records.items():
         by_image[canonical_json(record.values["environment"]["image"])].append(key)
@@ -92,7 +95,8 @@ def check_images(state: AuditState, *, required: bool) -> None:
         reason = unlike(json.loads(image), state.plan.config.images)
         if reason is None:
             continue
-        if required:
+        image_of = json.loads(image) or {}
+        if required or (image_of.get("name") and image_of.get("role") not in state.plan.config.images):
             state.add("wrong-image", several(keys), reason)
         else:
             state.report.notes.append(f"{len(keys)} of {len(state.records)} steps {reason}: {several(keys)}")

@@ -10,6 +10,7 @@ from robustft.files import IS_WHEEL, ROOT, open_regular, sha256_file
 from robustft.plan.sources import ELSEWHERE, LOCK, locked_versions, normalised
 from robustft.provenance.audit_state import AuditState, several
 from robustft.provenance.checkout import blob_hashes
+from robustft.provenance.run import MEASURED
 
 AHEAD = datetime.timedelta(minutes=10)
 """How far another machine's clock may be ahead of this one's."""
@@ -77,6 +78,41 @@ def check_packages(state: AuditState) -> None:
         state.add("impossible-packages", state.records[keys[0]].path, text)
 
 
+def check_code(state: AuditState) -> None:
+    """Find steps that loaded files of packages other than installed, or modules that nothing accounts for."""
+    by_code: dict[tuple[str, str], list[str]] = defaultdict(list)
+    silent = 0
+    for key, record in state.records.items():
+        code = record.values["environment"].get("code")
+        silent += code is None and state.plan.steps[key].kind in MEASURED
+        for kind, names in (code or {}).items():
+            for name in names:
+                by_code[kind, name].append(key)
+    for (kind, name), keys in by_code.items():
+        what = "a package's file was not as installed" if kind == "changed" else "a module of no package was loaded"
+        state.add("changed-code", name, f"{what} ({several(keys)})")
+    if silent:
+        state.report.notes.append(f"{silent} of {len(state.records)} steps do not say what code they loaded")
+    startup = {name for one in state.records.values() for name in one.values["circumstances"].get("startup", {})}
+    if startup:
+        state.report.notes.append(f"files that Python ran before the steps: {', '.join(sorted(startup))}")
+
+
+def check_taken_over(state: AuditState) -> None:
+    """Find steps that build on an earlier attempt and say that there was none; note those that build on one."""
+    resumed = []
+    for key, record in state.records.items():
+        told = record.values["circumstances"]
+        if pieces := told.get("taken_over"):
+            resumed.append(key)
+            if told["attempt"] == 1:
+                text = f"{key} took over {len(pieces)} pieces of an earlier attempt, and says that this was the first"
+                state.add("impossible-resume", record.path, text)
+    if resumed:
+        text = "steps took over pieces of earlier attempts, whose making no record saw"
+        state.report.notes.append(f"{len(resumed)} {text}: {several(resumed)}")
+
+
 def check_commits(state: AuditState) -> None:
     """Compare the source files of records with the commit that they name, if they say that the tree was clean."""
     if IS_WHEEL:
@@ -101,4 +137,4 @@ def check_commits(state: AuditState) -> None:
                 state.add("forged-commit", state.records[keys[0]].path, text)
 
 
-CHECKS = (check_times, check_seeds, check_packages, check_commits)
+CHECKS = (check_times, check_seeds, check_packages, check_code, check_taken_over, check_commits)

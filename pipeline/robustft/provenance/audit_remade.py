@@ -21,15 +21,20 @@ DRAWN_WITH = ("matplotlib", "numpy", "pandas", "seaborn")
 """Packages whose version decides the bytes of a figure."""
 
 
-def check_remade(state: AuditState) -> None:
-    """Make again what can be made again without torch, and compare it byte for byte."""
-    for step in state.plan.steps.values():
-        if step.key in state.records and _can_be_remade(step):
+def check_data(state: AuditState) -> None:
+    """Decode again what a package ships. It comes before all that is compared with data."""
+    _check(state, [step for step in state.plan.of_kind("data") if "package_file" in step.spec["source"]])
+
+
+def check_texts_and_figures(state: AuditState) -> None:
+    """Make verdicts and figures again."""
+    _check(state, [*state.plan.of_kind("verdicts"), *state.plan.of_kind("figure")])
+
+
+def _check(state: AuditState, steps: list[Step]) -> None:
+    for step in steps:
+        if step.key in state.records:
             state.guarded(remake, state, step, subject=next(iter(step.outputs.values())))
-
-
-def _can_be_remade(step: Step) -> bool:
-    return step.kind in ("verdicts", "figure") or (step.kind == "data" and "package_file" in step.spec["source"])
 
 
 def remake(state: AuditState, step: Step) -> None:

@@ -11,9 +11,10 @@ from robustft.errors import RobustftError
 from robustft.files import sha256_file
 from robustft.plan.sources import source_hashes
 from robustft.plan.step import Bundle, Step
+from robustft.provenance.inputs import vouched_input
 from robustft.provenance.lock import SCRATCH, held
 from robustft.provenance.record import Record, read_record
-from robustft.provenance.run import run_step, scratch_folder, vouched_input
+from robustft.provenance.run import run_step, scratch_folder
 
 
 def run_bundle(bundle: Bundle, *, log: Callable[[str], None] = print) -> None:

@@ -64,16 +64,27 @@ class _Image(msgspec.Struct, frozen=True, kw_only=True):
     own_python: Maybe[bool] = UNSET
 
 
+class _Code(_Part, frozen=True, kw_only=True):
+    changed: list[str]
+    unowned: list[str]
+
+
 class _Environment(_Part, frozen=True, kw_only=True):
     python: Annotated[str, Meta(pattern=r"^3\.[0-9]+\.[0-9]+")]
     packages: dict[str, str]
     lock: _Lock
     git: _Git
     image: _Image | None
+    code: Maybe[_Code] = UNSET
 
 
 class _Voucher(_Part, frozen=True, kw_only=True):
     record: str
+    sha256: Sha256
+
+
+class _Piece(_Part, frozen=True, kw_only=True):
+    file: str
     sha256: Sha256
 
 
@@ -85,6 +96,9 @@ class _Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     attempt: Annotated[int, Meta(ge=1)]
     started: Time
     ended: Time
+    taken_over: Maybe[list[_Piece]] = UNSET
+    startup: Maybe[dict[str, Sha256]] = UNSET
+    variables: Maybe[dict[str, str]] = UNSET
 
 
 class _Record(_Part, frozen=True, kw_only=True):

@@ -7,23 +7,30 @@ import datetime
 import gc
 import importlib
 import os
+import platform
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from robustft.errors import IntegrityError, RobustftError
-from robustft.files import digest_of, read_json, remove_parts, write_json
+from robustft.files import PACKAGE, digest_of, read_json, remove_parts, write_json
 from robustft.parallel.launcher import Launcher
-from robustft.plan.sources import module_of, source_hashes
+from robustft.plan.sources import module_of, source_hashes, source_path
 from robustft.plan.step import Step
 from robustft.provenance.checkout import git_state
 from robustft.provenance.environment import circumstances, environment, forget_peak
+from robustft.provenance.inputs import require_unchanged, state_of, vouched_input
+from robustft.provenance.installed import loaded_code, startup_files, variables
 from robustft.provenance.lock import SCRATCH, held
-from robustft.provenance.record import SCHEMA, file_entry, read_record
+from robustft.provenance.record import SCHEMA, file_entry
 from robustft.runtime.context import Context
+from robustft.source_only import from_byte_code
+
+MEASURED = ("download", "data", "weights", "train", "attack")
+"""The steps whose outputs an audit takes as they are; it makes the others again."""
 
 
 def _now() -> str:
@@ -43,29 +50,31 @@ def _times(started: datetime.datetime, seconds: float) -> dict[str, Any]:
 def scratch_folder(step: Step) -> Path:
     """Return the folder of a step's resume state.
 
-    Its name has the digests of the step and of its source files, so state of another configuration or of other code is
-    never resumed.
+    Its name has the digests of the step, of its source files and of Python and its packages, so state of another
+    configuration, of other code or of another installation is never resumed.
     """
-    return Path(SCRATCH) / f"{step.digest[:16]}-{digest_of(source_hashes(step.sources()))[:16]}"
+    packages = {key: value for key, value in environment().items() if key not in ("git", "image")}
+    made_with = digest_of([source_hashes(step.sources()), packages, platform.machine()])
+    return Path(SCRATCH) / f"{step.digest[:16]}-{made_with[:16]}"
 
 
-def vouched_input(role: str, path: str, record_path: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return an input's entry and its voucher, after comparing its bytes with the record of the step that wrote it.
+def _code(step: Step, source: Iterable[str]) -> dict[str, Any]:
+    """Return what a record says of loaded code, unless the audit makes all outputs of the step again."""
+    if step.kind not in MEASURED:
+        return {}
+    return {"code": loaded_code({source_path(name) for name in source})}
 
-    Raises IntegrityError if they differ.
-    """
-    entry = file_entry(path)
-    record = read_record(record_path)
-    output = record.output(path)
-    if output is None or output["sha256"] != entry["sha256"]:
+
+def _require_source() -> None:
+    """Raise IntegrityError if a module of this package was not compiled from the source that the record hashes."""
+    if stale := from_byte_code():
         raise IntegrityError(
-            f"the input '{role}' is not what its step wrote",
-            where=path,
-            expected=f"{output['sha256'] if output else 'an entry'} ({record_path})",
-            observed=entry["sha256"],
-            next_step=f"delete {path} and run snakemake; it will be made again",
+            "this package runs from byte code that is not its source",
+            where=PACKAGE,
+            expected="code that is compiled from the .py files",
+            observed=", ".join(stale),
+            next_step=f"delete the folders __pycache__ in {PACKAGE} and run the same command again",
         )
-    return entry, {"record": record_path, "sha256": record.sha256}
 
 
 def _failure(path: Path) -> dict[str, Any]:
@@ -155,6 +164,7 @@ def _run(step: Step, launcher: Launcher, *, log: Callable[[str], None]) -> Path:
     log(f"{step.key} starts" + (f" (attempt {attempt})" if attempt > 1 else ""))
 
     inputs, vouchers = {}, {}
+    states = {role: state_of(path) for role, path in step.inputs.items() if Path(path).exists()}
     for role, path in step.inputs.items():
         inputs[role], vouchers[role] = vouched_input(role, path, step.upstream[role])
     source = source_hashes(step.sources())
@@ -169,8 +179,10 @@ def _run(step: Step, launcher: Launcher, *, log: Callable[[str], None]) -> Path:
     if launcher.rank == 0:
         _make_room(step, scratch)
     work_of(step)(step.spec, context)
+    require_unchanged(inputs, states)
     if launcher.rank:
         return Path(step.record)
+    _require_source()
 
     record = {
         "schema": SCHEMA,
@@ -181,9 +193,11 @@ def _run(step: Step, launcher: Launcher, *, log: Callable[[str], None]) -> Path:
         "inputs": inputs,
         "outputs": {role: file_entry(path) for role, path in step.outputs.items()},
         "source": {"files": source, "sha256": digest_of(source)},
-        "environment": environment(),
+        "environment": {**environment(), **_code(step, source)},
         "circumstances": {
             **circumstances(),
+            "startup": startup_files(),
+            "variables": variables(),
             **context.facts,
             "attempt": attempt,
             "failed_attempts": [_failure(path) for path in sorted(scratch.glob("failed-*.json"))],

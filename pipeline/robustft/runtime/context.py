@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from robustft.files import sha256_file
 from robustft.parallel.launcher import Launcher
 
 
@@ -25,6 +26,11 @@ class Context:
     """The place of this process among those of the step."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Circumstances of the step, such as its device and where it resumed, for the record."""
+
+    def take_over(self, path: Path) -> None:
+        """Tell the record of a file in scratch that an earlier attempt made and this one builds on."""
+        piece = {"file": path.name, "sha256": sha256_file(path)}
+        self.facts["taken_over"] = [*self.facts.get("taken_over", []), piece]
 
 
 class Progress:

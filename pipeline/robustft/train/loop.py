@@ -276,4 +276,5 @@ class Trainer:
         self.train_state = TrainState(**state)
         self.world.check_agreement(self.train_state.step, "the step to resume from")
         self.context.facts["resumed_from_step"] = self.train_state.step
+        self.context.take_over(self._state_path)
         self.context.log(f"resumed at step {self.train_state.step}")
