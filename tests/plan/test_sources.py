@@ -36,7 +36,13 @@ LAYERS = {
     "cli": {"config", "plan", "provenance", "report", "export", "cost", "images", "data"},
 }
 """What each folder may import besides itself and the foundation."""
-PLANNING = {"robustft.plan", "robustft.plan.step", "robustft.config.load", "robustft.plan.sources"}
+PLANNING = {
+    "robustft.config.common",
+    "robustft.plan",
+    "robustft.plan.step",
+    "robustft.config.load",
+    "robustft.plan.sources",
+}
 SHARED = {"robustft.methods.protocol", "robustft.methods"}
 
 

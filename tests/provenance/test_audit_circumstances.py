@@ -105,7 +105,7 @@ def test_required_images_make_each_of_these_a_broken_link(image):
 
 
 def test_an_image_of_a_role_that_there_is_not_is_a_broken_link():
-    report = audited([ours(role="forger"), ours()], require=False)
+    report = audited([{**ours(), "role": "forger"}, ours()], require=False)
     (finding,) = report.findings
     assert "whose role 'forger' is not in config/images.yaml" in finding.text
 

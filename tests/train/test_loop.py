@@ -129,6 +129,8 @@ def test_a_run_killed_at_any_step_and_resumed_ends_with_the_same_bytes(
     assert resumed.run() == history
     assert toy.content(resumed.model) == weights
     stored = {0: None, 1: 1 if every == 1 else None, 2: 2, 3: 3, 4: 4, 5: 5 if every == 1 else 4}[killed_at]
+    taken = [piece["file"] for piece in resumed.context.facts.pop("taken_over", [])]
+    assert taken == (["training.state"] if stored else [])
     assert resumed.context.facts == facts | ({"resumed_from_step": stored} if stored else {})
 
 
