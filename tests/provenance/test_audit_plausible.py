@@ -12,6 +12,7 @@ from robustft.provenance.audit_plausible import (
     CHECKS,
     check_code,
     check_commits,
+    check_histories,
     check_packages,
     check_seeds,
     check_taken_over,
@@ -66,6 +67,17 @@ def test_one_checkpoint_for_two_seeds_is_named(copied):
     (finding,) = state.report.findings
     assert finding.subject == str(second)
     assert "seeds 0, 1 of toy/main/high/at are equal to the last bit" in finding.text
+
+
+@pytest.mark.parametrize("edit", [lambda lines: lines[:-1], lambda lines: [*lines, lines[-1]], lambda lines: lines[:1]])
+def test_a_history_has_each_epoch_once(edit, copied):
+    path = Path("results/small/toy/main/high/at/seed0/history.csv")
+    path.write_text("".join(edit(path.read_text().splitlines(keepends=True))))
+    state = state_of(copied)
+    check_histories(state)
+    (finding,) = state.report.findings
+    assert (finding.code, finding.subject) == ("wrong-history", str(path))
+    assert finding.text.endswith("its specification has 1 to 2")
 
 
 def test_packages_that_the_lock_does_not_have_are_not_as_locked(state):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
 import hashlib
+import io
 from collections import defaultdict
 
 from robustft.files import IS_WHEEL, ROOT, open_regular, sha256_file
@@ -50,6 +52,22 @@ def check_seeds(state: AuditState) -> None:
             state.add(
                 "equal-seeds", path, f"the weights of seeds {', '.join(seeds)} of {run} are equal to the last bit"
             )
+
+
+def check_histories(state: AuditState) -> None:
+    """Find histories of trainings without exactly one line for each epoch of the specification."""
+    for step in state.plan.of_kind("train"):
+        path = step.outputs["history"]
+        if step.key in state.records and state.intact([path]):
+            state.guarded(_check_history, state, path, step.spec["recipe"]["epochs"], subject=path)
+
+
+def _check_history(state: AuditState, path: str, epochs: int) -> None:
+    with open_regular(path) as stream, io.TextIOWrapper(stream, encoding="utf-8", newline="") as text:
+        found = [row["epoch"] for row in csv.DictReader(text)]
+    if found != [str(epoch) for epoch in range(1, epochs + 1)]:
+        told = ", ".join(map(str, found[:5])) + ("..." if len(found) > 5 else "")
+        state.add("wrong-history", path, f"its epochs are {told or 'none'}, its specification has 1 to {epochs}")
 
 
 def _weights(path: str) -> str:
@@ -137,4 +155,4 @@ def check_commits(state: AuditState) -> None:
                 state.add("forged-commit", state.records[keys[0]].path, text)
 
 
-CHECKS = (check_times, check_seeds, check_packages, check_code, check_taken_over, check_commits)
+CHECKS = (check_times, check_seeds, check_histories, check_packages, check_code, check_taken_over, check_commits)

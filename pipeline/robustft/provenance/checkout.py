@@ -21,7 +21,7 @@ BUILD = "build.json"
 """In a wheel, the state of git at its build: {commit, clean}."""
 
 IMPORTABLE = (".py", ".pyc", ".so", ".pyd", ".pth")
-OUTPUTS = {"results", "scratch", "logs", "exports", "frozen", "__pycache__"}
+OUTPUTS = {"results", "scratch", "logs", "exports", "frozen", "build", "dist", "__pycache__"}
 """Folders at the top of a checkout that hold no code."""
 
 REWRITTEN = {"dvc.lock"}
