@@ -18,6 +18,7 @@ from robustft.models.backbones.resnet import ResNet
 from robustft.models.backbones.resnet_v2 import ResNetV2
 from robustft.models.classifier import Classifier, Normalise
 from robustft.models.two_wing_batch_norm import to_two_wings, using
+from robustft.speed import folding
 from robustft.speed.folding import foldable, folded_batch_norm
 from robustft.speed.optimizations import Optimizations, apply_optimizations
 
@@ -315,3 +316,19 @@ def test_a_relu_that_overwrites_harms_nothing_that_is_read_again(network, mode):
     assert torch.equal(found[0][0], found[1][0])
     assert torch.equal(found[0][1], found[1][1])
     assert found[0][1].abs().max() > 0
+
+
+def test_under_autocast_folded_weights_are_cast_once_and_the_numbers_stay(tiny_model, random_batch):
+    """Autocast remembers casts of weights that need a gradient alone: an attack cast all of them at every step."""
+    model, (x, _) = tiny_model(lived=True).eval().requires_grad_(False), random_batch(4)
+    pairs = foldable(model, x)
+
+    def logits() -> torch.Tensor:
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+            return model(x)
+
+    with folding._acting(pairs):  # folded outside of autocast: cast at every call
+        expected = logits()
+    with torch.autocast("cpu", dtype=torch.bfloat16), folding._acting(pairs):
+        assert {pair[0].forward.__self__.weight.dtype for pair in pairs} == {torch.bfloat16}
+        assert torch.equal(logits(), expected)

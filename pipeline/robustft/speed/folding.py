@@ -108,7 +108,7 @@ class _Folded:
         shift = norm.running_mean if convolution.bias is None else norm.running_mean - convolution.bias
         self.weight = convolution.weight * scale.view(-1, 1, 1, 1)
         self.bias = -shift * scale if norm.bias is None else norm.bias - shift * scale
-        if torch.is_autocast_enabled(self.weight.device.type):
+        if self.weight.dtype == torch.float32 and torch.is_autocast_enabled(self.weight.device.type):
             # Autocast would cast them at every step: it remembers only weights that need a gradient.
             dtype = torch.get_autocast_dtype(self.weight.device.type)
             self.weight, self.bias = self.weight.to(dtype), self.bias.to(dtype)
