@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def pieces(device: torch.device, *, quick: bool) -> dict[str, Callable[[], Any]]
     steps: dict[str, Callable[[], Any]] = {name.replace(" ", "_"): partial(kind, spec, device) for name, spec in chosen}
     return {
         **steps,
-        "bfloat16": partial(bfloat16, device),
+        "bfloat16": partial(bfloat16, device, batch=2 if quick else 256),
         **({} if quick else {"compiled": partial(compiled, device)}),
     }
 
@@ -80,10 +81,10 @@ def _apart(ours: State, theirs: State) -> float:
     return apart / moved if moved else apart
 
 
-def bfloat16(device: torch.device) -> dict[str, float]:
+def bfloat16(device: torch.device, *, batch: int) -> dict[str, float]:
     """Return the loss of one step of ResNet-18's adversarial training in float32 and under autocast."""
     losses = {}
-    problem = Problem.of(CASES["resnet18_at"])
+    problem = Problem.of(replace(CASES["resnet18_at"], batch=batch, steps=2))
     for name, amp in (("float32", False), ("bfloat16", True)):
         with tempfile.TemporaryDirectory() as folder:
             side = Ours(problem.trainer(Setting(device.type, torch.get_num_threads(), amp=amp), Path(folder)))
