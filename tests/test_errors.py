@@ -2,7 +2,7 @@
 
 import pytest
 
-from robustft.errors import ConfigError, RobustftError, lookup, nearest
+from robustft.errors import ConfigError, RobustftError, lookup, nearest, printable
 
 
 def test_a_message_has_a_labelled_line_for_each_part_that_is_given():
@@ -11,6 +11,12 @@ def test_a_message_has_a_labelled_line_for_each_part_that_is_given():
         *("it failed", "  where:    a/b", "  expected: 0", "  observed: ", "  to do:    try again")
     ]
     assert str(RobustftError("it failed")) == "it failed"
+
+
+def test_a_name_that_is_no_text_or_controls_the_terminal_is_escaped():
+    """A name that is not UTF-8 was a traceback where it was printed, and the real error was lost."""
+    assert str(RobustftError("bad", where="caf\udce9/\x1b[2J\tüé寿")) == "bad\n  where:    caf\\udce9/\\x1b[2J\\tüé寿"
+    assert printable("a\nb\r") == "a\nb\\r"
 
 
 @pytest.mark.parametrize(

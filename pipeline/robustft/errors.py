@@ -35,7 +35,7 @@ class RobustftError(Exception):
         for label, value in (("where", where), ("expected", expected), ("observed", observed), ("to do", next_step)):
             if value is not None:
                 lines.append(f"  {label + ':':<10}{value}")
-        super().__init__("\n".join(lines))
+        super().__init__(printable("\n".join(lines)))
 
 
 class ConfigError(RobustftError):
@@ -48,6 +48,14 @@ class IntegrityError(RobustftError):
 
 class BusyError(RobustftError):
     """Another process holds the lock for this work. No file was changed."""
+
+
+def printable(text: str) -> str:
+    """Return a text of lines that a terminal shows as it is: names from elsewhere may hold anything.
+
+    Control characters and bytes that are no text are escaped.
+    """
+    return "".join(letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text)
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ import pytest
 from robustft.data.decoded import AHEAD, decoded
 from robustft.data.formats import pictures
 from robustft.data.imagefile import load_split
+from robustft.data.source_file import write_source
 from robustft.data.step import decode
 from robustft.errors import IntegrityError
 from robustft.runtime.context import Context
@@ -133,16 +134,14 @@ def archive(tmp_path):
 
 @pytest.fixture
 def two_cores(monkeypatch):
-    monkeypatch.setattr("robustft.data.step._cores", lambda: 2)
+    monkeypatch.setattr("robustft.data.source_file._cores", lambda: 2)
 
 
-def written(archive, folder, threads=None):
+def written(archive, folder, threads=1):
     folder.mkdir()
-    settings = {} if threads is None else {"threads": threads}
-    outputs = {"data": folder / "made.safetensors"}
-    context = Context({"archive": archive}, outputs, scratch=folder, settings=settings, log=lambda line: None)
-    decode(spec(60), context)
-    return outputs["data"]
+    output = folder / "made.safetensors"
+    write_source(spec(60), {"archive": str(archive)}, str(output), threads=threads, log=lambda line: None)
+    return output
 
 
 @pytest.fixture
@@ -173,9 +172,12 @@ def test_the_file_is_the_same_bytes_in_one_thread_and_in_several(archive, tmp_pa
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_broken_picture_is_named_and_leaves_no_half_file(tmp_path, two_cores, threads):
+def test_a_broken_picture_is_named_and_leaves_no_half_file(tmp_path, threads):
     files = {f"a/cat/{grey:03d}.png": picture(grey) for grey in range(60)}
     path = tar(tmp_path / "x.tar.gz", {**files, "a/cat/031.png": b"broken"})
+    (tmp_path / "out").mkdir()
+    settings, outputs = {"threads": threads}, {"data": tmp_path / "out" / "made.safetensors"}
+    context = Context({"archive": path}, outputs, scratch=tmp_path, settings=settings, log=lambda line: None)
     with pytest.raises(IntegrityError, match=r"a/cat/031\.png"):
-        written(path, tmp_path / "out", threads=threads)
+        decode(spec(60), context)
     assert list((tmp_path / "out").iterdir()) == []

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import gzip
 import hashlib
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import yaml
 
 from robustft.data.imagefile import load_split
-from robustft.data.step import decode
+from robustft.data.step import decode, limits
 from robustft.errors import IntegrityError
 from robustft.files import ROOT
 from robustft.runtime.context import Context
@@ -89,3 +91,46 @@ def test_a_pixel_above_full_white_is_refused(tmp_path):
     spec = specification("digits", levels=15)
     with pytest.raises(IntegrityError, match=r"image \d+ has pixels above full white[\s\S]*observed: 16"):
         decoded(spec, tmp_path)
+
+
+def test_memory_is_what_the_scale_asks_for_and_room_what_the_images_take(tmp_path):
+    (tmp_path / "x").write_bytes(bytes(1_000_000))
+    source = {"images": 50_000, "shape": [3, 224, 224], "geometry": {"resize": 256, "crop": 224}}
+    made = limits(source, [tmp_path / "x"], {"memory_mb": 2000})
+    assert made.memory_bytes == 2000 << 20
+    assert made.file_bytes == (1 << 28) + 50_000 * 3 * 224 * 224
+    assert made.cpu_s == 610
+    # Only the shorter side is fixed: a picture may be a panorama.
+    assert limits({**source, "geometry": {"resize": 224}}, [], {}).file_bytes == (1 << 28) + 4 * 50_000 * 3 * 224 * 224
+
+
+def hostile(folder: Path, *, images: bytes, loader: str, **source) -> dict:
+    """A source of one file, with a view of it."""
+    (folder / "file").write_bytes(images)
+    about = {"name": "toy", "loader": loader, "licence": "none", "levels": 255, "shape": [3, 96, 96], "images": 2}
+    views = {"toy": {"source": "toy", "classes": [0, 1], "splits": {"test": 2}}}
+    return {"source": {**about, **source}, "datasets": views}
+
+
+def test_gzip_that_stands_for_gigabytes_is_refused(tmp_path):
+    """196 bytes took 2.9 GB: labels of an HDF5 file that were never written."""
+    with h5py.File(tmp_path / "y.h5", "w") as file:
+        file.create_dataset("y", (3_000_000_000, 1, 1, 1), np.uint8, chunks=(1 << 20, 1, 1, 1), fillvalue=1)
+    data = gzip.compress((tmp_path / "y.h5").read_bytes())
+    spec = hostile(tmp_path, images=data, loader="robustft.data.datasets.pcam:load")
+    with pytest.raises(IntegrityError, match=r"not all stored in its file[\s\S]*where:    .*file"):
+        decoded(spec, tmp_path, images=tmp_path / "file", labels=tmp_path / "file")
+    assert not (tmp_path / "toy.safetensors").exists()
+
+
+def test_a_loader_that_crashes_is_one_error_and_leaves_nothing(tmp_path):
+    spec = hostile(tmp_path, images=b"", loader="tests.runtime.sandbox.inmates:load_and_crash")
+    with pytest.raises(IntegrityError, match=r"where:    archive\.tar: member\.jpg"):
+        decoded(spec, tmp_path, images=tmp_path / "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_record_says_what_the_kernel_held(spec, tmp_path):
+    context = Context({}, {"data": tmp_path / "x"}, scratch=tmp_path, log=lambda line: None)
+    decode(spec, context)
+    assert set(context.facts["confined"]) <= {"end of the parent", "network", "files", "memory"}

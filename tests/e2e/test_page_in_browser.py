@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,10 +61,15 @@ def browser(folder: Path) -> Iterator:
         driver.quit()
 
 
-def find(driver, selector: str):
-    from selenium.webdriver.common.by import By
+def until(driver, condition: Callable[[], Any]) -> Any:
+    """Return the first true value of a condition: the page draws some of its parts after an event."""
+    from selenium.webdriver.support.wait import WebDriverWait
 
-    return driver.find_element(By.CSS_SELECTOR, selector)
+    return WebDriverWait(driver, 120, poll_frequency=0.05).until(lambda _: condition())
+
+
+def find(driver, selector: str):
+    return until(driver, lambda: find_all(driver, selector))[0]
 
 
 def find_all(driver, selector: str) -> list:
@@ -106,6 +112,17 @@ def test_every_cell_can_be_clicked_and_shows_what_was_counted(browser, finished)
     print(f"{len(buttons)} cells clicked")  # noqa: T201 (what was tried is told)
 
 
+def shown(driver, text: str) -> None:
+    """Wait until the unfolded panel shows a text. What it draws on unfolding is unfolded too."""
+    unfold = "for (const one of document.querySelectorAll('#panel details')) one.open = true"
+
+    def drawn() -> bool:
+        driver.execute_script(unfold)
+        return text in find(driver, "#panel").text
+
+    until(driver, drawn)
+
+
 def test_the_panel_holds_claims_and_the_chain_down_to_the_data_by_hash(browser, finished):
     find(browser, f"[data-cell='{CELL}']").click()
     panel = find(browser, "#panel")
@@ -116,12 +133,10 @@ def test_the_panel_holds_claims_and_the_chain_down_to_the_data_by_hash(browser, 
     step = "twins/main/digits_5to9/twins_at/seed0"
     # Unfold the chain one link after another; every unfolding draws the next.
     for selector in (f"attack:{step}/robustness.1of1", f"train:{step}", "train:pretraining/digits_at", "data:digits"):
-        node = find_all(browser, f"#panel [data-step='{selector}']")[0]
+        node = find(browser, f"#panel [data-step='{selector}']")
         if not node.get_attribute("open"):
             browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", node)
             find(node, "summary").click()
-    browser.execute_script("for (const one of document.querySelectorAll('#panel details')) one.open = true")
-    text = find(browser, "#panel").text
     results = finished / "results"
     for path in (
         results / "smoke" / step / "robustness.1of1.ledger.parquet",
@@ -130,9 +145,9 @@ def test_the_panel_holds_claims_and_the_chain_down_to_the_data_by_hash(browser, 
         results / "smoke" / "pretraining" / "digits_at" / "checkpoint.safetensors",
         results / "data" / "digits.safetensors",
     ):
-        assert sha256_file(path) in text, path
-    assert "digits.csv.gz" in text
-    assert "pipeline/robustft/methods/twins.py" in text
+        shown(browser, sha256_file(path))
+    shown(browser, "digits.csv.gz")
+    shown(browser, "pipeline/robustft/methods/twins.py")
     assert find(browser, "#root").text == root_over(
         {"twins": sha256_file(results / "smoke" / "twins" / "manifest.record.json")}
     )

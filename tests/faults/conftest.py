@@ -98,7 +98,7 @@ class Workflow:
     def finish(self, *, unlock: bool = True) -> str:
         if unlock:
             subprocess.run([*self.command, "--unlock"], cwd=self.folder, capture_output=True, check=True, timeout=300)
-        done = subprocess.run(self.command, cwd=self.folder, capture_output=True, text=True, timeout=900)
+        done = subprocess.run(self.command, cwd=self.folder, capture_output=True, text=True, timeout=3600)
         assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
         return done.stdout + done.stderr
 

@@ -131,7 +131,13 @@ def _header(tensors: Mapping[str, tuple[str, list[int]]], about: dict[str, Any],
     return length.to_bytes(8, "little") + text.ljust(length)
 
 
-def save(
+def save(path: Path, **content: Any) -> None:
+    """Write the file atomically; `content` is what `write` takes, and the errors are its own."""
+    with atomic_path(path) as part:
+        write(part, **content)
+
+
+def write(
     path: Path,
     *,
     images: Iterable[np.ndarray],
@@ -140,7 +146,7 @@ def save(
     about: dict[str, Any],
     ragged: bool = False,
 ) -> None:
-    """Write the file atomically, taking the images (C, H, W) uint8 one by one.
+    """Write the file in place, taking the images (C, H, W) uint8 one by one.
 
     Raises IntegrityError if there are not as many images as labels, or their shapes differ and it is not `ragged`.
     """
@@ -151,7 +157,7 @@ def save(
         arrays["sizes"] = sizes
     known = {name: (_DTYPES[str(array.dtype)], list(array.shape)) for name, array in arrays.items()}
     blank = _header({**known, "images": ("U8", [_MOST] * 4)}, about)
-    with atomic_path(path) as part, open(part, "wb") as stream:
+    with open(path, "wb") as stream:
         stream.write(blank)
         for array in arrays.values():
             stream.write(array.tobytes())

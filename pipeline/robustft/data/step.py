@@ -1,93 +1,56 @@
-"""The `data` step: decode a source into its one file."""
+"""The `data` step: decode a source into its one file, in a confined process."""
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
-import numpy as np
+from robustft.data.source_file import write_source
+from robustft.files import atomic_path
+from robustft.runtime.context import Context
+from robustft.runtime.sandbox.call import Limits, call
 
-from robustft.data.decoded import Decoded, decoded
-from robustft.data.imagefile import save
-from robustft.data.splits import WHERE, block_indices, class_labels, view_indices
-from robustft.errors import IntegrityError
-from robustft.runtime.components import locate
-from robustft.runtime.context import Context, Progress
+MEMORY_MB = 1000
+"""Of the decoder, where the settings say nothing: one member of an archive, and what it decodes to."""
 
-WHITE = 255
-"""The largest pixel of 8 bits."""
+_IMAGE_BYTES = 1 << 16
+"""Stands for an image that is stored smaller than its publisher has it: a temporary file holds those of a source."""
 
 
 def decode(spec: dict[str, Any], context: Context) -> None:
-    """Load the source, check it, fix the splits of all its data sets, and write one file.
+    """Decode the source of `spec` into the output "data", by `source_file.write_source` in a confined process.
 
-    Pictures are decoded in `threads` threads of the settings, at most one for each core of this process; the file does
-    not depend on it. Raises IntegrityError if the source has another number of images than its entry, and the errors
-    of the loader.
+    `context.settings` holds `threads` and `memory_mb`; `context.facts` receives what the kernel held of the process.
+    Raises the errors of `write_source`, and IntegrityError, with the member, for a file that ends its decoder.
     """
-    source, datasets = spec["source"], spec["datasets"]
-    content: Decoded = locate(source["loader"])(source, context.inputs)
-    if len(content.labels) != source.get("images", len(content.labels)):
-        raise IntegrityError(
-            f"the source '{source['name']}' has another number of images than on record",
-            where=WHERE,
-            expected=source["images"],
-            observed=len(content.labels),
+    with atomic_path(context.outputs["data"]) as part:
+        arguments = {
+            "spec": spec,
+            "inputs": {role: os.fspath(path) for role, path in context.inputs.items()},
+            "output": os.fspath(part),
+            "threads": context.settings.get("threads", 1),
+        }
+        _, context.facts["confined"] = call(
+            write_source,
+            arguments,
+            reads=context.inputs.values(),
+            writes=[part],
+            limits=limits(spec["source"], context.inputs.values(), context.settings),
+            scratch=context.scratch,
+            log=context.log,
         )
-    splits = {}
-    for dataset, view in datasets.items():
-        parts = _parts(source, view, content)
-        splits.update({f"{dataset}/{split}": indices for split, indices in parts.items()})
-        sizes = ", ".join(f"{split} {len(indices)}" for split, indices in parts.items())
-        context.log(f"{dataset}: {len(class_labels(view))} classes, {sizes}")
-    about = {
-        "source": source["name"],
-        "source_sha256": content.sha256,
-        "licence": source["licence"],
-        "levels": source["levels"],
-        "shape": source["shape"],
-        "names": list(content.names) if content.names is not None else None,
-        "datasets": {name: {"classes": class_labels(view)} for name, view in datasets.items()},
-    }
-    geometry = source.get("geometry", {})
-    save(
-        context.outputs["data"],
-        images=_watched(content, source["levels"], context),
-        labels=content.labels,
-        splits=splits,
-        about=about,
-        # Only the shorter side is fixed and there is no crop: images have different sizes.
-        ragged=isinstance(geometry.get("resize"), int) and "crop" not in geometry,
+
+
+def limits(source: Mapping[str, Any], files: Iterable[Path], settings: Mapping[str, Any]) -> Limits:
+    """Return what decoding a source may use: memory as the scale says, room and time by what is to be decoded."""
+    ragged = 4 if "crop" not in source.get("geometry", {}) else 1  # a longer side may be longer than the shape's
+    images, image_bytes = source.get("images", 1 << 20), ragged * math.prod(source["shape"])
+    packed = sum(path.stat().st_size for path in files)
+    return Limits(
+        memory_bytes=settings.get("memory_mb", MEMORY_MB) << 20,
+        file_bytes=(1 << 28) + images * max(image_bytes, _IMAGE_BYTES),
+        cpu_s=600 + packed // 100_000,
     )
-
-
-def _watched(content: Decoded, levels: int, context: Context) -> Iterator[np.ndarray]:
-    """Yield the images and log the progress. Raises IntegrityError for an image that is brighter than full white."""
-    progress = Progress(context, total=len(content.labels), unit="image")
-    threads = min(context.settings.get("threads", 1), _cores())
-    for number, image in enumerate(decoded(content.images, threads=threads), start=1):
-        progress.update(number)
-        if levels < WHITE and image.max() > levels:
-            raise IntegrityError(
-                f"image {number} has pixels above full white, so it would not be in [0, 1]",
-                where=WHERE,
-                expected=f"at most the source's levels, {levels}",
-                observed=int(image.max()),
-                next_step="set levels to the pixel value of full white",
-            )
-        yield image
-
-
-def _cores() -> int:
-    """Return the number of cores for this process, which a cluster may limit."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _parts(source: dict[str, Any], view: dict[str, Any], content: Decoded) -> dict[str, np.ndarray]:
-    """Return the positions of each split of a view: dealt from its classes, or one type's block of a corrupted set."""
-    if "corruption" not in view:
-        return view_indices(content.labels, view, content.groups)
-    size = view["splits"]["test"]
-    blocks = source["corruptions"]
-    return {"test": block_indices(view["corruption"], blocks=blocks, images=len(content.labels), size=size)}

@@ -44,6 +44,7 @@ class Catalogue:
         inputs = {"clean": self.data(clean["dataset"]).outputs["data"]} if clean else {}
         inputs |= {role: self.download(file).outputs["file"] for role, file in source.get("files", {}).items()}
         about = _but(PROSE, given("datasets", f"sources.{name}", source))
+        resources = self.config.scale["resources"]["data"]
         return self.graph.add(
             "data",
             name,
@@ -51,7 +52,7 @@ class Catalogue:
             inputs=inputs,
             outputs={"data": f"{RESULTS}/data/{name}.safetensors"},
             implementations=(source["loader"],),
-            settings={"threads": self.config.scale["resources"]["data"].get("threads", 1)},
+            settings={"threads": resources.get("threads", 1), "memory_mb": resources["mem_mb"]},
         )
 
     def download(self, name: str) -> Step:

@@ -136,3 +136,18 @@ def test_only_the_download_step_imports_requests():
     modules = "robustft.data.fetch.mirror, robustft.data.fetch.published, robustft.plan, robustft.provenance.audit"
     code = f"import sys, {modules}; sys.exit('requests' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "bad", [b"version https://git-lfs.github.com/spec/v1\n", b"<html></html>", b"PK\x03\x04 cut off", b""]
+)
+def test_a_bad_file_of_a_mirror_that_no_hash_can_tell_is_refused_until_the_mirror_is_mended(
+    bench, tmp_path, monkeypatch, bad
+):
+    """It was taken, and its reader failed again and again after the mirror was mended."""
+    file = described(hashed=False, bytes=None, name="weights.npz")
+    mirror(tmp_path, monkeypatch, {"m/weights.npz": bad})
+    assert f"{tmp_path / 'm' / 'weights.npz'}: it is " in bench.fails(file=file)
+    mirror(tmp_path, monkeypatch, {"m/weights.npz": DATA})
+    bench.fetch(file=file)
+    assert bench.output.read_bytes() == DATA

@@ -210,3 +210,28 @@ def test_waits_double_up_to_the_longest():
     patience = Patience(first_wait_s=2.0, longest_wait_s=10.0)
     assert [patience.wait_s(n, asked_s=0.0) for n in (1, 2, 3, 4)] == [2.0, 4.0, 8.0, 10.0]
     assert patience.wait_s(1, asked_s=5.0) == 5.0
+
+
+def test_a_file_without_a_hash_or_a_size_has_a_bound(bench, server):
+    """Such an answer filled the disk."""
+    url, file = server.script("/a", WHOLE), described(hashed=False, bytes=None)
+    assert "the server's file has 100000 bytes, more than 99999" in bench.fails(url, file=file, most_bytes=99_999)
+    endless = server.script("/b", Answer(data=DATA, length=-1))
+    assert "the server sends more than 99999 bytes" in bench.fails(endless, file=file, most_bytes=99_999)
+    assert bench.parts == []
+    bench.fetch(url, file=described(bytes=None), most_bytes=99_999)  # a hash bounds it
+
+
+def test_all_attempts_together_have_a_deadline(bench, server):
+    """Each attempt brought something, so that the count of attempts began again."""
+    now = iter(range(0, 10_000, 100))
+    url = server.script("/a", Answer(data=DATA, etag='"a"', stop=10_000), HALF)
+    message = bench.fails(url, deadline_s=250.0, clock=lambda: next(now), timeout_s=5.0, slowest=0.0)
+    assert "it is not there after 250 s; what was received is kept" in message
+
+
+def test_a_file_that_no_hash_can_tell_is_taken_in_no_other_coding(bench, server):
+    packed = Answer(data=DATA, headers={"Content-Encoding": "gzip"})
+    url, file = server.script("/a", packed), described(hashed=False, bytes=None)
+    assert "in another coding (gzip)" in bench.fails(url, file={**file, "name": "weights.npz"})
+    bench.fetch(url, file=file)  # toy.tar.gz: what is stored is called so by some servers

@@ -6,10 +6,8 @@ from robustft.data.formats.dataset_index import (
     DatasetIndex,
     FlatArchive,
     NestedArchive,
-    contents,
     pictures,
     positions,
-    rows,
     wording,
 )
 from robustft.errors import IntegrityError
@@ -55,11 +53,28 @@ def test_a_broken_picture_is_named_when_its_turn_comes(tmp_path):
 
 
 def test_members_come_in_the_order_asked_for_and_rows_without_empty_lines(tmp_path):
-    path = tar(tmp_path / "x", {"a": b" one \r\n\n two\n", "b": b"three"})
-    assert contents(path, "b", "a") == [b"three", b" one \r\n\n two\n"]
-    assert rows(path, "b", "a") == [["three"], ["one", "two"]]
+    archive = FlatArchive(tar(tmp_path / "x", {"a": b" one \r\n\n two\n", "b": b"three"}))
+    assert archive.contents("b", "a") == [b"three", b" one \r\n\n two\n"]
+    assert archive.rows("b", "a") == [["three"], ["one", "two"]]
     with pytest.raises(IntegrityError, match="expected: c"):
-        contents(path, "c")
+        archive.contents("c")
+
+
+def test_a_list_with_a_byte_order_mark_or_in_latin_1_is_read(tmp_path):
+    """A mark became part of the first class, and Latin-1 was a UnicodeDecodeError."""
+    archive = FlatArchive(tar(tmp_path / "x", {"a": "\ufeffcafé\r\n".encode(), "b": "café\n".encode("latin-1")}))
+    assert archive.rows("a", "b") == [["café"], ["café"]]
+
+
+def test_a_malformed_row_is_told_with_its_list_and_number(tmp_path):
+    """A row without all of its columns, or with a word for a number, was a ValueError."""
+    archive = FlatArchive(
+        tar(tmp_path / "x", {"l": b"a 1 the rest\nb 2 of it\n", "short": b"a 1 x\n\nb\n", "word": b"a b c"})
+    )
+    assert archive.table("l", str, int, str) == [("a", 1, "the rest"), ("b", 2, "of it")]
+    for name, row in (("short", 2), ("word", 1)):
+        with pytest.raises(IntegrityError, match=rf"x: {name}, row {row}\n  expected: a text, a whole number, a text"):
+            archive.table(name, str, int, str)
 
 
 def test_classes_count_from_zero_and_name_the_one_they_lack():

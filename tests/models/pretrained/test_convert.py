@@ -68,6 +68,37 @@ def converted(spec, tmp_path, content=None) -> Path:
     return tmp_path / "c.safetensors"
 
 
+@pytest.fixture(autouse=True)
+def unconfined(request, monkeypatch):
+    """Read files in this process, but where a test's name says "confined": one of its own takes seconds, for torch."""
+
+    def called(function, arguments, *, log, **_):
+        return function(**arguments, log=log), []
+
+    if "confined" not in request.node.name:
+        monkeypatch.setattr("robustft.models.pretrained.convert.call", called)
+
+
+# -- the confined process ------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_read_in_a_confined_process_and_its_tensors_arrive(tmp_path):
+    model = lived(CIFAR)
+    content = files.cifar_resnet(model)
+    content["linear.bias"] = torch.nn.Parameter(content["linear.bias"])
+    loaded, _ = load_classifier(converted(spec_of(CIFAR, "cifar_resnet"), tmp_path, content))
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
+
+
+def test_a_tensor_that_stands_for_more_than_its_file_is_refused_by_the_confined_process(tmp_path):
+    """A view of one number can have any size."""
+    content = files.cifar_resnet(lived(CIFAR))
+    content["conv1.weight"] = torch.zeros(1).expand(1 << 40)
+    with pytest.raises(IntegrityError, match=r"cannot be read safely[\s\S]*delete .*file\.download and run snakemake"):
+        converted(spec_of(CIFAR, "cifar_resnet"), tmp_path, content)
+
+
 # -- the checkpoint ------------------------------------------------------------------------------------------------
 
 

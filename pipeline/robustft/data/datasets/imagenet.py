@@ -5,8 +5,6 @@ The 32-pixel version: Chrabaszcz, Loshchilov, Hutter. A Downsampled Variant of I
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -15,18 +13,18 @@ from typing import Any
 import numpy as np
 
 from robustft.data.decoded import Decoded
-from robustft.data.formats.archives import read, sizes
+from robustft.data.formats.arrays import from_npz
 from robustft.data.formats.dataset_index import (
     Classes,
     DatasetIndex,
     FlatArchive,
     NestedArchive,
-    contents,
     pictures,
     wording,
 )
 from robustft.data.formats.matlab import variables
 from robustft.errors import IntegrityError
+from robustft.runtime.sandbox.decoding import decoding
 
 _DEVKIT = "ILSVRC2012_devkit_t12/data"
 _PIXELS = 3 * 32 * 32
@@ -54,15 +52,23 @@ def load(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
 
 def _devkit(path: Path) -> tuple[dict[str, str], dict[int, str], list[int]]:
     """Return the words of each WordNet id, the id that each number stands for, and each validation image's number."""
-    meta, truth = contents(path, f"{_DEVKIT}/meta.mat", f"{_DEVKIT}/ILSVRC2012_validation_ground_truth.txt")
-    (synsets,) = variables(meta, "synsets", where=path)
+    archive, listed = FlatArchive(path), f"{_DEVKIT}/ILSVRC2012_validation_ground_truth.txt"
+    (meta,) = archive.contents(f"{_DEVKIT}/meta.mat")
+    truth = [number for (number,) in archive.table(listed, int)]
+    (synsets,) = variables(meta, "synsets", where=f"{path}: {_DEVKIT}/meta.mat")
     fields = ("ILSVRC2012_ID", "WNID", "words", "num_children")
     if synsets.dtype.names is None or not set(fields) <= set(synsets.dtype.names):
         raise IntegrityError("the synsets of ImageNet lack fields", where=path, expected=", ".join(fields))
     # Synsets with children are no classes of the challenge.
-    leaves = [tuple(synset[field] for field in fields) for synset in synsets if int(synset["num_children"]) == 0]
-    by_number = {int(number): str(wnid) for number, wnid, _, _ in leaves}
-    return {str(wnid): str(words) for _, wnid, words, _ in leaves}, by_number, [int(line) for line in truth.split()]
+    with decoding("the synsets of ImageNet are malformed", where=f"{path}: {_DEVKIT}/meta.mat"):
+        leaves = [tuple(synset[field] for field in fields) for synset in synsets if int(synset["num_children"]) == 0]
+        by_number = {int(number): str(wnid) for number, wnid, _, _ in leaves}
+    unknown = sorted(set(truth) - set(by_number))
+    if unknown:
+        raise IntegrityError(
+            "a number of a validation image is of no class", where=f"{path}: {listed}", observed=unknown[0]
+        )
+    return {str(wnid): str(words) for _, wnid, words, _ in leaves}, by_number, truth
 
 
 def _training(path: Path, label: Mapping[str, int], source: Mapping[str, Any]) -> Decoded:
@@ -101,10 +107,14 @@ def downsampled(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded
     parts = {}
     for group, role in (("train", "train"), ("test", "validation")):
         path = files[role]
-        batches = sorted((name for name in sizes(path) if name.endswith(".npz")), key=lambda name: (len(name), name))
+        archive = FlatArchive(path)
+        batches = sorted((name for name in archive.names if name.endswith(".npz")), key=lambda name: (len(name), name))
         if not batches:
             raise IntegrityError("the archive holds no arrays", where=path, expected="files that end in .npz")
-        numbers = np.concatenate([_batch(path, name, "labels").reshape(-1) for name in batches]).astype(np.int64)
+        # A label takes eight bytes at most, an image 3072: what an archive of arrays declares beyond that is no data.
+        most = 8 * source.get("images", 1 << 27)
+        columns = [_batch(archive, name, "labels", most_bytes=most).reshape(-1) for name in batches]
+        numbers = np.concatenate(columns).astype(np.int64)
         if numbers.min() < 0 or numbers.max() >= len(place) or (place[numbers] < 0).any():
             raise IntegrityError(
                 "a label is no number of the devkit",
@@ -112,34 +122,31 @@ def downsampled(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded
                 expected=f"1 to {max(by_number)}",
                 observed=f"{numbers.min()} to {numbers.max()}",
             )
-        parts[group] = Decoded(place[numbers], _pixels(path, batches))
+        counts = {name: len(column) for name, column in zip(batches, columns, strict=True)}
+        parts[group] = Decoded(place[numbers], _pixels(archive, counts))
     return _joined(parts, None)
 
 
-def _batch(path: Path, name: str, key: str) -> np.ndarray:
-    ((_, data),) = read(path, {name})
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            array: np.ndarray = arrays[key]
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise IntegrityError(
-            "an array cannot be read", where=f"{path}: {name}", expected=key, observed=error
-        ) from error
-    return array
+def _batch(archive: FlatArchive, name: str, key: str, *, most_bytes: int) -> np.ndarray:
+    (data,) = archive.contents(name)
+    where = f"{archive.path}: {name}"
+    with decoding("an array cannot be read", where=where):
+        return from_npz(data, where=where, most_bytes=most_bytes, names=[key])[key]
 
 
-def _pixels(path: Path, batches: list[str]) -> Iterator[np.ndarray]:
-    for name in batches:
-        yield from _images(path, name)  # a variable would keep the array in memory while the next one is read
+def _pixels(archive: FlatArchive, counts: Mapping[str, int]) -> Iterator[np.ndarray]:
+    for name, count in counts.items():
+        # A variable would keep the array in memory while the next one is read.
+        yield from _images(archive, name, count)
 
 
-def _images(path: Path, name: str) -> np.ndarray:
-    data = _batch(path, name, "data")
-    if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != _PIXELS:
+def _images(archive: FlatArchive, name: str, count: int) -> np.ndarray:
+    data = _batch(archive, name, "data", most_bytes=count * _PIXELS)
+    if data.dtype != np.uint8 or data.shape != (count, _PIXELS):
         raise IntegrityError(
             "the pixels have another form",
-            where=f"{path}: {name}",
-            expected=f"uint8 (n, {_PIXELS})",
+            where=f"{archive.path}: {name}",
+            expected=f"uint8 ({count}, {_PIXELS})",
             observed=f"{data.dtype} {data.shape}",
         )
     return data.reshape(-1, 3, 32, 32)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from robustft.data.decoded import Decoded
-from robustft.data.formats.dataset_index import contents, rows, wording
+from robustft.data.formats.dataset_index import FlatArchive, wording
+from robustft.data.formats.members import text_of
 from robustft.errors import IntegrityError
 
 _SIDE = 96
@@ -22,8 +23,8 @@ def load(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
     archive is damaged, lacks a file, or images and labels differ in number.
     """
     path, root = files["archive"], "stl10_binary"
-    (names,) = rows(path, f"{root}/class_names.txt")
-    data, numbers = contents(path, f"{root}/test_X.bin", f"{root}/test_y.bin")
+    listed = (f"{root}/class_names.txt", f"{root}/test_X.bin", f"{root}/test_y.bin")
+    names, data, numbers = FlatArchive(path).contents(*listed)
     if len(data) != len(numbers) * 3 * _SIDE**2:
         raise IntegrityError(
             "the images of STL-10 are not as many as its labels",
@@ -33,4 +34,4 @@ def load(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
         )
     images = np.frombuffer(data, dtype=np.uint8).reshape(-1, 3, _SIDE, _SIDE).transpose(0, 1, 3, 2)
     labels = np.frombuffer(numbers, dtype=np.uint8).astype(np.int64) - 1
-    return Decoded(labels=labels, images=images, names=[wording(name) for name in names])
+    return Decoded(labels=labels, images=images, names=[wording(name) for name in text_of(names).split()])

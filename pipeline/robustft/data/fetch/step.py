@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from robustft.data.fetch import mirror
+from robustft.data.fetch.disguise import disguised, is_text
 from robustft.data.fetch.mirror import MIRROR, OFFLINE
-from robustft.data.fetch.published import HASHES, Observed, checked, doubt
+from robustft.data.fetch.published import HASHES, Observed, checked, doubt, is_hashed
 from robustft.data.fetch.transfer import Patience, Transfer
 from robustft.data.fetch.web import Refused
 from robustft.errors import ConfigError, RobustftError
@@ -66,7 +67,7 @@ def _from_mirror(path: Path, file: dict[str, Any], context: Context) -> Observed
             mirror.copy(path, part, log=context.log)
         else:
             mirror.pack(path, file["members"], part)
-        observed, problem = checked(part, file, log=context.log)
+        observed, problem = _checked(part, file, context)
         if problem:
             raise Refused(problem if path.is_file() else f"not the published files: {_wrong(path, file)}")
     return observed
@@ -85,8 +86,7 @@ def _from_url(url: str, file: dict[str, Any], context: Context, patience: Patien
     transfer = Transfer(url, part, file, patience=patience, log=context.log)
     for last in (False, True):
         whole = transfer.run()
-        observed = Observed.of(part, log=context.log)
-        problem = observed.problem(file)
+        observed, problem = _checked(part, file, context)
         if problem is None:
             _move(part, context.outputs["file"])
             transfer.remove()
@@ -96,6 +96,14 @@ def _from_url(url: str, file: dict[str, Any], context: Context, patience: Patien
             break
         context.log(f"{url}: received in pieces, {problem}; starting over")
     raise Refused(str(problem))
+
+
+def _checked(path: Path, file: dict[str, Any], context: Context) -> tuple[Observed, str | None]:
+    """Return what a file on the disk is, and why it is not the published one: by a hash, or else by its looks."""
+    observed, problem = checked(path, file, log=context.log)
+    if problem is None and not is_hashed(file):
+        problem = disguised(path, text=is_text(file["name"]))
+    return observed, problem
 
 
 def _move(source: Path, target: Path) -> None:

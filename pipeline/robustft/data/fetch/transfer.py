@@ -15,6 +15,7 @@ from typing import Any
 
 import requests
 
+from robustft.data.fetch.disguise import is_text
 from robustft.data.fetch.meter import Meter
 from robustft.data.fetch.mirror import check_space
 from robustft.data.fetch.published import is_hashed
@@ -30,8 +31,6 @@ from robustft.data.fetch.web import (
 )
 from robustft.files import read_checked, storage_error, write_checked
 
-_TEXTS = {".txt", ".csv", ".tsv", ".json", ".xml", ".html", ".yaml", ".yml", ".md"}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
@@ -46,7 +45,14 @@ class Patience:
     longest_wait_s: float = 300.0
     progress_bytes: int = 1 << 20
     """After so many new bytes the count of attempts starts again."""
+    slowest: float = 1000.0
+    """Bytes a second, on average over `timeout_s`: a slower answer is given up."""
+    deadline_s: float = 7 * 86400.0
+    """For the whole file, with all attempts."""
+    most_bytes: int = 1 << 35
+    """Of a file of which neither a size nor a hash was published."""
     sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
 
     def wait_s(self, failures: int, *, asked_s: float) -> float:
         """Return the seconds to wait after some failures in a row (from 1) when the server asked for `asked_s`."""
@@ -72,7 +78,9 @@ class Transfer:
     ) -> None:
         self._url, self._part, self._file, self._patience, self._log = url, part, file, patience, log
         self._note = part.with_name(f"{part.name}.about")
-        self._text = is_hashed(file) or Path(file["name"]).suffix.lower() in _TEXTS
+        self._text = is_hashed(file) or is_text(file["name"])
+        self._most = None if is_hashed(file) else file.get("bytes") or patience.most_bytes
+        self._end = patience.clock() + patience.deadline_s
 
     def run(self) -> bool:
         """Bring all bytes and return whether one answer brought them, so that no two files can be glued together.
@@ -86,6 +94,7 @@ class Transfer:
             except Interrupted as problem:
                 grown = self._size - most >= self._patience.progress_bytes
                 failures, most = 1 if grown else failures + 1, max(most, self._size)
+                self._check_deadline()
                 if failures >= self._patience.attempts:
                     raise Refused(f"{problem}; given up after {failures} attempts") from problem
                 wait_s = self._patience.wait_s(failures, asked_s=problem.wait_s)
@@ -140,7 +149,14 @@ class Transfer:
         """Accept an answer that holds the file from its first byte. Raises Refused or Interrupted."""
         if answer.status_code != 200:
             raise status_error(answer)
-        published = self._file.get("bytes")
+        published, coding = self._file.get("bytes"), answer.headers.get("Content-Encoding", "identity").lower()
+        packed = Path(self._file["name"]).suffix.lower() in (".gz", ".tgz", ".bz2", ".xz", ".zst")
+        if coding != "identity" and not (packed or is_hashed(self._file)):
+            raise Refused(
+                f"the server sends it in another coding ({coding[:20]}), though it was asked for the file itself"
+            )
+        if length is not None and self._most is not None and length > self._most:
+            raise Refused(f"the server's file has {length} bytes, more than {self._most}")
         if length is not None and published not in (None, length):
             other = Refused(f"the server's file has {length} bytes, the published one {published}")
             raise page_error(answer, next(self._pieces(answer)), text=True) or other
@@ -158,18 +174,25 @@ class Transfer:
             for piece in self._pieces(answer):
                 problem = page_error(answer, piece, text=self._text) if position == 0 else None
                 position += len(piece)
-                if total is not None and position > total:
-                    problem = problem or Refused(f"the server sends more than {total} bytes")
+                most = self._most if total is None else total
+                if most is not None and position > most:
+                    problem = problem or Refused(f"the server sends more than {most} bytes")
                 if problem:
                     self.remove()
                     raise problem
                 self._write(sink, piece)
                 meter.update(position)
+                self._check_deadline()
         if total is not None and position < total:
             raise Interrupted(f"the connection ended after {position} of {total} bytes")
 
     def _pieces(self, answer: requests.Response) -> Iterator[bytes]:
-        return pieces(answer, timeout_s=self._patience.timeout_s)
+        patience = self._patience
+        return pieces(answer, timeout_s=patience.timeout_s, slowest=patience.slowest, clock=patience.clock)
+
+    def _check_deadline(self) -> None:
+        if self._patience.clock() > self._end:
+            raise Refused(f"it is not there after {self._patience.deadline_s:g} s; what was received is kept")
 
     def _write(self, sink: io.FileIO, data: bytes) -> None:
         """Write all of `data` at once, so that a killed process loses nothing that it received."""

@@ -11,16 +11,20 @@ from __future__ import annotations
 import contextlib
 import email.utils
 import ssl
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 
 import requests
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-HEAD_BYTES, _PIECE_BYTES = 4096, 1 << 18
+from robustft.data.fetch.disguise import HEAD_BYTES, stranger
+
+_PIECE_BYTES = 1 << 18
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
-_PAGE_STARTS = (b"<!doctype html", b"<html", b"<head", b"<!--")
 
 
 class Refused(Exception):  # noqa: N818 (no fault of the program: an answer that it expects)
@@ -39,14 +43,17 @@ class Interrupted(Exception):  # noqa: N818 (as above)
 def answer_to(url: str, headers: Mapping[str, str], *, timeout_s: float) -> Iterator[requests.Response]:
     """Yield the answer to a GET of `url`, whatever its status, after at most ten redirects; its bytes are not read.
 
-    `timeout_s` bounds the wait for a connection and for each next byte. Raises Refused for an address that cannot be
+    `timeout_s` bounds the wait for a connection and for each next byte, twice as much that for the whole head of the
+    answer. Raises Refused for an address that cannot be
     used and Interrupted for one that did not answer.
     """
     own = {"User-Agent": "robustft", "Accept-Encoding": "identity"}
     with requests.Session() as session:
         session.verify, session.max_redirects = _authorities(), 10
         try:
-            answer = session.get(url, headers={**own, **headers}, stream=True, timeout=timeout_s)
+            answer = _within(
+                2 * timeout_s, lambda: session.get(url, headers={**own, **headers}, stream=True, timeout=timeout_s)
+            )
         except requests.Timeout as error:
             raise Interrupted(f"no answer for {timeout_s:g} s") from error
         except (requests.TooManyRedirects, ValueError) as error:
@@ -61,13 +68,43 @@ def answer_to(url: str, headers: Mapping[str, str], *, timeout_s: float) -> Iter
             yield answer
 
 
-def pieces(answer: requests.Response, *, timeout_s: float) -> Iterator[bytes]:
+def _within(seconds: float, ask: Callable[[], requests.Response]) -> requests.Response:
+    """Return the answer, or raise requests.Timeout if its head is not there by then.
+
+    requests bounds the wait for each byte only: a server can send the head of an answer byte by byte for ever. The
+    thread that still reads it ends with the process.
+    """
+    future: Future[requests.Response] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(ask())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the answer is awaited
+            future.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        return future.result(seconds)
+    except FutureTimeout as error:
+        raise requests.Timeout from error
+
+
+def pieces(
+    answer: requests.Response, *, timeout_s: float, slowest: float = 0.0, clock: Callable[[], float] = time.monotonic
+) -> Iterator[bytes]:
     """Yield an answer's bytes as they were sent, whatever Content-Encoding says, in at least one piece.
 
-    The first piece has `HEAD_BYTES`, however they come, if the answer has as many. Raises Interrupted when they stop.
+    The first piece has `HEAD_BYTES`, however they come, if the answer has as many. Raises Interrupted when they stop,
+    or when fewer than `slowest` bytes a second came for `timeout_s`.
     """
     waiting, begun = b"", False
+    received, since = 0, clock()
     while data := _read(answer, timeout_s):
+        received += len(data)
+        if (passed := clock() - since) >= timeout_s:
+            if received < slowest * passed:
+                raise Interrupted(f"the answer is too slow: {received / passed:.0f} bytes a second")
+            received, since = 0, clock()
         waiting += data
         if begun or len(waiting) >= HEAD_BYTES:
             yield waiting
@@ -106,26 +143,10 @@ def validator_of(answer: requests.Response) -> str | None:
 
 
 def page_error(answer: requests.Response, head: bytes, *, text: bool) -> Refused | None:
-    """Return an error if an answer is a web page or a message in the place of the file.
-
-    Args:
-        answer: its type is looked at where the first bytes leave a doubt (some servers call everything a page).
-        head: its first bytes.
-        text: whether the file may be a text.
-    """
-    start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    """Return an error if an answer is a web page or a message in the place of the file; see `disguise.stranger`."""
     typed = answer.headers.get("Content-Type", "").lower().startswith("text/html")
-    if start.startswith(_PAGE_STARTS) or (typed and start.startswith(b"<")):
-        if b"google drive" in start:
-            return Refused(
-                "Google Drive answered with a page in the place of the file: it asks for a click, because it could not"
-                " scan the file for viruses, or too many people fetched it today; fetch it in a browser"
-            )
-        return Refused("the server answered with a web page (HTML) in the place of the file")
-    if text or min(head, default=9) < 9:  # no binary format does without such bytes, and no text has one
-        return None
-    excerpt = " ".join(head[:200].decode("utf-8", "replace").split())
-    return Refused(f"the server answered with a text in the place of the file: {excerpt or 'nothing'}")
+    what = stranger(head, text=text, page=typed)
+    return Refused(f"the server answered with {what}") if what else None
 
 
 def _authorities() -> str | bool:

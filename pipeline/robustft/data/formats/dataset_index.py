@@ -6,7 +6,8 @@ once for the names and once for the pictures, and a few pictures at a time are i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from robustft.data.decoded import Decoded, Image
-from robustft.data.formats.archives import nested, nested_sizes, read, sizes
+from robustft.data.formats.archives import Listing, listing, nested, nested_listing, read
+from robustft.data.formats.members import text_of
 from robustft.data.formats.pictures import decode
 from robustft.errors import IntegrityError
 
@@ -70,13 +72,39 @@ class FlatArchive:
     path: Path
 
     @cached_property
+    def listing(self) -> Listing:
+        """Of the archive, made once: it may decompress all of it."""
+        return listing(self.path)
+
+    @property
     def names(self) -> Sequence[str]:
-        """Of all files, in order; listed once, as a listing may decompress the whole archive."""
-        return list(sizes(self.path))
+        """Of all files, in order."""
+        return list(self.listing)
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
         """Yield (name, content) of the files with these names, in order."""
-        return read(self.path, names)
+        return read(self.path, names, listed=self.listing)
+
+    def contents(self, *names: str) -> list[bytes]:
+        """Return the contents of named files, in the order of `names`. Raises IntegrityError if one is missing."""
+        files = dict(self.read(frozenset(names)))
+        return [files[name] for name in names]
+
+    def rows(self, *names: str) -> list[list[str]]:
+        """Return the non-empty lines, stripped, of each of these text files."""
+        texts = [text_of(data) for data in self.contents(*names)]
+        return [[line.strip() for line in text.splitlines() if line.strip()] for text in texts]
+
+    def table(self, name: str, *types: Callable[[str], Any], separator: str | None = None) -> list[tuple[Any, ...]]:
+        """Return the columns of each line of a text file, each of its type; the last one takes the rest of the line.
+
+        Raises IntegrityError, with the line, if one has fewer columns or a column is not of its type.
+        """
+        (lines,) = self.rows(name)
+        return [
+            _columns(line, types, separator, where=f"{self.path}: {name}, row {number}")
+            for number, line in enumerate(lines, start=1)
+        ]
 
 
 @dataclass(frozen=True)
@@ -86,13 +114,18 @@ class NestedArchive:
     path: Path
 
     @cached_property
+    def listing(self) -> Mapping[str, Listing]:
+        """Of each inner archive, made once."""
+        return nested_listing(self.path)
+
+    @property
     def names(self) -> Sequence[str]:
-        """Of the files of all inner archives, in order; listed once."""
-        return [f"{inner}/{name}" for inner, files in nested_sizes(self.path) for name in files]
+        """Of the files of all inner archives, in order."""
+        return [f"{inner}/{name}" for inner, files in self.listing.items() for name in files]
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
         """Yield (name, content) of the files with these names, in order."""
-        for inner, files in nested(self.path):
+        for inner, files in nested(self.path, listed=self.listing):
             for name, data in files:
                 if f"{inner}/{name}" in names:
                     yield f"{inner}/{name}", data
@@ -138,19 +171,16 @@ def _undecoded(
         raise IntegrityError("an archive ended early", where=archive.path, expected=len(order), observed=count)
 
 
-def contents(path: Path, *names: str) -> list[bytes]:
-    """Return the contents of named members of an archive, in the order of `names`.
-
-    Raises IntegrityError if one is missing.
-    """
-    files = dict(read(path, frozenset(names)))
-    return [files[name] for name in names]
-
-
-def rows(path: Path, *names: str) -> list[list[str]]:
-    """Return the non-empty lines, stripped, of each of these text members of an archive."""
-    texts = [data.decode("utf-8") for data in contents(path, *names)]
-    return [[line.strip() for line in text.splitlines() if line.strip()] for text in texts]
+def _columns(line: str, types: Sequence[Callable[[str], Any]], separator: str | None, *, where: str) -> tuple[Any, ...]:
+    parts = line.split(separator, len(types) - 1)
+    with contextlib.suppress(ValueError):
+        return tuple(kind(part.strip()) for kind, part in zip(types, parts, strict=True))
+    raise IntegrityError(
+        "a row of a list is malformed",
+        where=where,
+        expected=", ".join("a whole number" if kind is int else "a text" for kind in types),
+        observed=repr(line[:200]),
+    )
 
 
 def wording(name: str, *, blanks: str = "_-/") -> str:

@@ -15,12 +15,12 @@ from robustft.data.formats.dataset_index import (
     FlatArchive,
     NestedArchive,
     pictures,
-    rows,
     wording,
 )
 from robustft.errors import IntegrityError
 
-_PICTURES = (".jpg", ".jpeg", ".png")
+_PICTURES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+"""The endings of torchvision's ImageFolder."""
 
 
 def load(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
@@ -97,14 +97,14 @@ def tiny_imagenet(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decod
     the archive is damaged, lacks a file or a name.
     """
     archive, root = FlatArchive(files["archive"]), "tiny-imagenet-200"
-    lists = ("wnids.txt", "words.txt", "val/val_annotations.txt")
-    ids, words, annotations = rows(archive.path, *(f"{root}/{name}" for name in lists))
+    (ids,) = archive.rows(f"{root}/wnids.txt")
     label = Classes(sorted(ids), where=archive.path)
-    named = dict(line.split("\t", 1) for line in words)
+    named = dict(archive.table(f"{root}/words.txt", str, str, separator="\t"))
     missing = sorted(set(label) - set(named))
     if missing:
         raise IntegrityError("words.txt has no name for a class", where=archive.path, expected=missing[0])
-    test = {f"{root}/val/images/{line.split()[0]}": label[line.split()[1]] for line in annotations}
+    annotations = archive.table(f"{root}/val/val_annotations.txt", str, str, str)
+    test = {f"{root}/val/images/{picture}": label[wnid] for picture, wnid, _ in annotations}
     train = {
         name: label[name.split("/")[2]]
         for name in archive.names

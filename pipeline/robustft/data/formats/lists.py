@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from robustft.data.decoded import Decoded
-from robustft.data.formats.dataset_index import Classes, DatasetIndex, FlatArchive, pictures, rows, wording
+from robustft.data.formats.dataset_index import Classes, DatasetIndex, FlatArchive, pictures, wording
 from robustft.errors import IntegrityError
 
 
@@ -19,26 +19,24 @@ def dtd(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
 
     Cimpoi et al. Describing Textures in the Wild. CVPR 2014.
     """
-    path, partition = files["archive"], source["parameters"]["partition"]
-    lists = rows(path, *(f"dtd/labels/{part}{partition}.txt" for part in ("train", "val", "test")))
-    label = Classes(sorted({line.split("/")[0] for part in lists for line in part}), where=path)
+    archive, partition = FlatArchive(files["archive"]), source["parameters"]["partition"]
+    lists = archive.rows(*(f"dtd/labels/{part}{partition}.txt" for part in ("train", "val", "test")))
+    label = Classes(sorted({line.split("/")[0] for part in lists for line in part}), where=archive.path)
     groups = {
         group: [f"dtd/images/{line}" for line in part]
         for group, part in zip(("train", "validation", "test"), lists, strict=True)
     }
     labels = {name: label[name.split("/")[2]] for part in groups.values() for name in part}
-    return pictures(FlatArchive(path), DatasetIndex(labels, [wording(name) for name in label], groups), source)
+    return pictures(archive, DatasetIndex(labels, [wording(name) for name in label], groups), source)
 
 
 def food101(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
     """Return the test pictures of Food-101: Bossard, Guillaumin, Van Gool. Food-101. ECCV 2014."""
-    path = files["archive"]
-    classes, test = rows(path, "food-101/meta/classes.txt", "food-101/meta/test.txt")
-    label = Classes(sorted(classes), where=path)
+    archive = FlatArchive(files["archive"])
+    classes, test = archive.rows("food-101/meta/classes.txt", "food-101/meta/test.txt")
+    label = Classes(sorted(classes), where=archive.path)
     labels = {f"food-101/images/{line}.jpg": label[line.split("/")[0]] for line in test}
-    return pictures(
-        FlatArchive(path), DatasetIndex(labels, [wording(name) for name in label], {"test": labels}), source
-    )
+    return pictures(archive, DatasetIndex(labels, [wording(name) for name in label], {"test": labels}), source)
 
 
 def sun397(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
@@ -47,7 +45,7 @@ def sun397(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
     Labels are line numbers of `ClassName.txt`, such as `/a/apse/indoor`; names omit the letter: "apse indoor".
     """
     archive = FlatArchive(files["archive"])
-    (lines,) = rows(archive.path, "SUN397/ClassName.txt")
+    (lines,) = archive.rows("SUN397/ClassName.txt")
     label = Classes(lines, where=archive.path)
     labels = {
         name: label[name.removeprefix("SUN397").rpartition("/")[0]]
@@ -62,12 +60,13 @@ def fgvc_aircraft(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decod
 
     "Boeing" is put before names that begin with 7, and hyphens stay, as in the code of TeCoA and PMG-AFT.
     """
-    path, root = files["archive"], "fgvc-aircraft-2013b/data"
-    variants, test = rows(path, f"{root}/variants.txt", f"{root}/images_variant_test.txt")
-    label = Classes(variants, where=path)
-    labels = {f"{root}/images/{line.split(' ', 1)[0]}.jpg": label[line.split(" ", 1)[1].strip()] for line in test}
+    archive, root = FlatArchive(files["archive"]), "fgvc-aircraft-2013b/data"
+    (variants,) = archive.rows(f"{root}/variants.txt")
+    label = Classes(variants, where=archive.path)
+    test = archive.table(f"{root}/images_variant_test.txt", str, str)
+    labels = {f"{root}/images/{number}.jpg": label[variant] for number, variant in test}
     names = [wording(f"Boeing {name}" if name.startswith("7") else name, blanks="_") for name in variants]
-    return pictures(FlatArchive(path), DatasetIndex(labels, names, {"test": labels}), source)
+    return pictures(archive, DatasetIndex(labels, names, {"test": labels}), source)
 
 
 def oxford_pets(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
@@ -76,10 +75,9 @@ def oxford_pets(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded
     Roles `images` and `annotations`. A line of `test.txt` is `Abyssinian_201 1 1 1`: picture, breed from 1, and two
     unused numbers.
     """
-    (lines,) = rows(files["annotations"], "annotations/test.txt")
-    table = [line.split() for line in lines]
-    labels = {f"images/{row[0]}.jpg": int(row[1]) - 1 for row in table}
-    breeds = {int(row[1]) - 1: row[0].rpartition("_")[0] for row in table}
+    table = FlatArchive(files["annotations"]).table("annotations/test.txt", str, int, str)
+    labels = {f"images/{name}.jpg": number - 1 for name, number, _ in table}
+    breeds = {number - 1: name.rpartition("_")[0] for name, number, _ in table}
     if sorted(breeds) != list(range(len(breeds))):
         raise IntegrityError(
             "the breeds are not numbered without gaps", where=files["annotations"], observed=sorted(breeds)
@@ -93,16 +91,17 @@ def cub200(source: Mapping[str, Any], files: Mapping[str, Path]) -> Decoded:
 
     A line of each list begins with the picture's number; classes count from 1; `1` in the split means training.
     """
-    path, root = files["archive"], "CUB_200_2011"
-    kinds = ("images", "image_class_labels", "train_test_split", "classes")
-    lists = rows(path, *(f"{root}/{kind}.txt" for kind in kinds))
-    image, label, training, classes = (dict(line.split(" ", 1) for line in part) for part in lists)
+    archive, root = FlatArchive(files["archive"]), "CUB_200_2011"
+    kinds = {"images": str, "image_class_labels": int, "train_test_split": str, "classes": str}
+    lists = (dict(archive.table(f"{root}/{name}.txt", str, kind)) for name, kind in kinds.items())
+    image, label, training, classes = lists
     if not image.keys() == label.keys() == training.keys():
-        raise IntegrityError("the lists do not number the same pictures", where=path, expected=", ".join(kinds[:3]))
-    labels = {f"{root}/images/{name}": int(label[number]) - 1 for number, name in image.items()}
+        expected = ", ".join(list(kinds)[:3])
+        raise IntegrityError("the lists do not number the same pictures", where=archive.path, expected=expected)
+    labels = {f"{root}/images/{name}": label[number] - 1 for number, name in image.items()}
     groups = {
         group: [f"{root}/images/{name}" for number, name in image.items() if training[number] == flag]
         for group, flag in (("train", "1"), ("test", "0"))
     }
     names = [wording(name.partition(".")[2]) for name in classes.values()]
-    return pictures(FlatArchive(path), DatasetIndex(labels, names, groups), source)
+    return pictures(archive, DatasetIndex(labels, names, groups), source)

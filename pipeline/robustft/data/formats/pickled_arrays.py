@@ -10,12 +10,7 @@ from typing import Any
 import numpy as np
 
 from robustft.errors import IntegrityError
-
-_BROKEN = (
-    *(pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError),
-    *(OverflowError, UnicodeDecodeError, MemoryError),
-)
-"""The errors of reading a truncated or malicious pickle."""
+from robustft.runtime.sandbox.decoding import decoding
 
 
 def _empty(_: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -56,7 +51,9 @@ KNOWN: dict[tuple[str, str], Any] = {
 """All objects that a pickle can name. Nothing is imported for it."""
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):
+    """Python's own unpickler: its memo is a dictionary. That of C is an array up to the largest index."""
+
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         if (module_name, global_name) not in KNOWN:
             raise pickle.UnpicklingError(f"the pickle names {module_name}.{global_name}")
@@ -68,12 +65,8 @@ def read_arrays(data: bytes, *, where: object) -> dict[str, Any]:
 
     Raises IntegrityError if the pickle is cut off, holds no dictionary, or names anything but arrays of numbers.
     """
-    try:
+    with decoding("a pickle of arrays cannot be read safely", where=where):
         content = _Unpickler(io.BytesIO(data), encoding="latin1").load()
-    except _BROKEN as error:
-        raise IntegrityError(
-            "a pickle of arrays cannot be read safely", where=where, observed=f"{type(error).__name__}: {error}"
-        ) from error
     if not isinstance(content, dict):
         raise IntegrityError("a pickle holds no dictionary", where=where, observed=type(content).__name__)
     return content

@@ -11,12 +11,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from robustft.errors import ConfigError, IntegrityError
+from robustft.runtime.sandbox.decoding import decoding
 
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-"""PIL's errors for damaged pictures."""
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
+"""What data sets hold. PIL knows forty more, of which EPS starts Ghostscript."""
+
+_MODES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"}
+"""PIL's kinds of pixels of 8 bits or fewer that have a meaning in RGB."""
 
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 """TIFF 6.0: bits per sample; 1 if 0 is black; (1,) for unsigned whole numbers, the default."""
@@ -30,28 +34,28 @@ def decode(data: bytes, *, where: object, geometry: Mapping[str, Any] | None = N
         where: its name in errors.
         geometry: see `fit`.
 
-    Sixteen bits become eight by their higher byte, as in PIL's own colour pictures. Raises IntegrityError with `where`
-    if the picture cannot be decoded, or its format does not say which value is full white.
+    Of several frames it is the first. Sixteen bits become eight by their higher byte, as in PIL's own colour pictures.
+    Orientation in EXIF is ignored, as torchvision ignores it. Raises IntegrityError with `where` if the picture cannot
+    be decoded, or its format does not say which value is full white.
     """
-    try:
-        with Image.open(io.BytesIO(data)) as opened:
-            image = _eight_bits(opened, where)
-    except _BROKEN as error:
-        raise IntegrityError(
-            "a picture cannot be decoded", where=where, observed=f"{len(data)} bytes; {type(error).__name__}: {error}"
-        ) from error
-    return fit(image, geometry or {})
+    with decoding(f"a picture of {len(data)} bytes cannot be decoded", where=where):
+        try:
+            with Image.open(io.BytesIO(data), formats=_FORMATS) as opened:
+                image = _eight_bits(opened, where)
+        except UnidentifiedImageError as error:
+            raise ValueError(f"it begins with {data[:8]!r}, as none of {', '.join(_FORMATS)} does") from error
+        return fit(image, geometry or {})
 
 
 def _eight_bits(image: Image.Image, where: object) -> Image.Image:
     """Return a picture in RGB. PIL itself would cut grey values above 255 to white."""
-    if image.mode != "F" and not image.mode.startswith("I"):
+    if image.mode in _MODES:
         return image.convert("RGB")
     if not _sixteen_bits(image):
         raise IntegrityError(
             "a picture's format does not say which value is full white",
             where=where,
-            expected="whole numbers of 8 or 16 bits, 0 is black",
+            expected="RGB, grey, a palette or CMYK in 8 bits, or grey of 16 bits where 0 is black",
             observed=f"{image.format} of mode {image.mode}",
             next_step="convert it to 8 bits",
         )

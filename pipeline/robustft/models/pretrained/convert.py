@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from robustft.errors import IntegrityError, RobustftError
 from robustft.files import sha256_file
 from robustft.models.checkpoint import load_strict, save_checkpoint
 from robustft.models.classifier import Normalise, build_classifier
+from robustft.models.pretrained.checkpoint_formats import Tensors
+from robustft.models.pretrained.safe_pickle import reading
 from robustft.runtime.components import locate
 from robustft.runtime.context import Context
+from robustft.runtime.sandbox.call import Limits, call
+from robustft.runtime.sandbox.decoding import decoding
 
 NO_CLASSES = [""]
 """The prompts of a text head before a data set gives it classes: one empty text."""
@@ -35,7 +43,7 @@ def convert(spec: dict[str, Any], context: Context) -> None:
     """
     weights, backbone = spec["weights"], spec["backbone"]
     path = context.inputs["file"] if "file" in context.inputs else package_file(weights)
-    tensors = locate(weights["reader"])(path, **weights.get("parameters", {}))
+    tensors = _read(path, weights, context)
     _add_normalisation(tensors, backbone, where=path)
     prompts, classes = spec.get("prompts"), spec["classes"]
     if prompts is None and _reads_texts(backbone):
@@ -57,6 +65,38 @@ def convert(spec: dict[str, Any], context: Context) -> None:
     }
     save_checkpoint(context.outputs["checkpoint"], model, about=about)
     context.facts["parameters"] = sum(parameter.numel() for parameter in model.parameters())
+
+
+def _read(path: Path, weights: dict[str, Any], context: Context) -> Tensors:
+    """Return the tensors of a file, read in a confined process, which brings them as safetensors."""
+    with tempfile.TemporaryDirectory(dir=context.scratch) as folder:  # safetensors writes beside a file and renames
+        size, brought = path.stat().st_size, Path(folder, "tensors.safetensors")
+        _, context.facts["confined"] = call(
+            write_tensors,
+            {
+                **{"reader": weights["reader"], "parameters": weights.get("parameters", {})},
+                **{"path": os.fspath(path), "output": os.fspath(brought)},
+            },
+            reads=[path],
+            writes=[Path(folder)],
+            # A file is read, renamed and written: three copies, and as much again in float32 where it has halves.
+            limits=Limits(
+                memory_bytes=(2 << 30) + 6 * size, file_bytes=(1 << 28) + 4 * size, cpu_s=600 + size // 100_000
+            ),
+            scratch=context.scratch,
+            log=context.log,
+        )
+        with decoding("the tensors that were read cannot be loaded", where=path):
+            return load_file(brought)
+
+
+def write_tensors(
+    reader: str, parameters: dict[str, Any], path: str, output: str, *, log: Callable[[str], None]
+) -> None:
+    """Read a file with `reader` (`module:function`) and write its tensors as safetensors."""
+    with reading(Path(path)):
+        tensors = locate(reader)(Path(path), **parameters)
+        save_file({name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}, output)
 
 
 def package_file(weights: dict[str, Any]) -> Path:

@@ -10,26 +10,20 @@ from __future__ import annotations
 
 import io
 import pickle
-import struct
 import types
 import zipfile
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from robustft.errors import IntegrityError
+from robustft.runtime.sandbox.decoding import decoding
 
-BROKEN = (
-    *(pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, AssertionError),
-    *(RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, NotImplementedError),
-    MemoryError,  # a stated length far beyond that of the file
-)
-"""The errors of reading a truncated or malicious file."""
+UNREADABLE = "the file of pre-trained weights cannot be read safely"
 
 DTYPES = {
     "FloatStorage": torch.float32,
@@ -118,7 +112,9 @@ KNOWN = {
 """All objects that a pickle can reach. Nothing is imported for it."""
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):
+    """Python's own unpickler: its memo is a dictionary. That of C is an array up to the largest index."""
+
     def __setattr__(self, name: str, value: Any) -> None:
         # torch sets a reader of persistent ids which, for the id "module", compares and writes source files.
         super().__setattr__(name, _storages_only(value) if name == "persistent_load" else value)
@@ -154,17 +150,41 @@ def read_pickle(path: Path, *, inert: bool = False) -> Any:
     Raises:
         IntegrityError: the file is truncated, not of torch.save, or names code that could be run (without `inert`).
     """
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if not inert:
-            raise unreadable(path, error) from error
-    except BROKEN as error:
-        raise unreadable(path, error) from error
-    try:
+    with reading(path):
+        _check_declared(path)
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            if not inert:
+                raise pickle.UnpicklingError(_named(error)) from error
         return torch.load(path, map_location="cpu", weights_only=False, pickle_module=_INERT_PICKLE)
-    except BROKEN as error:
-        raise unreadable(path, error) from error
+
+
+def reading(path: Path) -> AbstractContextManager[None]:
+    """Return the block in which any error of reading a file of weights becomes an IntegrityError."""
+    next_step = f"get the file again from its publisher: delete {path} and run snakemake; no code in it was run"
+    return decoding(UNREADABLE, where=path, next_step=next_step)
+
+
+def _named(error: Exception) -> str:
+    """Return the line that names what the file would run: the rest of torch's text advises to skip the check."""
+    lines = str(error).splitlines() or [""]
+    return next((line for line in lines if "GLOBAL" in line), lines[0]).strip()
+
+
+def _check_declared(path: Path) -> None:
+    """Raise ValueError if the members of an archive say that they unpack to far more than the archive has."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        declared = sum(info.file_size for info in archive.infolist())
+    if declared > declarable(path):
+        raise ValueError(f"its {path.stat().st_size} bytes say that they unpack to {declared}")
+
+
+def declarable(path: Path) -> int:
+    """Return the bytes that an archive of tensors may say that it unpacks to: weights hardly compress."""
+    return 4 * path.stat().st_size + (1 << 26)
 
 
 def read_torchscript(path: Path) -> dict[str, Tensor]:
@@ -173,7 +193,8 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
     Raises:
         IntegrityError: the file is truncated or no such archive.
     """
-    try:
+    with reading(path):
+        _check_declared(path)
         with zipfile.ZipFile(path) as archive:
             (data,) = [name for name in archive.namelist() if name.endswith("/data.pkl")]
             folder = data.removesuffix("data.pkl")
@@ -184,10 +205,8 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
                 return torch.frombuffer(content, dtype=dtype, count=elements)
 
             unpickler = _Unpickler(io.BytesIO(archive.read(data)))
-            unpickler.persistent_load = storage  # type: ignore[method-assign]
+            unpickler.persistent_load = storage  # type: ignore[method-assign, assignment]
             return dict(_tensors(unpickler.load()))
-    except BROKEN as error:
-        raise unreadable(path, error) from error
 
 
 def _tensors(module: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -197,21 +216,3 @@ def _tensors(module: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
             yield prefix + name, value
         elif isinstance(value, Inert) and isinstance(value.state, dict):
             yield from _tensors(value, f"{prefix}{name}.")
-
-
-def unreadable(path: Path, error: Exception) -> IntegrityError:
-    """Return the error for a file that cannot be read, with the reason."""
-    if isinstance(error, MemoryError):
-        observed = f"a file of {path.stat().st_size} bytes that needs more memory than there is"
-    else:
-        lines = str(error).splitlines() or [""]
-        # The rest of torch's message advises loading the file without the check.
-        reason = next((line for line in lines if "GLOBAL" in line), lines[0]).strip()
-        observed = f"{type(error).__name__}: {reason[:300]}"
-    return IntegrityError(
-        "the file of pre-trained weights cannot be read safely",
-        where=path,
-        expected="a complete file of tensors",
-        observed=observed,
-        next_step="get the file again from its publisher; no code in it was run",
-    )

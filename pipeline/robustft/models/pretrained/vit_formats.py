@@ -7,16 +7,15 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from robustft.data.formats.arrays import from_npz
 from robustft.errors import IntegrityError
 from robustft.models.pretrained.checkpoint_formats import Tensors, renamed, state_dict_in
-from robustft.models.pretrained.safe_pickle import BROKEN, read_pickle, unreadable
+from robustft.models.pretrained.safe_pickle import declarable, read_pickle, reading
 
 
 def vit(path: Path, *, drop: Sequence[str] = (), patch_size: int | None = None, grid: int | None = None) -> Tensors:
@@ -40,28 +39,21 @@ def vit_flax(
     Kernels are (inputs, outputs), those of attention are split by head, the patch kernel is (P, P, C, D). The
     parameters are those of `vit`.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: torch.from_numpy(archive[name]) for name in archive.files}
-    except BROKEN as error:
-        raise unreadable(path, error) from error
+    with reading(path):
+        stored = from_npz(path, where=path, most_bytes=declarable(path))
+        arrays = {name: torch.from_numpy(array) for name, array in stored.items()}
     return _vit(_from_flax(arrays, where=path), drop=drop, patch_size=patch_size, grid=grid, where=path)
 
 
 def _starts_as_safetensors(path: Path) -> bool:
     """Tell whether a JSON header follows its length of 8 bytes. Neither a zip nor a pickle has a brace there."""
-    try:
-        with path.open("rb") as stream:
-            return stream.read(9)[8:] == b"{"
-    except OSError as error:
-        raise unreadable(path, error) from error
+    with reading(path), path.open("rb") as stream:
+        return stream.read(9)[8:] == b"{"
 
 
 def _safetensors(path: Path) -> Tensors:
-    try:
+    with reading(path):
         return load_file(path)
-    except (SafetensorError, *BROKEN) as error:
-        raise unreadable(path, error) from error
 
 
 def _vit(state: Tensors, *, drop: Sequence[str], patch_size: int | None, grid: int | None, where: Path) -> Tensors:
