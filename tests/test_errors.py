@@ -2,7 +2,7 @@
 
 import pytest
 
-from robustft.errors import ConfigError, RobustftError, lookup, nearest, printable
+from robustft.errors import ConfigError, RobustftError, lookup, nearest
 
 
 def test_a_message_has_a_labelled_line_for_each_part_that_is_given():
@@ -16,7 +16,6 @@ def test_a_message_has_a_labelled_line_for_each_part_that_is_given():
 def test_a_name_that_is_no_text_or_controls_the_terminal_is_escaped():
     """A name that is not UTF-8 was a traceback where it was printed, and the real error was lost."""
     assert str(RobustftError("bad", where="caf\udce9/\x1b[2J\tüé寿")) == "bad\n  where:    caf\\udce9/\\x1b[2J\\tüé寿"
-    assert printable("a\nb\r") == "a\nb\\r"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
+from robustft.escape import terminal
+
 T = TypeVar("T")
 
 
@@ -35,7 +37,8 @@ class RobustftError(Exception):
         for label, value in (("where", where), ("expected", expected), ("observed", observed), ("to do", next_step)):
             if value is not None:
                 lines.append(f"  {label + ':':<10}{value}")
-        super().__init__(printable("\n".join(lines)))
+        # A name from elsewhere may be no text: then no file and no terminal could take the message.
+        super().__init__(terminal("\n".join(lines), lines=True))
 
 
 class ConfigError(RobustftError):
@@ -48,14 +51,6 @@ class IntegrityError(RobustftError):
 
 class BusyError(RobustftError):
     """Another process holds the lock for this work. No file was changed."""
-
-
-def printable(text: str) -> str:
-    """Return a text of lines that a terminal shows as it is: names from elsewhere may hold anything.
-
-    Control characters and bytes that are no text are escaped.
-    """
-    return "".join(letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text)
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

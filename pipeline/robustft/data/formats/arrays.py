@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,14 +24,14 @@ def from_npy(data: bytes, *, where: object) -> np.ndarray:
 
 
 def from_npz(
-    file: Path | bytes, *, where: object, most_bytes: int, names: Collection[str] | None = None
+    data: bytes, *, where: object, most_bytes: int, names: Collection[str] | None = None
 ) -> dict[str, np.ndarray]:
     """Return the arrays of an .npz file, or those with `names`.
 
     Raises IntegrityError if it lacks one, or declares more than `most_bytes` for them, and for damage whatever numpy
     and zipfile raise: call it in a block of `decoding`.
     """
-    with zipfile.ZipFile(file if isinstance(file, Path) else io.BytesIO(file)) as archive:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         missing = sorted(set(names or ()) - set(members))
         if missing:

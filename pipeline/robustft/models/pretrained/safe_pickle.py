@@ -151,7 +151,7 @@ def read_pickle(path: Path, *, inert: bool = False) -> Any:
         IntegrityError: the file is truncated, not of torch.save, or names code that could be run (without `inert`).
     """
     with reading(path):
-        _check_declared(path)
+        check_declared(path)
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
@@ -172,19 +172,17 @@ def _named(error: Exception) -> str:
     return next((line for line in lines if "GLOBAL" in line), lines[0]).strip()
 
 
-def _check_declared(path: Path) -> None:
-    """Raise ValueError if the members of an archive say that they unpack to far more than the archive has."""
+def check_declared(path: Path) -> None:
+    """Raise ValueError if the members of a zip archive say that they unpack to far more than it has.
+
+    Archives of tensors and arrays hold weights, which hardly compress.
+    """
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:
         declared = sum(info.file_size for info in archive.infolist())
-    if declared > declarable(path):
+    if declared > 4 * path.stat().st_size + (1 << 26):
         raise ValueError(f"its {path.stat().st_size} bytes say that they unpack to {declared}")
-
-
-def declarable(path: Path) -> int:
-    """Return the bytes that an archive of tensors may say that it unpacks to: weights hardly compress."""
-    return 4 * path.stat().st_size + (1 << 26)
 
 
 def read_torchscript(path: Path) -> dict[str, Tensor]:
@@ -194,7 +192,7 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
         IntegrityError: the file is truncated or no such archive.
     """
     with reading(path):
-        _check_declared(path)
+        check_declared(path)
         with zipfile.ZipFile(path) as archive:
             (data,) = [name for name in archive.namelist() if name.endswith("/data.pkl")]
             folder = data.removesuffix("data.pkl")

@@ -7,15 +7,15 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-from robustft.data.formats.arrays import from_npz
 from robustft.errors import IntegrityError
 from robustft.models.pretrained.checkpoint_formats import Tensors, renamed, state_dict_in
-from robustft.models.pretrained.safe_pickle import declarable, read_pickle, reading
+from robustft.models.pretrained.safe_pickle import check_declared, read_pickle, reading
 
 
 def vit(path: Path, *, drop: Sequence[str] = (), patch_size: int | None = None, grid: int | None = None) -> Tensors:
@@ -40,8 +40,9 @@ def vit_flax(
     parameters are those of `vit`.
     """
     with reading(path):
-        stored = from_npz(path, where=path, most_bytes=declarable(path))
-        arrays = {name: torch.from_numpy(array) for name, array in stored.items()}
+        check_declared(path)
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: torch.from_numpy(archive[name]) for name in archive.files}
     return _vit(_from_flax(arrays, where=path), drop=drop, patch_size=patch_size, grid=grid, where=path)
 
 

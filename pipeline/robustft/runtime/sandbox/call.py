@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from robustft import errors
-from robustft.errors import IntegrityError, RobustftError, printable
+from robustft.errors import IntegrityError, RobustftError
+from robustft.escape import terminal
 from robustft.files import PACKAGE, ROOT
 from robustft.runtime.sandbox.decoding import marks
 from robustft.runtime.sandbox.inside import ANSWER, MARKS, NOISE, REQUEST
@@ -133,7 +134,7 @@ def _follow(
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 with contextlib.suppress(ValueError):
-                    log(printable(str(json.loads(line)))[:2000])
+                    log(terminal(json.loads(line))[:2000])
         state = [path.stat().st_mtime_ns for path in signs if path.exists()]
         if state != seen:
             last, seen = time.monotonic(), state
@@ -170,6 +171,6 @@ def _death(status: int, room: Path, request: dict[str, Any], limits: Limits, *, 
         "a file from elsewhere ended the process that decoded it",
         where="; or ".join(found[:4]) or ", ".join(request["reads"]),
         expected=f"to be decoded within {limits.memory_bytes / 1e6:.0f} MB",
-        observed=end + (f": {printable(said[-1])[:200]}" if said else ""),
+        observed=end + (f": {terminal(said[-1])[:200]}" if said else ""),
         next_step="compare it with its publisher's copy; nothing that it held has reached this process",
     )
