@@ -21,8 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from robustft import errors
-from robustft.errors import IntegrityError, RobustftError
+from robustft.errors import BusyError, ConfigError, IntegrityError, RobustftError
 from robustft.escape import terminal
 from robustft.files import PACKAGE, ROOT
 from robustft.runtime.sandbox.decoding import marks
@@ -92,8 +91,8 @@ def call(
         if answer is None:
             raise _death(process.returncode, room, request, limits, hung=not ended)
         if "error" in answer:
-            kind = getattr(errors, str(answer["error"]["kind"]), RobustftError)
-            raise kind(str(answer["error"]["text"]))
+            kinds = {kind.__name__: kind for kind in (ConfigError, IntegrityError, BusyError)}
+            raise kinds.get(answer["error"]["kind"], RobustftError)(answer["error"]["text"])
         return answer["value"], list(answer["held"])
 
 
@@ -133,7 +132,7 @@ def _follow(
             received += len(data)
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
-                with contextlib.suppress(ValueError):
+                with contextlib.suppress(ValueError, RecursionError):
                     log(terminal(json.loads(line))[:2000])
         state = [path.stat().st_mtime_ns for path in signs if path.exists()]
         if state != seen:
@@ -150,7 +149,7 @@ def _answer(room: Path) -> dict[str, Any] | None:
         if path.is_symlink() or path.stat().st_size > _ANSWER_BYTES:
             return None
         answer: dict[str, Any] = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return answer if isinstance(answer, dict) and "held" in answer and {"value", "error"} & set(answer) else None
 
@@ -160,7 +159,7 @@ def _death(status: int, room: Path, request: dict[str, Any], limits: Limits, *, 
     found = marks(room / MARKS)
     said = (room / NOISE).read_text(encoding="utf-8", errors="replace").strip().splitlines()
     if hung:
-        end = f"it did nothing for {limits.stall_s:g} s"
+        end = f"it did nothing for {limits.stall_s:g} s, or filled its log"
     elif status == -signal.SIGXCPU or status == -signal.SIGKILL:
         end = f"it was killed: it takes more than {limits.cpu_s} s, or more memory than there is"
     elif status < 0:
