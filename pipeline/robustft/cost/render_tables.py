@@ -43,11 +43,13 @@ def describe_tables(plan: Plan, *, budget_s: float | None = None, machine: Machi
 
 
 def _head(plan: Plan, what: str) -> list[str]:
-    subset = plan.config.scale.get("subset", {})
-    told = [f"at most {subset['images']:,} images an evaluation"] if "images" in subset else []
-    told += [f"seeds {', '.join(map(str, subset['seeds']))}"] if "seeds" in subset else []
-    lines = [f"scale {plan.scale}, {what}", ""]
-    return [*lines, f'With {" and ".join(told)}: every claim reads "{SUBSET}".', ""] if told else lines
+    seeds, lines = plan.config.seeds, [f"scale {plan.scale}, {what}", ""]
+    if "subset" in plan.config.scale:
+        images = f"{plan.config.scale['subset']['images']:,} images an evaluation"
+        lines += [f'With at most {images}: every claim reads "{SUBSET}".', ""]
+    elif seeds is not None and seeds < MINIMUM_SEEDS:
+        lines += [f"With {counted(seeds, 'seed')}: every claim about a training is inconclusive.", ""]
+    return lines
 
 
 def _runs(price: TablePrice) -> int:
