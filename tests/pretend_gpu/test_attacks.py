@@ -1,4 +1,7 @@
-"""Every kind of attack on the pretend GPU, from a checkpoint to a ledger: the outcomes are those of the CPU."""
+"""Every kind of attack on the pretend GPU, from a checkpoint to a ledger: the outcomes are those of the CPU.
+
+AutoAttack takes most of a minute: it is marked `hpc`.
+"""
 
 from __future__ import annotations
 
@@ -91,10 +94,13 @@ def measured(inputs: dict[str, Any], entry: dict[str, Any], device: str, folder:
 
 
 @pytest.mark.usefixtures("torch_settings_restored")
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.hpc if name == "autoattack" else ()) for name in KINDS]
+)
 def test_an_attack_has_the_outcomes_of_the_cpu(name, inputs, tmp_path):
     entry = KINDS[name]
-    files = inputs(TARGETS.get(entry["target"].split(":")[0].rpartition(".")[2], "resnet_digits"))
+    part_of_a_model = entry.get("target", "").split(":")[0].rpartition(".")[2]
+    files = inputs(TARGETS.get(part_of_a_model, "resnet_digits"))
     on_cpu = measured(files, entry, "cpu", tmp_path / "cpu")[name]
     with pretend_gpu() as gpu:
         on_gpu = measured(files, entry, "cuda", tmp_path / "gpu")[name]

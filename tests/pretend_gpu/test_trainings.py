@@ -20,10 +20,10 @@ from robustft.train.step import train
 from tests.pretend_gpu.device import GpuTensor, MixedDevicesError, NotRepeatableError, pretend_gpu
 from tests.train import toy
 
-DEMO = kinds("demo", by="parameters")
+DEMO = kinds("demo", by="classes")
 ELSEWHERE = {
     f"{scale} {name}": spec
-    for scale, by in (("small", "parameters"), ("paper", "classes"))
+    for scale, by in (("demo", "parameters"), ("small", "parameters"), ("paper", "classes"))
     for name, spec in kinds(scale, by=by).items()
 }
 
@@ -57,7 +57,7 @@ def test_a_training_of_scale_demo(kind, tmp_path):
 @pytest.mark.hpc
 @pytest.mark.usefixtures("torch_settings_restored")
 @pytest.mark.parametrize("kind", ELSEWHERE)
-def test_a_training_of_a_larger_scale(kind, tmp_path):
+def test_a_training_of_other_parameters_or_of_a_larger_scale(kind, tmp_path):
     trained(ELSEWHERE[kind], tmp_path, batch=2)
 
 
