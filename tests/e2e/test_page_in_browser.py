@@ -209,3 +209,50 @@ def test_figures_are_drawn(browser):
         browser.execute_async_script("arguments[0].decode().then(arguments[1])", figure)
         assert browser.execute_script("return arguments[0].naturalWidth", figure) > 100
         assert figure.get_attribute("alt")
+
+
+def test_an_address_names_a_cell_and_a_changed_or_bad_one_is_answered(browser, folder):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    buttons = find_all(browser, ".cell")
+    first, last = buttons[0], buttons[-1]
+    browser.execute_script(f"location.hash = 'cell={last.get_attribute('data-cell')}'")
+    WebDriverWait(browser, 5).until(lambda _: last.get_attribute("aria-expanded") == "true")
+    top = browser.execute_script("return arguments[0].getBoundingClientRect().top", last)
+    assert 0 <= top <= browser.execute_script("return innerHeight"), "it is scrolled to"
+    browser.execute_script("location.hash = 'cell=no/such:cell/%'")
+    WebDriverWait(browser, 5).until(lambda _: find(browser, "#missing").is_displayed())
+    assert "no cell no/such:cell/%" in find(browser, "#missing").text
+    browser.execute_script(f"location.hash = 'cell={first.get_attribute('data-cell')}'")
+    WebDriverWait(browser, 5).until(lambda _: first.get_attribute("aria-expanded") == "true")
+    assert not find(browser, "#missing").is_displayed()
+
+
+def test_a_search_hides_papers_and_figures_without_a_hit_and_counts(browser):
+    field = find(browser, "#search")
+    field.send_keys("nothing has this name")
+    assert find(browser, "#found").text == "nothing fits"
+    assert not any(one.is_displayed() for one in find_all(browser, "section.paper, .figures > figure"))
+    field.clear()
+    field.send_keys("pgd-20")
+    rows = [row for row in find_all(browser, "article tbody tr") if row.is_displayed()]
+    assert find(browser, "#found").text.startswith(f"{len(rows)} rows in ")
+
+
+def test_a_table_is_sorted_by_a_column_and_back(browser):
+    table = find(browser, "table.grid")
+
+    def column() -> list[str]:
+        return [row.text for row in table.find_elements("css selector", "tbody td:nth-child(2)")]
+
+    before, button = column(), table.find_elements("css selector", "th .sort")[1]
+    numbers = [float(text.split()[0]) for text in before]
+    for expected in (sorted(numbers, reverse=True), sorted(numbers), numbers):
+        button.click()
+        assert [float(text.split()[0]) for text in column()] == expected
+    assert column() == before
+
+
+def test_the_page_shows_no_null(browser):
+    text = browser.execute_script("return document.body.innerText")
+    assert re.search(r"\bnull\b|undefined|NaN", text) is None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from robustft.export.audit_gate import Standing
+from robustft.export.curves import training_curve
 from robustft.files import digest_of, read_json
 from robustft.plan import Plan
 from robustft.plan.step import Step
@@ -219,6 +220,11 @@ class PageData:
             "inputs": {role: self._step(one) for role, one in inputs.items()},
             "environment": self.environments.place(digest_of(environment), lambda: _environment(environment)),
             "source": self.sources.place(source["sha256"], lambda: self._source(source)),
+            **(
+                {"curve": curve}
+                if step.kind == "train" and (curve := training_curve(Path(step.outputs["history"])))
+                else {}
+            ),
         }
 
     def _source(self, source: dict[str, Any]) -> dict[str, Any]:

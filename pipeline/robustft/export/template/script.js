@@ -6,6 +6,7 @@ const { steps, measurements, claims, environments, sources, files } = content;
 const frame = document.getElementById("frame"), main = document.getElementById("main"), panel = document.getElementById("panel");
 const opened = { button: null };
 const KINDS = { attack: "Ledger of single images", train: "Checkpoint", weights: "Published weights", data: "Decoded data", download: "Downloaded file", numbers: "Numbers" };
+const NARROW = matchMedia("(max-width: 1180px)");
 const TONES = ["bad", "good", "plain", "open"];
 
 function el(tag, attributes, ...children) {
@@ -24,7 +25,7 @@ const hash = (text) => el("span", { class: "hash" }, text);
 const anchor = (id) => id.replace(/[^a-z0-9_]+/gi, "-");
 // A hash in a text is set in its own style, and may be broken anywhere.
 const marked = (text) => text.split(/\b([0-9a-f]{64}|[0-9a-f]{40})\b/).map((part, place) => (place % 2 ? hash(part) : part));
-const factList = (facts) => facts.flatMap(([label, text, origin]) => [el("dt", {}, label), el("dd", {}, marked(text), origin ? el("span", { class: "origin" }, origin) : null)]);
+const factList = (facts) => facts.flatMap(([label, text, origin]) => [el("dt", {}, label), el("dd", {}, marked(String(text ?? "–")), origin ? el("span", { class: "origin" }, origin) : null)]);
 
 // -- the page ---------------------------------------------------------------------------------------------------------
 
@@ -37,8 +38,8 @@ function drawTop() {
     el("div", { class: "standing" },
       el("span", { class: `stamp ${audit.ok ? "pass" : "fail"}`, id: "verdict" }, audit.ok ? "✓ Audit passed" : "✗ Audit failed"),
       el("span", { class: "badge" }, `scale ${content.scale}${content.reproduces ? "" : ": stand-ins, no reproduction"}`),
-      el("span", { class: "root" }, "root", el("code", { class: "hash", id: "root" }, audit.root),
-        el("button", { class: "quiet", type: "button", onclick: (event) => copy(audit.root, event.target) }, "copy"))),
+      audit.root ? el("span", { class: "root" }, "root", el("code", { class: "hash", id: "root" }, audit.root),
+        el("button", { class: "quiet", type: "button", onclick: (event) => copy(audit.root, event.target) }, "copy")) : el("span", { class: "root" }, "no root: the results are not complete")),
     el("details", { class: "checked", open: !audit.ok }, el("summary", {}, `Checked: ${checked}.`),
       el("ul", {}, [...audit.findings.map((text) => `broken: ${text}`), ...audit.notes].map((text) => el("li", {}, text)))));
 }
@@ -50,14 +51,15 @@ function copy(text, button) {
 }
 
 function drawNav() {
-  const search = el("input", { type: "search", id: "search", placeholder: "method, attack, data …", "aria-label": "Filter rows of tables", oninput: filter });
+  const search = el("input", { type: "search", id: "search", placeholder: "method, attack, data …", "aria-label": "Filter rows of tables and figures", oninput: filter });
   const failed = el("input", { type: "checkbox", id: "failed-checks", onchange: filter });
   const theme = el("button", { type: "button", class: "quiet", onclick: flipTheme }, "light / dark");
   document.getElementById("nav").append(
     el("div", { class: "tools", role: "search" }, search, el("label", {}, failed, "only failed checks (†)"),
       el("div", { class: "found", id: "found", "aria-live": "polite" }), theme),
-    el("ul", {}, content.papers.map((paper) => el("li", {}, el("a", { href: `#${anchor(paper.id)}` }, paper.id),
-      el("ul", {}, paper.tables.map((table) => el("li", {}, el("a", { href: `#${anchor(table.id)}` }, table.title))))))));
+    el("details", { id: "list", open: !NARROW.matches }, el("summary", {}, "Papers and tables"),
+      el("ul", {}, content.papers.map((paper) => el("li", {}, el("a", { href: `#${anchor(paper.id)}` }, paper.id),
+        el("ul", {}, paper.tables.map((table) => el("li", {}, el("a", { href: `#${anchor(table.id)}` }, table.title)))))))));
 }
 
 function flipTheme() {
@@ -85,10 +87,13 @@ function drawFigure(figure) {
 
 function drawTable(paper, table) {
   const first = table.header.length - table.columns.length;
-  const head = el("tr", {}, table.header.map((text, place) => el("th", { scope: "col", class: place < first ? "left" : null }, text)));
+  const head = el("tr", {}, table.header.map((text, place) => el("th", { scope: "col", class: place < first ? "left" : null },
+    el("button", { type: "button", class: "sort", title: `Sort by ${text}`, onclick: (event) => sort(event.currentTarget) }, text))));
   const rows = table.rows.map((row) => el("tr", {}, row.heads.map((text, place) => el(place === first - 1 ? "th" : "td", { scope: place === first - 1 ? "row" : null, class: "left" }, text)),
     row.cells.map((cell, place) => el("td", {}, drawCell(table, row, cell, place)))));
-  return el("article", { id: anchor(table.id) }, el("h3", { id: `${anchor(table.id)}-title` }, table.title),
+  return el("article", { id: anchor(table.id) },
+    el("button", { type: "button", class: "quiet csv", "aria-label": `Download ${table.title} as CSV`, onclick: () => download(table) }, "CSV"),
+    el("h3", { id: `${anchor(table.id)}-title` }, table.title),
     el("div", { class: "scroll" }, el("table", { class: "grid", "aria-labelledby": `${anchor(table.id)}-title`, onkeydown: walk }, el("thead", {}, head), el("tbody", {}, rows))),
     el("ul", { class: "notes" }, table.notes.map((note) => el("li", {}, note))));
 }
@@ -103,6 +108,29 @@ function drawCell(table, row, cell, place) {
     number(cell.text), tone ? el("span", { class: `dot ${tone}`, "aria-hidden": "true" }) : null);
 }
 
+// The first press sorts downwards, the second upwards, the third puts the table's own order back.
+function sort(button) {
+  const header = button.closest("th"), body = button.closest("table").tBodies[0], column = header.cellIndex;
+  const next = { descending: "ascending", ascending: null }[header.getAttribute("aria-sort")], way = next === undefined ? "descending" : next;
+  for (const other of header.parentNode.cells) other.removeAttribute("aria-sort");
+  const rows = [...body.rows];
+  rows.forEach((row, place) => { row.dataset.place ??= place; });
+  const read = (row) => { const text = row.cells[column].textContent.trim(), value = parseFloat(text.replaceAll(",", "").replace("−", "-")); return Number.isNaN(value) ? text : value; };
+  const lower = (a, b) => (typeof a === typeof b ? (a < b ? -1 : a > b ? 1 : 0) : typeof a === "number" ? 1 : -1);
+  rows.sort((a, b) => (way ? (way === "ascending" ? 1 : -1) * lower(read(a), read(b)) : 0) || a.dataset.place - b.dataset.place);
+  if (way) header.setAttribute("aria-sort", way);
+  body.append(...rows);
+}
+
+function download(table) {
+  const field = (text) => (/^[=+@\t\r]|^-(?![\d.])/.test(text) ? `'${text}` : text).replaceAll('"', '""');
+  const lines = [table.header, ...table.rows.map((row) => [...row.heads, ...row.cells.map((cell) => cell.text)])];
+  const blob = new Blob([lines.map((line) => line.map((text) => `"${field(String(text ?? ""))}"`).join(",") + "\r\n").join("")], { type: "text/csv" });
+  const link = el("a", { href: URL.createObjectURL(blob), download: `${table.id.replace(/[^a-z0-9_]+/gi, "_")}.csv` });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
 function number(text) {
   const dagger = text.includes("†"), [mean, sd] = text.replace("†", "").trim().split(" ± ");
   return [mean, sd ? el("span", { class: "sd" }, ` ± ${sd}`) : null, dagger ? el("span", { class: "dagger", title: "a sanity check failed" }, " †") : null];
@@ -110,24 +138,38 @@ function number(text) {
 
 function drawClaims(paper) {
   if (!paper.claims.length) return null;
-  return el("article", {}, el("h3", {}, "The paper's claims"), el("div", { class: "scroll" }, el("table", { class: "grid" },
-    el("thead", {}, el("tr", {}, ["Claim", "Verdict", "Difference, 95 % interval", "Read from"].map((text, place) => el("th", { scope: "col", class: place === 2 ? null : "left" }, text)))),
-    el("tbody", {}, paper.claims.map((place) => claims[place]).map((claim) => el("tr", {}, el("td", { class: "left" }, claim.statement),
-      el("td", { class: "left" }, el("span", { class: `chip ${claim.tone}` }, claim.verdict)), el("td", {}, interval(claim)), el("td", { class: "left source" }, fact(claim, "Source"), ` (${fact(claim, "Confidence")})`)))))));
+  const all = paper.claims.map((place) => claims[place]), axis = axisOf(all);
+  const heads = ["Claim", "Verdict", "Published", "Difference, 95 % interval", axis ? drawAxis(axis) : "", "Read from"];
+  return el("article", {}, el("h3", {}, "The paper's claims"), el("div", { class: "scroll" }, el("table", { class: "grid claims" },
+    el("thead", {}, el("tr", {}, heads.map((text, place) => el("th", { scope: "col", class: [2, 3].includes(place) ? null : "left" }, text)))),
+    el("tbody", {}, all.map((claim) => el("tr", {}, el("td", { class: "left" }, claim.statement),
+      el("td", { class: "left" }, el("span", { class: `chip ${claim.tone}` }, claim.verdict)), el("td", {}, claim.published ?? "–"),
+      el("td", {}, claim.interval ? `${claim.interval}${claim.unit ? "" : " points"}` : "–"),
+      el("td", { class: "left" }, axis && !claim.unit && claim.estimate != null ? plot(claim, axis) : null),
+      el("td", { class: "left source" }, fact(claim, "Source"), ` (${fact(claim, "Confidence")})`)))))));
 }
 
-const fact = (one, label) => one.facts.find(([name]) => name === label)[1];
-
-function interval(claim) {
-  if (!claim.interval) return claim.published ? `published ${claim.published}` : "–";
-  return el("span", { class: claim.tone }, claim.low === undefined ? null : plot(claim), ` ${claim.interval}${claim.unit ? "" : " points"}`);
+// One axis in points for all claims of a paper, so that their intervals can be compared; null if none has a difference.
+function axisOf(all) {
+  const values = all.filter((claim) => !claim.unit && claim.estimate != null).flatMap((claim) => [claim.estimate, claim.low, claim.high]).filter((value) => value != null);
+  if (!values.length) return null;
+  const reach = Math.max(...values.map((value) => Math.abs(100 * value)), 1);
+  return { reach, step: [1, 2, 5, 10, 20, 50, 100].find((step) => reach / step < 4) || 100, x: (value) => 110 + (100 * value) / reach };
 }
 
-function plot(claim) {
-  const factor = claim.unit ? 1 : 100, [low, mid, high] = [claim.low, claim.estimate, claim.high].map((value) => factor * value);
-  const reach = Math.max(Math.abs(low), Math.abs(high), 1e-9), x = (value) => 60 + (55 * value) / reach;
-  return el("svg", { class: `ci ${claim.tone}`, width: 120, height: 16, "aria-hidden": "true" },
-    el("line", { class: "zero", x1: 60, x2: 60, y1: 0, y2: 16 }), el("line", { x1: x(low), x2: x(high), y1: 8, y2: 8, "stroke-width": 1.5 }),
+function drawAxis({ reach, step, x }) {
+  const ticks = [];
+  for (let tick = -step * Math.floor(reach / step); tick <= reach; tick += step) ticks.push(tick);
+  return el("svg", { class: "ci", width: 220, height: 14, role: "img", "aria-label": "Difference in points" },
+    ticks.map((tick) => el("text", { x: x(tick), y: 11, "text-anchor": "middle" }, tick > 0 ? `+${tick}` : String(tick).replace("-", "−"))));
+}
+
+const fact = (one, label) => one.facts.find(([name]) => name === label)?.[1] ?? "–";
+
+function plot(claim, axis) {
+  const { reach, x } = axis || axisOf([claim]), [low, mid, high] = [claim.low, claim.estimate, claim.high].map((value) => (value == null ? null : 100 * value));
+  return el("svg", { class: `ci ${claim.tone}`, width: 220, height: 16, "aria-hidden": "true" },
+    el("line", { class: "zero", x1: x(0), x2: x(0), y1: 0, y2: 16 }), low == null ? null : el("line", { x1: x(Math.max(low, -reach)), x2: x(Math.min(high, reach)), y1: 8, y2: 8, "stroke-width": 1.5 }),
     el("circle", { cx: x(mid), cy: 8, r: 3, fill: "currentColor" }));
 }
 
@@ -185,7 +227,7 @@ const failedCheck = (one, [name, text]) => el("p", { class: "warn" }, el("strong
 
 function drawClaim(claim) {
   return el("div", { class: "claim" }, el("p", {}, el("span", { class: `chip ${claim.tone}` }, claim.verdict), " ", claim.statement),
-    claim.low === undefined ? null : el("p", {}, plot(claim)), el("dl", {}, factList(claim.facts)));
+    claim.low == null || claim.unit ? null : el("p", {}, plot(claim)), el("dl", {}, factList(claim.facts)));
 }
 
 function drawSeed(one, first) {
@@ -215,30 +257,59 @@ function details(step) {
   const environment = environments[step.environment], source = sources[step.source];
   const sums = [...step.files.map(([path, bytes, sha, verified]) => [`${path}, ${bytes.toLocaleString("en")} bytes${verified ? "" : ", NOT WHAT THE RECORD SAYS"}`, sha]), [step.record[0], step.record[1]], ["specification", step.spec]];
   const listOf = (entries) => el("ul", { class: "sums" }, entries.map(([name, sha]) => el("li", {}, name, hash(sha))));
-  return el("div", { class: "inside" }, el("p", { class: "id" }, `${step.kind}:${step.id}`), el("dl", {}, factList([...step.facts, ...environment.facts])),
+  return el("div", { class: "inside" }, el("p", { class: "id" }, `${step.kind}:${step.id}`), step.curve ? drawCurve(step.curve) : null, el("dl", {}, factList([...step.facts, ...environment.facts])),
     el("details", {}, el("summary", {}, "SHA-256 of files, record and specification"), listOf(sums)),
     el("details", {}, el("summary", {}, `${source.files.length} source files, together ${short(source.sha256)}`), listOf(source.files.map((file) => files[file]))),
     el("details", {}, el("summary", {}, "Packages"), el("dl", {}, factList(Object.entries(environment.packages)))),
     Object.entries(step.inputs).map(([role, place]) => [el("p", { class: "id" }, `read as ${role}`), drawStep(place)]));
 }
 
+function drawCurve({ epochs, lines }) {
+  const last = Math.max(...epochs, 1), x = (epoch) => 26 + (366 * epoch) / last, y = (share) => 112 - 100 * share;
+  const ticks = [0, 50, 100].flatMap((tick) => [el("line", { class: "zero", x1: 26, x2: 392, y1: y(tick / 100), y2: y(tick / 100) }), el("text", { x: 22, y: y(tick / 100) + 3, "text-anchor": "end" }, String(tick))]);
+  const drawn = Object.entries(lines).map(([name, values]) => {
+    const points = epochs.map((epoch, place) => [epoch, values[place]]).filter(([, value]) => value != null);
+    return el("path", { class: `curve ${name.startsWith("robust") ? "robust" : "clean"} ${name.split(" ")[1]}`, fill: "none", d: points.map(([epoch, value], place) => `${place ? "L" : "M"}${x(epoch).toFixed(1)} ${y(value).toFixed(1)}`).join("") });
+  });
+  return el("figure", { class: "curves" }, el("svg", { class: "ci", viewBox: "0 0 400 132", width: "100%", role: "img", "aria-label": "Accuracy at each epoch of training" }, ticks, drawn,
+    el("text", { x: 26, y: 128 }, "epoch 1"), el("text", { x: 392, y: 128, "text-anchor": "end" }, `epoch ${last}`)),
+  el("figcaption", {}, "Accuracy in percent under the monitoring attack (lower pair) and on clean images: validation solid, test dashed."));
+}
+
 // -- finding one's way --------------------------------------------------------------------------------------------------
 
 function filter() {
   const words = document.getElementById("search").value.toLowerCase().split(/\s+/).filter(Boolean), failed = document.getElementById("failed-checks").checked;
-  let shown = 0;
-  for (const article of main.querySelectorAll("article")) {
-    const about = `${article.closest("section").id} ${article.querySelector("h3").textContent} ${article.querySelector("thead").textContent}`.toLowerCase();
+  const asked = words.length > 0 || failed, found = { rows: 0, tables: 0, figures: 0 };
+  const fits = (text) => words.every((word) => text.toLowerCase().includes(word));
+  for (const section of main.querySelectorAll("section.paper")) {
     let some = 0;
-    for (const row of article.querySelectorAll("tbody tr")) {
-      const text = `${about} ${row.textContent.toLowerCase()}`, fits = words.every((word) => text.includes(word)) && (!failed || row.querySelector(".dagger"));
-      row.classList.toggle("hidden", !fits);
-      some += fits ? 1 : 0;
+    for (const article of section.querySelectorAll("article")) some += filterRows(article, section, fits, failed, found);
+    for (const figure of section.querySelectorAll(".figures > figure")) {
+      const shown = !failed && fits(`${section.id} ${figure.textContent}`);
+      figure.classList.toggle("hidden", !shown);
+      found.figures += shown ? 1 : 0;
+      some += shown ? 1 : 0;
     }
-    article.classList.toggle("hidden", !some);
-    shown += some;
+    section.classList.toggle("hidden", !some);
+    section.querySelector("details.more").classList.toggle("hidden", asked);
   }
-  document.getElementById("found").textContent = words.length || failed ? `${shown} rows shown` : "";
+  const count = (number, word) => `${number} ${word}${number === 1 ? "" : "s"}`;
+  document.getElementById("found").textContent = !asked ? "" : found.rows + found.figures ? `${count(found.rows, "row")} in ${count(found.tables, "table")}, ${count(found.figures, "figure")}` : "nothing fits";
+}
+
+function filterRows(article, section, fits, failed, found) {
+  const about = `${section.id} ${article.querySelector("h3").textContent} ${article.querySelector("thead").textContent}`;
+  let some = 0;
+  for (const row of article.querySelectorAll("tbody tr")) {
+    const shown = fits(`${about} ${row.textContent}`) && (!failed || row.querySelector(".dagger"));
+    row.classList.toggle("hidden", !shown);
+    some += shown ? 1 : 0;
+  }
+  article.classList.toggle("hidden", !some);
+  found.rows += some;
+  found.tables += some ? 1 : 0;
+  return some;
 }
 
 function walk(event) {
@@ -263,12 +334,26 @@ function focus(button) {
   button.focus();
 }
 
+// Opens the cell that the address names; a name of no cell is said, not ignored.
+function follow() {
+  let name = location.hash.match(/^#cell=(.+)$/)?.[1];
+  if (!name) return;
+  try { name = decodeURIComponent(name); } catch { /* a lone % is part of the name */ }
+  const button = main.querySelector(`[data-cell="${CSS.escape(name)}"]`) || document.getElementById(`cell-${anchor(name)}`), missing = document.getElementById("missing");
+  missing.textContent = button ? "" : `This page has no cell ${name}. A cell is named PAPER/TABLE:ROW/COLUMN.`;
+  missing.hidden = Boolean(button);
+  if (!button) { missing.scrollIntoView({ block: "center" }); return; }
+  if (button.closest(".hidden")) { document.getElementById("search").value = ""; document.getElementById("failed-checks").checked = false; filter(); }
+  button.click();
+  button.scrollIntoView({ block: "center", inline: "center" });
+}
+
 drawTop();
 drawNav();
-main.append(el("p", { class: "legend" }, `A dot beside a number says that a claim of the paper is about it: filled, the claim ${content.reproduces ? "stands" : "stands between these stand-ins (blue; green is kept for the papers' own scale)"} or fails (red); hollow, undecided. A dagger marks a failed sanity check. Keys: Tab to a table, arrows between cells, Enter to open, Escape to close.`),
+main.append(el("p", { id: "missing", class: "warn", role: "alert", hidden: true }), el("p", { class: "legend" }, `A dot beside a number says that a claim of the paper is about it: filled, the claim ${content.reproduces ? "stands" : "stands between these stand-ins (blue; green is kept for the papers' own scale)"} or fails (red); hollow, undecided. A dagger marks a failed sanity check. Keys: Tab to a table, arrows between cells, Enter to open, Escape to close.`),
   ...content.papers.map(drawPaper));
 for (const table of main.querySelectorAll("table.grid")) table.querySelector(".cell")?.setAttribute("tabindex", "0");
 document.addEventListener("keydown", (event) => { if (event.key === "Escape" && !panel.hidden) close(); });
 main.addEventListener("focusin", (event) => { if (event.target.matches(".cell")) { for (const other of event.target.closest("table").querySelectorAll('.cell[tabindex="0"]')) other.tabIndex = -1; event.target.tabIndex = 0; } });
-const asked = decodeURIComponent(location.hash).match(/^#cell=(.+)$/);
-if (asked) document.getElementById(`cell-${anchor(asked[1])}`)?.click();
+addEventListener("hashchange", follow);
+follow();
