@@ -14,6 +14,8 @@ from robustft.data.formats.archives import read
 TARGET = "results/downloads/cifar10_python.download"
 MEMBERS = ("batches.meta", *(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
 ARGUMENTS = ("scale=small_cpu", "papers=[twins]")
+OWN = "results/small_cpu/twins/deviations.md"
+"""A cheap file of the scale's own: the audit asks for one."""
 
 
 @pytest.fixture
@@ -68,6 +70,7 @@ def test_an_unpacked_mirror_gives_the_archive_and_the_audit_sees_a_later_change(
     data = bytearray(path.read_bytes())
     data[520] ^= 1  # in the first file
     path.write_bytes(data)
+    tools["snakemake"](folder, *ARGUMENTS, "--", OWN)
     audit = tools["robustft"](folder, "audit", "--scale", "small_cpu", "--papers", "twins")
     assert audit.returncode == 1
     assert "changed-download" in audit.stdout
@@ -75,12 +78,15 @@ def test_an_unpacked_mirror_gives_the_archive_and_the_audit_sees_a_later_change(
 
 def test_weights_of_a_package_are_converted_and_the_audit_hashes_their_file(folder, tools):
     """The ResNet-18 that AutoAttack ships: a pickle, read without running it."""
-    tools["snakemake"](folder, *ARGUMENTS, "--", "results/weights/cifar10_standard.safetensors")
+    gpu = ("scale=gpu", "papers=[twins]")
+    tools["snakemake"](
+        folder, *gpu, "--", "results/weights/cifar10_standard.safetensors", OWN.replace("small_cpu", "gpu")
+    )
     record = json.loads((folder / "results/weights/cifar10_standard.record.json").read_text())
     assert record["step"]["spec"]["backbone"]["name"] == "resnet18_cifar"
     catalogue = folder / "config" / "weights.yaml"
     (sha256,) = {record["step"]["spec"]["weights"]["sha256"]}
     catalogue.write_text(catalogue.read_text().replace(sha256, "f" * 64))
-    audit = tools["robustft"](folder, "audit", "--scale", "small_cpu", "--papers", "twins")
+    audit = tools["robustft"](folder, "audit", "--scale", "gpu", "--papers", "twins")
     assert "changed-source-data" in audit.stdout
     assert sha256 in audit.stdout
