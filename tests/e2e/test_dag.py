@@ -20,7 +20,7 @@ def outputs(folder: Path) -> dict[str, str]:
 
 def bundles(plan: str) -> set[str]:
     """Return the methods whose training and attacks a dry run lists."""
-    return set(re.findall(r"training and attacking twins_(?:main|control)_digits_5to9_(\w+)", plan))
+    return set(re.findall(r"twins: training and attacking (\w+)", plan))
 
 
 def test_every_planned_output_exists_and_the_audit_passes(finished, tools):
