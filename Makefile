@@ -41,10 +41,8 @@ gpu: $(INSTALLED)  ## check, time and run the GPU path: under ten minutes on one
 	@$(if $(MIRROR),ROBUSTFT_MIRROR=$(abspath $(MIRROR))) $(BIN)/python -m benchmarks.gpu --device $(or $(DEVICE),cuda) $(if $(QUICK),--quick)
 
 report: $(INSTALLED)  ## write results/SCALE/report.html and print the summary
-	@# Snakemake warns of coroutines of its own that a report does not need.
-	@PYTHONWARNINGS=ignore::RuntimeWarning $(BIN)/snakemake --cores 1 --config scale=$(SCALE) $(if $(SEEDS),seeds=$(SEEDS)) --report results/$(SCALE)/report.html --quiet all
-	@echo; $(BIN)/robustft summary --scale $(SCALE)
-	@echo; echo "tables: results/$(SCALE)/*/tables/*.md (make tables prints them)"; echo "report: results/$(SCALE)/report.html"
+	@echo; $(BIN)/robustft summary --scale $(SCALE); echo
+	@$(BIN)/robustft report --scale $(SCALE)
 
 page: $(INSTALLED)  ## write exports/SCALE/page.html: every table, and behind each cell where it comes from
 	@$(BIN)/robustft export page --scale $(SCALE)

@@ -190,6 +190,8 @@ def _add_sharing(line: CommandLine) -> None:
         if name == "crate":
             form.add_argument("--zip", action="store_true", help="one archive instead of a folder")
             form.add_argument("--all", action="store_true", help="with data and checkpoints, not only their hashes")
+    text = "write results/SCALE/report.html: tables, figures and verdicts in one page"
+    line.add("report", text, sharing.report_command)
     line.add(
         "get", "bring published results that are missing here, and verify them; deletes nothing", sharing.get_command
     )

@@ -42,6 +42,40 @@ def publish_command(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def report_command(arguments: argparse.Namespace) -> int:
+    """Write Snakemake's report of a finished scale, and print where it is."""
+    import os
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    from robustft.cli.run import snakemake_command
+    from robustft.errors import RobustftError
+    from robustft.export.stages import with_stages
+    from robustft.files import write_text
+    from robustft.plan import RESULTS
+
+    plan = planned(arguments)
+    path = Path(RESULTS) / plan.scale / "report.html"
+    seeds = str(plan.config.seeds) if plan.config.seeds else None
+    words = ["--cores", "1", "--report", str(path), "--quiet", "all"]
+    command = snakemake_command(words, scale=plan.scale, papers=list(plan.config.papers), seeds=seeds)
+    # Snakemake warns of coroutines of its own that a report does not need.
+    quiet = {**os.environ, "PYTHONWARNINGS": "ignore::RuntimeWarning"}
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", *command], env=quiet, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RobustftError(
+            "Snakemake writes no report",
+            observed="\n".join((done.stdout + done.stderr).strip().splitlines()[-3:]),
+            next_step=f"robustft run --scale {plan.scale} makes what is missing",
+        )
+    write_text(path, with_stages(path.read_text(encoding="utf-8"), plan))
+    print(path)
+    return 0
+
+
 def get_command(arguments: argparse.Namespace) -> int:
     """Bring published results here, verify them and make them known to Snakemake."""
     from robustft.export.get import get

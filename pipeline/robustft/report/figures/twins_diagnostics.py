@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 if TYPE_CHECKING:
     from robustft.report.figures.step import Material
@@ -72,8 +72,9 @@ def draw(curves: Material, *, title: str) -> Figure:
     for panel in axes[1]:
         panel.set(xlabel="Epoch")
     for panel in axes[0, 1:3]:
+        panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         panel.yaxis.set_major_formatter(ScalarFormatter())
-        panel.yaxis.set_minor_formatter(ScalarFormatter())
+        panel.yaxis.set_minor_formatter(NullFormatter())  # labels of every minor tick would lie on each other
     handles, labels = axes[0, 1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     return figure
