@@ -5,6 +5,7 @@ import os
 import sys
 from argparse import Namespace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -64,3 +65,21 @@ def test_a_mirror_that_does_not_exist_is_refused_before_anything_runs(monkeypatc
     )
     with pytest.raises(RobustftError, match="names a folder that does not exist"):
         run(arguments)
+
+
+def test_where_every_record_is_of_this_configuration_and_source_snakemake_is_not_asked(monkeypatch, capsys):
+    """A second `make demo` took as long as planning twice, for nothing."""
+    plan = SimpleNamespace(scale="demo", config=SimpleNamespace(seeds=1, scale={"device": "cpu"}))
+    done = SimpleNamespace(steps=3, done=3, elapsed_s=1.0, shares={})
+    asked = []
+    monkeypatch.setattr("robustft.cli.common.planned", lambda arguments: plan)
+    monkeypatch.setattr("robustft.cli.progress.Progress", lambda *_, **__: done)
+    monkeypatch.setattr("robustft.cli.progress.wanted_steps", lambda *_: [])
+    monkeypatch.setattr("robustft.cost.CostModel", lambda *_: None)
+    monkeypatch.setattr("robustft.cli.watch.watch", lambda *_, **__: asked.append(1) or 0)
+    arguments = {"scale": "demo", "papers": None, "seeds": None, "mirror": None, "offline": False, "verbose": False}
+    assert run(Namespace(words=[], **arguments)) == 0
+    assert asked == []
+    assert "0 of 3 steps are to be done" in capsys.readouterr().err
+    assert run(Namespace(words=["--forceall"], **arguments)) == 0
+    assert asked == [1]

@@ -1,6 +1,7 @@
 """Commands that bring results and code to other people: where they write, and what they hand on."""
 
 import importlib
+import os
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,22 @@ def test_images_of_all_roles_or_of_those_that_are_named_are_built(command, calls
     )
     with pytest.raises(ConfigError, match=r"(?s)unknown image role 'reprot'.*did you mean 'report'"):
         command("images", "reprot")
+
+
+def test_a_report_that_is_newer_than_every_record_is_not_written_again(command, toy_plan, capsys):
+    for step in toy_plan.steps.values():
+        Path(step.record).parent.mkdir(parents=True, exist_ok=True)
+        Path(step.record).touch()
+    path = Path("results") / toy_plan.scale / "report.html"
+    path.write_text("a report")
+    os.utime(path, (2e9, 2e9))
+    assert command("report") == 0
+    assert capsys.readouterr().out == f"{path} is up to date\n"
+
+
+def test_results_are_got_and_then_adopted(command, monkeypatch):
+    did = []
+    monkeypatch.setattr("robustft.export.get.get", lambda plan, log: did.append("get"))
+    monkeypatch.setattr("robustft.provenance.adopt.adopt", lambda plan, log: did.append("adopt"))
+    assert command("get") == 0
+    assert did == ["get", "adopt"]

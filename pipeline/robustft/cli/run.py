@@ -37,6 +37,10 @@ RUNS_JOBS = {
 """Snakemake's options that leave a run a run. With any other one (`-n`, `--report`), Snakemake itself speaks."""
 
 
+FORCE = {"--forcerun", "-R", "--force", "-f", "--forceall", "-F", "--rerun-triggers"}
+"""Snakemake's options that run again what is there."""
+
+
 def add_run(add) -> None:  # type: ignore[no-untyped-def]
     """Add the subcommand `run` to the parser."""
     command = add(
@@ -91,8 +95,12 @@ def _watched(arguments: argparse.Namespace, command: Sequence[str], targets: Seq
     progress = Progress(plan, wanted_steps(plan, targets), model=model)
     display = Display(progress)
     pending = progress.steps - progress.done
-    display.say(f"scale {plan.scale}: {pending} of {progress.steps} steps are to be done")
-    status = watch(command, progress, display, log=Path("logs") / plan.scale / "workflow.log")
+    seeds = ", one seed of each method (--seeds 3 gives spreads)" if plan.config.seeds == 1 else ""
+    display.say(f"scale {plan.scale}{seeds}: {pending} of {progress.steps} steps are to be done")
+    # Records that name this configuration and this source need no second opinion, which would take ten seconds.
+    asked = pending or any(option.split("=")[0] in FORCE for option in command)
+    log = Path("logs") / plan.scale / "workflow.log"
+    status = watch(command, progress, display, log=log) if asked else 0
     if status == 0:
         display.say(f"done in {duration(progress.elapsed_s)}")
         for line in _where(plan):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+from collections.abc import Iterable
+from pathlib import Path
 
 from robustft.cli.common import configuration, logger, planned
 
@@ -47,7 +49,6 @@ def report_command(arguments: argparse.Namespace) -> int:
     import os
     import subprocess
     import sys
-    from pathlib import Path
 
     from robustft.cli.run import snakemake_command
     from robustft.errors import RobustftError
@@ -57,6 +58,9 @@ def report_command(arguments: argparse.Namespace) -> int:
 
     plan = planned(arguments)
     path = Path(RESULTS) / plan.scale / "report.html"
+    if _is_newer(path, [step.record for step in plan.steps.values()]):
+        print(f"{path} is up to date")
+        return 0
     seeds = str(plan.config.seeds) if plan.config.seeds else None
     words = ["--cores", "1", "--report", str(path), "--quiet", "all"]
     command = snakemake_command(words, scale=plan.scale, papers=list(plan.config.papers), seeds=seeds)
@@ -74,6 +78,14 @@ def report_command(arguments: argparse.Namespace) -> int:
     write_text(path, with_stages(path.read_text(encoding="utf-8"), plan))
     print(path)
     return 0
+
+
+def _is_newer(path: Path, others: Iterable[str]) -> bool:
+    """Tell whether a file is there and newer than all others, which are there too."""
+    try:
+        return path.stat().st_mtime_ns > max(Path(other).stat().st_mtime_ns for other in others)
+    except OSError:
+        return False
 
 
 def get_command(arguments: argparse.Namespace) -> int:
