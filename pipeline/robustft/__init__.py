@@ -2,9 +2,9 @@
 
 As a library (docs/api.md shows each name with an example):
 
-load: a checkpoint of this project as a model. threat, ThreatModel: which images an attack may make. pgd, autoattack:
-attacks on any `torch.nn.Module`. make_plan: the steps of a scale. audit: every number back to data and source.
-RobustftError: what all of them raise for what a user can mend.
+evaluate: attacks on a model of yours, judged, with a card. load: a checkpoint of this project as a model. threat,
+ThreatModel: which images an attack may make. pgd, autoattack: attacks on any `torch.nn.Module`. make_plan: the steps of
+a scale. audit: every number back to data and source. RobustftError: what all of them raise for what a user can mend.
 
 A name is imported when it is first asked for, so `import robustft` itself needs neither torch nor PyYAML.
 """
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from robustft.api.attacks import autoattack, pgd, threat
     from robustft.api.models import load
     from robustft.api.plans import make_plan
+    from robustft.assess.evaluation import evaluate
     from robustft.attacks.threat import ThreatModel
     from robustft.errors import RobustftError
     from robustft.provenance.audit import audit
@@ -33,6 +34,7 @@ PUBLIC = {
     "ThreatModel": "robustft.attacks.threat",
     "audit": "robustft.provenance.audit",
     "autoattack": "robustft.api.attacks",
+    "evaluate": "robustft.assess.evaluation",
     "load": "robustft.api.models",
     "make_plan": "robustft.api.plans",
     "pgd": "robustft.api.attacks",
@@ -45,6 +47,7 @@ __all__ = [
     "ThreatModel",
     "audit",
     "autoattack",
+    "evaluate",
     "load",
     "make_plan",
     "pgd",

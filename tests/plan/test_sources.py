@@ -29,11 +29,14 @@ LAYERS = {
     "report": {"evaluate", "runtime"},
     "plan": {"config", "report"},
     "provenance": {"report", "evaluate", "data", "runtime", "parallel"},
+    "assess": {
+        *("config", "data", "models", "attacks", "evaluate", "report", "plan", "provenance", "runtime", "speed"),
+    },
     "export": {"provenance", "report", "evaluate", "runtime"},
     "cost": {"data"},
     "images": {"provenance"},
     "api": {"attacks", "models", "config", "plan", "speed"},
-    "cli": {"config", "plan", "provenance", "report", "export", "cost", "images", "data"},
+    "cli": {"assess", "config", "plan", "provenance", "report", "export", "cost", "images", "data"},
 }
 """What each folder may import besides itself and the foundation."""
 PLANNING = {

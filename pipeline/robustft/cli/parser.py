@@ -15,6 +15,7 @@ from typing import NoReturn
 from robustft import __version__
 from robustft.cli import planning, results, sharing, steps
 from robustft.cli.common import enter_checkout, place
+from robustft.cli.evaluating import add_evaluate
 from robustft.cli.run import add_run
 from robustft.cli.trust import add_trust
 from robustft.errors import RobustftError, nearest
@@ -62,7 +63,7 @@ class CommandLine:
         self._subparsers = self.parser.add_subparsers(
             dest="command", required=True, prog="robustft", help=argparse.SUPPRESS
         )
-        for add in (_add_planning, _add_results, _add_sharing, _add_steps):
+        for add in (_add_own, _add_planning, _add_results, _add_sharing, _add_steps):
             add(self)
         self.parser.description = "\n".join(self._help)
 
@@ -116,6 +117,11 @@ def _set_up(command: argparse.ArgumentParser, run: Run | None, *, plans: bool = 
     return command
 
 
+def _add_own(line: CommandLine) -> None:
+    line.group("Your own models and images")
+    add_evaluate(line.add)
+
+
 def _add_planning(line: CommandLine) -> None:
     line.group("Before a run")
     plan = line.add("plan", "print what would run and what it would cost", planning.plan_command)
@@ -158,9 +164,13 @@ def _add_results(line: CommandLine) -> None:
     shown = line.add("tables", "print tables and verdicts, as wide as the terminal", results.tables_command)
     shown.add_argument("names", nargs="*", metavar="PAPER/TABLE", help="which ones (default: all; PAPER: all of it)")
     explain = line.add("explain", "tell in words where one number comes from", results.explain_command)
-    explain.add_argument("cell", help="PAPER/TABLE:ROW/COLUMN, such as twins/main:twins_at/autoattack")
+    explain.add_argument(
+        "cell",
+        help="PAPER/TABLE:ROW/COLUMN, such as twins/main:twins_at/autoattack, or a folder of `robustft evaluate`",
+    )
     text = "check every number back to the data and the source; needs no network, GPU or torch"
     audit = line.add("audit", text, results.audit_command)
+    audit.add_argument("folder", nargs="?", type=place, help="a folder of `robustft evaluate` instead of a scale")
     audit.add_argument(
         "--require-images", action="store_true", help="a step that ran in no image of this checkout is a broken link"
     )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from robustft.cli.common import logger, planned
+from robustft.cli.common import logger, place, planned
 from robustft.escape import terminal
 
 
 def audit_command(arguments: argparse.Namespace) -> int:
     """Print the audit. The exit status is 1 if it has findings."""
+    if arguments.folder is not None:
+        return _audit_evaluation(arguments.folder)
     from robustft.provenance.audit import audit
 
     report = audit(planned(arguments), require_images=arguments.require_images)
@@ -18,8 +20,26 @@ def audit_command(arguments: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
+def _audit_evaluation(folder: Path) -> int:
+    from robustft.assess.audit import audit_folder
+
+    broken = audit_folder(folder)
+    for line in broken:
+        print(line)
+    verdict = (
+        f"{len(broken)} broken links" if broken else "passed: every number is counted from its ledger, of this code"
+    )
+    print(f"audit of {folder}: {verdict}")
+    return 1 if broken else 0
+
+
 def explain_command(arguments: argparse.Namespace) -> int:
     """Print the lineage of one number."""
+    if (place(arguments.cell) / "evaluation.json").is_file():
+        from robustft.assess.audit import explain_folder
+
+        print(explain_folder(place(arguments.cell)))
+        return 0
     from robustft.provenance.explain import explain
 
     print(terminal(explain(planned(arguments), arguments.cell), lines=True))
