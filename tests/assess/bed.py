@@ -214,3 +214,25 @@ HONEST: dict[str, Callable[[], nn.Module]] = {
     "normalisation inside": lambda: trained(Around(cnn(), before=lambda x: (x - 0.3) / 0.4)),
     "weight decay": lambda: trained(mlp(256), decay=1e-3, epochs=20),
 }  # fmt: skip
+
+
+def main() -> None:
+    """Write docs/evaluate-bed.csv: `python -m tests.assess.bed`, from the top of a checkout."""
+    import csv
+    from pathlib import Path
+
+    import robustft
+
+    makers = {**{name: make for name, (make, _) in FAULTS.items()}, **HONEST}
+    with Path("docs/evaluate-bed.csv").open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["model", "fault", "flagged", "clean", "pgd20", "autoattack"])
+        for name, make in makers.items():
+            found = robustft.evaluate(seeded(make), unseen(), eps=EPS)
+            accuracies = [f"{100 * found.accuracy(attack):.0f}" for attack in ("clean", "pgd20", "autoattack")]
+            expected = FAULTS[name][1] if name in FAULTS else "none"
+            writer.writerow([name, expected, found.reasons[0] if found.reasons else "none", *accuracies])
+
+
+if __name__ == "__main__":
+    main()
