@@ -20,13 +20,20 @@ def test_an_attack_with_its_own_threat_has_one_ledger():
 def test_a_new_eps_computes_itself_alone_and_changes_nothing(copy):
     before = {path: sha256_file(path) for path in (copy / "ledgers").iterdir()}
     said: list[str] = []
-    evaluate(network(), arrays(), eps=["1/50", "1/10"], attacks=["pgd10"], to=copy, threads=1, log=said.append)
+    evaluate(network(), arrays(), eps=["1/10", "1/50"], attacks=["pgd10"], to=copy, threads=1, log=said.append)
     assert [line for line in said if "is there" in line] == [
         "clean is there (1 of 3)",
-        "pgd10-linf-1_50 is there (2 of 3)",
+        "pgd10-linf-1_50 is there (3 of 3)",
     ]
     assert {path: sha256_file(path) for path in before} == before
     assert (copy / "ledgers" / "pgd10-linf-1_10.parquet").is_file()
+
+
+def test_a_model_is_left_as_it_was():
+    model = network().train()
+    evaluate(model, arrays(), eps="1/25", attacks=["pgd10"], threads=1)
+    assert model.training
+    assert all(parameter.requires_grad for parameter in model.parameters())
 
 
 def test_a_killed_attack_goes_on_at_its_shard(copy, monkeypatch):

@@ -27,7 +27,7 @@ def audit_folder(folder: Path) -> list[str]:
         if record["step"]["spec"]["identity"] != results.index["identity"]:
             broken.append(f"other-subject: {output['path']} is of another model or other images")
         broken += [f"edited-source: {name} ({number.ledger})" for name in _edited(record["source"]["files"])]
-    for path, sha256 in results.index["identity"]["model"]["files"].items():
+    for path, sha256 in results.index["files"].items():
         if Path(path).is_file() and sha256_file(path) != sha256:
             broken.append(f"changed-weights: {path}")
     with open(folder / NUMBERS, encoding="utf-8", newline="") as stream:

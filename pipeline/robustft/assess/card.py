@@ -59,7 +59,7 @@ def reasons_of(results: Results) -> list[tuple[str, str, str]]:
 def facts_of(results: Results) -> list[str]:
     """Return what was evaluated, a line each."""
     index = results.index
-    files = index["identity"]["model"]["files"]
+    files = index["files"]
     return [
         f"Model: {index['title']}",
         f"Normalisation: {index['normalisation']}",

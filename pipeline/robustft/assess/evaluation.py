@@ -117,7 +117,7 @@ def evaluate(
 
     Args:
         model: a torch.nn.Module from images (n, C, H, W) in [0, 1] to logits (n, K), or what --model takes. A module is
-            attacked in evaluation mode, in which it stays.
+            attacked in evaluation mode and left as it was.
         data: (images, labels) as arrays or tensors, a folder of class folders, an .npz, or a name of the catalogue.
         norm: linf, l2 or l1.
         eps: such as "8/255"; several as a list, or as "1/255..16/255".

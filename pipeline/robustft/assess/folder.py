@@ -60,7 +60,10 @@ class Folder:
         ledger, record = self.ledger(name), self.ledger(name).with_suffix(".record.json")
         if not (ledger.is_file() and record.is_file()):
             return False
-        values = read_record(record).values
+        try:
+            values = read_record(record).values
+        except RobustftError:
+            return False
         return bool(
             values["step"]["spec_sha256"] == digest_of(spec)
             and values["outputs"]["ledger"]["sha256"] == sha256_file(ledger)
@@ -100,6 +103,14 @@ class Folder:
         shutil.rmtree(scratch, ignore_errors=True)
         if (rest := self.path / "scratch").is_dir() and not any(rest.iterdir()):
             rest.rmdir()
+
+    def write_index(self, about: dict[str, Any]) -> None:
+        """Write the index: what the evaluation is of, and every ledger and file of probes that is here."""
+        names = {
+            part: sorted(path.name.removesuffix(end) for path in (self.path / part).glob(f"*{end}"))
+            for part, end in (("ledgers", ".parquet"), ("probes", ".json"))
+        }
+        write_json(self.path / INDEX, {**about, **names})
 
     def outcome(self, name: str) -> Outcome:
         """Return the outcome of a ledger. Raises IntegrityError if it holds another number of attacks than one."""

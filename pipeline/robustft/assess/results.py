@@ -108,6 +108,10 @@ def read_results(folder: Path) -> Results:
     index = read_json(folder / INDEX)
     if index.get("form") != FORM:
         raise IntegrityError("the index is of another form", where=folder / INDEX, expected=FORM)
+    if not index["ledgers"] or not index["probes"]:
+        raise IntegrityError(
+            "the evaluation is not finished", where=folder, next_step="give the same command again; it goes on"
+        )
     judged: dict[str, Judged] = {}
     specs: dict[str, dict[str, Any]] = {}
     for name in index["ledgers"]:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from robustft.assess.folder import FORM, INDEX, Folder, ledger_name
+from robustft.assess.folder import FORM, Folder, ledger_name
 from robustft.assess.images import ImageSet
 from robustft.assess.request import Settings, attack_entries, check_norm
 from robustft.assess.results import Results, read_results, write_results
 from robustft.assess.subject import PROBED, Fitted, fitted, model_probes
+from robustft.attacks.pgd import evaluating
 from robustft.attacks.threat import ThreatModel
 from robustft.evaluate.probes import Probe
 from robustft.evaluate.step import Evaluator
-from robustft.files import write_json
 from robustft.models.foreign.load import Loaded
 from robustft.runtime.context import Context
 from robustft.runtime.device import describe, device_for
@@ -57,7 +59,8 @@ def evaluate_model(
         log: gets each line of progress.
     """
     check_norm(settings.norm, settings.attacks)
-    with device_for(settings.device, threads=settings.threads, log=log) as device:
+    with left_as_it_was(loaded.model), device_for(settings.device, threads=settings.threads, log=log) as device:
+        torch.set_deterministic_debug_mode("warn")  # a model of anyone's may hold what has no deterministic kernel
         log(f"model: {loaded.title}")
         log(f"normalisation: {loaded.normalisation}")
         for note in loaded.notes:
@@ -68,25 +71,42 @@ def evaluate_model(
             log("the model has no gradient: gradient attacks stand still, and the card will say so")
         folder = Folder(to, fit.identity, modules=modules)
         plans = ledgers_of(settings)
-        _attack(fit, folder, plans, settings, device, log)
-        probes = _probe(fit, folder, settings, log)
-        index = {
+        about = {
             "form": FORM,
             "identity": fit.identity,
+            "files": loaded.files,
             "title": loaded.title,
             "normalisation": str(loaded.normalisation),
             "notes": list(loaded.notes),
             "images": str(images),
             "data": images.title,
             "norm": settings.norm,
-            "ledgers": sorted({plan.name for plan in plans} | _earlier(folder)),
-            "probes": sorted({*probes, *_earlier_probes(folder)}),
             "device": describe(device),
         }
-        write_json(to / INDEX, index)
+        folder.write_index(about)
+        _attack(fit, folder, plans, settings, device, log)
+        _probe(fit, folder, settings, log)
+        folder.write_index(about)
     results = read_results(to)
     write_results(results)
     return results
+
+
+@contextlib.contextmanager
+def left_as_it_was(model: nn.Module) -> Iterator[None]:
+    """Put back, afterwards, the modes and `requires_grad` of a model, and torch's settings of this process."""
+    threads, determinism = torch.get_num_threads(), torch.get_deterministic_debug_mode()
+    benchmark, tf32 = torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    with evaluating(model):
+        try:
+            yield
+        finally:
+            for parameter in learning:
+                parameter.requires_grad_(True)
+            torch.set_num_threads(threads)
+            torch.set_deterministic_debug_mode(determinism)
+            torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = benchmark, tf32
 
 
 def ledgers_of(settings: Settings) -> list[Plan]:
@@ -96,8 +116,11 @@ def ledgers_of(settings: Settings) -> list[Plan]:
         own = attack.get("threat")
         for eps in settings.eps:
             threat = {"norm": settings.norm, "eps": str(eps)}
-            shown = {**threat, **{key: str(value) for key, value in (own or {}).items() if key in threat}}
-            plans.append(Plan(ledger_name(attack["name"], shown["norm"], shown["eps"]), attack, threat))
+            if attack["algorithm"] == "none":
+                threat = {"norm": "linf", "eps": "0"}  # whatever is asked for, so that it is computed once
+            elif own:
+                threat = {key: str(own[key]) for key in threat}
+            plans.append(Plan(ledger_name(attack["name"], threat["norm"], threat["eps"]), attack, threat))
             if own or attack["algorithm"] == "none":
                 break
     return plans
@@ -133,36 +156,23 @@ def _spec(fit: Fitted, plan: Plan, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _probe(fit: Fitted, folder: Folder, settings: Settings, log: Log) -> dict[str, dict[str, Any]]:
-    """Probe the model, and its gradients under each threat; stored values are not made again."""
+def _probe(fit: Fitted, folder: Folder, settings: Settings, log: Log) -> None:
+    """Probe the model and its gradients; stored values are not made again."""
     x, y = fit.opened.take(slice(0, min(PROBED, len(fit.images.labels))))
     with torch.no_grad():
         right = fit.model(x).argmax(1) == y
-    probes = {}
-    for eps in settings.eps:
-        threat = ThreatModel(settings.norm, eps)
-        name = f"{settings.norm}-{str(eps).replace('/', '_')}"
-        probe = Probe(fit.model, x[right], y[right], threat, settings.seed)
+    # Gradients are probed at the largest eps alone: what masks them does so at every eps.
+    threat = ThreatModel(settings.norm, max(settings.eps))
+    probe = Probe(fit.model, x[right], y[right], threat, settings.seed)
 
-        def under(probe: Probe = probe) -> dict[str, Any]:
-            log(f"probing gradients at {probe.threat}")
-            return {"images": len(probe.x), **probe.values()}
-
-        probes[name] = folder.stored(name, {"threat": str(threat), "seed": settings.seed}, under)
+    def under() -> dict[str, Any]:
+        log(f"probing gradients at {threat}")
+        return {"images": len(probe.x), **probe.values()}
 
     def of_model() -> dict[str, Any]:
-        largest = Probe(fit.model, x[right], y[right], ThreatModel(settings.norm, max(settings.eps)), settings.seed)
-        adversarial = largest.adversarial() if len(largest.x) else x[:0]
+        adversarial = probe.adversarial() if len(probe.x) else x[:0]
         return {"images": len(x) + len(adversarial), **model_probes(fit, adversarial)}
 
-    probes["model"] = folder.stored("model", {"norm": settings.norm, "seed": settings.seed}, of_model)
-    return probes
-
-
-def _earlier(folder: Folder) -> set[str]:
-    """Return the ledgers that earlier evaluations of the same model and images have left in a folder."""
-    return {path.stem for path in (folder.path / "ledgers").glob("*.parquet")}
-
-
-def _earlier_probes(folder: Folder) -> set[str]:
-    return {path.stem for path in (folder.path / "probes").glob("*.json")}
+    key = {"threat": str(threat), "seed": settings.seed}
+    folder.stored(f"{threat.norm}-{str(threat.eps).replace('/', '_')}", key, under)
+    folder.stored("model", {"norm": settings.norm, "seed": settings.seed}, of_model)

@@ -75,8 +75,9 @@ def fitted(loaded: Loaded, images: ImageSet, device: torch.device, *, side: int 
             observed=f"up to {most}",
             next_step="check the number of classes of the weights, and the order of the class folders",
         )
+    about = {key: value for key, value in loaded.about.items() if key != "files"}  # a file may move
     identity = {
-        "model": {**loaded.about, "state": state_digest(model), "structure": _digest(str(model))},
+        "model": {**about, "state": state_digest(model), "structure": _digest(str(model))},
         "images": {"title": images.title, "split": images.split, "digest": images.digest, **images.about},
     }
     attacked = model if reaches else WithGradient(model)

@@ -51,6 +51,12 @@ def add_evaluate(add: Callable[..., argparse.ArgumentParser]) -> None:
     command.add_argument("--to", type=place, metavar="FOLDER", help="default: evaluations/MODEL-DATA")
 
 
+def _here(name: str) -> str:
+    """Return the path of a file or folder, as seen from where the command was typed; another name stays as it is."""
+    path = HERE / Path(name).expanduser()
+    return str(path) if path.exists() and Path.cwd() != HERE else name
+
+
 def evaluate_command(arguments: argparse.Namespace) -> int:
     """Evaluate one model, or several checkpoints of one training. The exit status is 1 if a check failed."""
     print("robustft evaluate: loading", file=sys.stderr, flush=True)
@@ -79,8 +85,7 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
     options: dict[str, Any] = {key: named[key] for key in keys}
     options["attacks"] = arguments.attacks.split(",") if arguments.attacks else None
     options["threads"] = arguments.threads or len(os.sched_getaffinity(0))
-    models = [one if Path(one).is_absolute() or ":" in one else str(place(one)) for one in arguments.model]
-    data = arguments.data if not Path(HERE / arguments.data).exists() else str(HERE / arguments.data)
+    models, data = [_here(one) for one in arguments.model], _here(arguments.data)
     found = evaluate_files(models, data, size=arguments.size, template=arguments.template, log=log, **options)
     for results in found:
         print(as_text(results))
