@@ -6,8 +6,6 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-from robustft.escape import terminal
-
 T = TypeVar("T")
 
 
@@ -38,7 +36,7 @@ class RobustftError(Exception):
             if value is not None:
                 lines.append(f"  {label + ':':<10}{value}")
         # A name from elsewhere may be no text: then no file and no terminal could take the message.
-        super().__init__(terminal("\n".join(lines), lines=True))
+        super().__init__("\n".join(lines).encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 class ConfigError(RobustftError):

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from robustft.errors import BusyError, ConfigError, IntegrityError, RobustftError
-from robustft.escape import terminal
 from robustft.files import PACKAGE, ROOT
 from robustft.runtime.sandbox.decoding import marks
 from robustft.runtime.sandbox.inside import ANSWER, MARKS, NOISE, REQUEST
@@ -133,13 +132,17 @@ def _follow(
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 with contextlib.suppress(ValueError, RecursionError):
-                    log(terminal(json.loads(line))[:2000])
+                    log(_printable(json.loads(line))[:2000])
         state = [path.stat().st_mtime_ns for path in signs if path.exists()]
         if state != seen:
             last, seen = time.monotonic(), state
         if time.monotonic() - last > limits.stall_s or received > _LOG_BYTES:
             return False
     return True
+
+
+def _printable(text: object) -> str:
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(text))
 
 
 def _answer(room: Path) -> dict[str, Any] | None:
@@ -170,6 +173,6 @@ def _death(status: int, room: Path, request: dict[str, Any], limits: Limits, *, 
         "a file from elsewhere ended the process that decoded it",
         where="; or ".join(found[:4]) or ", ".join(request["reads"]),
         expected=f"to be decoded within {limits.memory_bytes / 1e6:.0f} MB",
-        observed=end + (f": {terminal(said[-1])[:200]}" if said else ""),
+        observed=end + (f": {_printable(said[-1])[:200]}" if said else ""),
         next_step="compare it with its publisher's copy; nothing that it held has reached this process",
     )
