@@ -17,6 +17,12 @@ def test_the_stage_of_a_scale_is_the_one_that_has_its_results(tmp_path, monkeypa
         dvc_store.stage_of(SimpleNamespace(scale="paper"))
 
 
+def test_without_dvc_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(RobustftError, match=r"(?s)DVC is not installed.*pip install '\.\[share\]'"):
+        dvc_store.remote_name("test")
+
+
 def test_a_command_of_dvc_that_fails_is_an_error_with_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(dvc_store, "ROOT", tmp_path)
     with pytest.raises(RobustftError, match=r"(?s)dvc status failed.*do this"):

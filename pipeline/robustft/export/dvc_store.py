@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -27,7 +28,14 @@ def git(*arguments: str) -> str:
 
 
 def remote_name(purpose: str) -> str:
-    """Return the name of the default remote. Raises RobustftError if there is none."""
+    """Return the name of the default remote. Raises RobustftError if there is none, or no DVC."""
+    if importlib.util.find_spec("dvc") is None:
+        raise RobustftError(
+            "DVC is not installed",
+            where=sys.executable,
+            expected="the packages of envs/dev.txt: a run needs no DVC, so envs/run.txt has none",
+            next_step="make install, or pip install '.[share]'",
+        )
     if name := run(sys.executable, "-m", "dvc", "config", "core.remote").stdout.strip():
         return name
     raise RobustftError(
