@@ -157,13 +157,13 @@ def reforged(plan: Plan) -> None:
         if step.kind in COUNTED and changed & {*step.inputs.values(), *step.upstream.values()}:
             paths = ({role: Path(path) for role, path in files.items()} for files in (step.inputs, step.outputs))
             work_of(step)(step.spec, Context(*paths, Path("scratch"), step.settings, log=lambda _: None))
-        before = json.dumps(values)
+        before = json.dumps(values, sort_keys=True)
         values["outputs"] = {role: file_entry(path) for role, path in step.outputs.items()}
         values["inputs"] = {role: file_entry(path) for role, path in step.inputs.items()}
         values["circumstances"]["vouchers"] = {
             role: {"record": record, "sha256": sha256_file(record)} for role, record in step.upstream.items()
         }
-        if json.dumps(values) != before:
+        if json.dumps(values, sort_keys=True) != before:
             changed |= {step.record, *step.outputs.values()}
             write_json(step.record, values)
 

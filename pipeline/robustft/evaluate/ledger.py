@@ -25,7 +25,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -120,13 +120,13 @@ def _damage_named(path: Path) -> Iterator[None]:
 
 def read_table(path: Path) -> pa.Table:
     """Return the rows. Raises IntegrityError for a damaged file or one that is no ledger."""
-    with _damage_named(path):
-        table = _rows(path)
+    with _damage_named(path), open_regular(path) as stream:
+        table = _rows(stream)
     _require_ledger(table.schema, path)
     return table
 
 
-def _rows(source: Path | pa.BufferReader) -> pa.Table:
+def _rows(source: BinaryIO | pa.BufferReader) -> pa.Table:
     """Return the rows of one file, read by one thread: ledgers are small.
 
     `pq.read_table` also reads folders, imports pandas and takes three times as long.
@@ -192,8 +192,8 @@ def read_ledger(path: Path) -> dict[str, Outcome]:
 
 def read_checks(path: Path) -> dict[str, dict[str, float]]:
     """Return the checks stored with a ledger: of the model, and under each attack."""
-    with _damage_named(path):
-        schema = pq.read_schema(path, memory_map=False)
+    with _damage_named(path), open_regular(path) as stream, pq.ParquetFile(stream) as file:
+        schema = file.schema_arrow
     _require_ledger(schema, path)
     with _damage_named(path):
         checks = json.loads((schema.metadata or {})[b"robustft"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import os
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -23,6 +24,9 @@ BUILD = "build.json"
 IMPORTABLE = (".py", ".pyc", ".so", ".pyd", ".pth")
 OUTPUTS = {"results", "scratch", "logs", "exports", "frozen", "build", "dist", "__pycache__"}
 """Folders at the top of a checkout that hold no code."""
+
+LOOKED_AT = 5000
+"""How many files of another folder at the top are looked at: a user may keep a data set there."""
 
 REWRITTEN = {"dvc.lock"}
 """It describes results, and DVC rewrites it during a run."""
@@ -74,7 +78,7 @@ def changes(root: Path = ROOT) -> Iterator[str]:
         if name not in REWRITTEN and not _is_blob(root / name, mode, sha):
             yield name
     for path in _importable(root):
-        if (name := path.relative_to(root).as_posix()) not in tracked:
+        if path.suffix in IMPORTABLE and (name := path.relative_to(root).as_posix()) not in tracked:
             yield name
 
 
@@ -100,13 +104,23 @@ def _blob(data: bytes, digits: int) -> str:
 
 def _importable(root: Path) -> Iterator[Path]:
     """Yield the files that Python could import from the folders on its path, `pipeline/` and the top."""
-    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and path.name[0] != "."]
-    folders = [path for path in folders if path.name not in OUTPUTS and not (path / "pyvenv.cfg").exists()]
-    yield from (path for path in sorted(root.iterdir()) if path.suffix in IMPORTABLE)
-    for folder in dict.fromkeys([*folders, PACKAGE.parent if root == ROOT else root / "pipeline"]):
-        for place, below, names in os.walk(folder):
-            below[:] = [name for name in below if name != "__pycache__" and name[0] != "."]
-            yield from (Path(place) / name for name in names if name.endswith(IMPORTABLE))
+    package = PACKAGE.parent if root == ROOT else root / "pipeline"
+    for path in sorted(root.iterdir()):
+        if path.suffix in IMPORTABLE:
+            yield path
+        elif path != package and path.is_dir() and not _holds_no_code(path):
+            yield from itertools.islice(_below(path), LOOKED_AT)
+    yield from _below(package)
+
+
+def _holds_no_code(folder: Path) -> bool:
+    return folder.name[0] == "." or folder.name in OUTPUTS or (folder / "pyvenv.cfg").exists()
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for place, below, names in os.walk(folder):
+        below[:] = [name for name in below if name != "__pycache__" and name[0] != "."]
+        yield from (Path(place) / name for name in names)
 
 
 def blob_hashes(files: Iterable[tuple[str, str]], root: Path = ROOT) -> dict[tuple[str, str], str | None]:
