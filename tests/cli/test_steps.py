@@ -49,7 +49,7 @@ def test_a_failure_is_logged_with_where_it_is_kept(step, monkeypatch, error, sta
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr("robustft.data.step.save", fail)
+    monkeypatch.setattr("robustft.data.step.decode", fail)
     assert main(["data", "digits", "--scale", "smoke", "--log", "step.log"]) == status
     log = Path("step.log").read_text()
     assert ("what is known about it is in scratch/" in log) == (status == 1)

@@ -33,10 +33,11 @@ LAYERS = {
         *("config", "data", "models", "attacks", "evaluate", "report", "plan", "provenance", "runtime", "speed"),
     },
     "export": {"provenance", "report", "evaluate", "runtime"},
-    "cost": {"data"},
+    "recheck": {"cost", "data", "evaluate", "export", "plan", "provenance", "report", "runtime", "config"},
+    "cost": {"data", "report"},
     "images": {"provenance"},
     "api": {"attacks", "models", "config", "plan", "speed"},
-    "cli": {"assess", "config", "plan", "provenance", "report", "export", "cost", "images", "data"},
+    "cli": {"assess", "recheck", "config", "plan", "provenance", "report", "export", "cost", "images", "data"},
 }
 """What each folder may import besides itself and the foundation."""
 PLANNING = {

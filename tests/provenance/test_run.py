@@ -46,15 +46,15 @@ def test_a_step_that_ends_well_leaves_no_scratch(step):
 def test_attempts_are_counted_until_one_succeeds(step, monkeypatch):
     import robustft.data.step as module
 
-    real = module.save
-    monkeypatch.setattr(module, "save", lambda *a, **k: (_ for _ in ()).throw(RobustftError("no luck")))
+    real = module.decode
+    monkeypatch.setattr(module, "decode", lambda *a, **k: (_ for _ in ()).throw(RobustftError("no luck")))
     for _ in range(2):
         with pytest.raises(RobustftError, match="no luck") as error:
             run_step(step, log=silent)
     (note,) = scratch_folder(step).glob("failed-*.json")  # one for each process
     assert json.loads(note.read_text())["error"] == "RobustftError: no luck"
     assert error.value.__notes__ == [f"The step {step.key} failed; what is known about it is in {note}."]
-    monkeypatch.setattr(module, "save", real)
+    monkeypatch.setattr(module, "decode", real)
     circumstances = read_record(run_step(step, log=silent)).values["circumstances"]
     assert circumstances["attempt"] == 3
     assert [failure["error"] for failure in circumstances["failed_attempts"]] == ["RobustftError: no luck"]
