@@ -61,7 +61,7 @@ def test_a_crash_names_the_member(ask):
 def test_memory_beyond_the_limit_is_refused_and_less_is_not(ask):
     assert ask(inmates.fills, megabytes=100)[0] == 100 << 20
     with pytest.raises(IntegrityError, match=r"where:    archive\.tar: member\.jpg\n.*it needs more memory"):
-        ask(inmates.fills, megabytes=400)
+        ask(inmates.fills, megabytes=8192)
 
 
 def test_a_process_that_does_nothing_or_computes_for_ever_is_ended(ask):

@@ -25,6 +25,10 @@ _CHANGE_FOLDER = 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8
 """Remove folders and files in a folder, and make them there."""
 
 
+_STACK_BYTES = 8 << 20
+"""Of a thread, by default."""
+
+
 class _Ruleset(ctypes.Structure):
     _fields_ = (("files", ctypes.c_uint64), ("network", ctypes.c_uint64), ("scoped", ctypes.c_uint64))
 
@@ -38,10 +42,11 @@ def set_limits(*, memory_bytes: int, file_bytes: int, cpu_s: int) -> bool:
     """Bound what the process may fill of memory, each file that it writes, and its processor time.
 
     RLIMIT_DATA counts private writable pages alone. RLIMIT_AS would also count mapped libraries: torch's alone are tens
-    of GB in some builds. On Linux before 4.7 and on other systems RLIMIT_DATA leaves out most of the memory.
+    of GB in some builds. Stacks of threads count, and libraries start as many as there are cores: room for these is
+    added. On Linux before 4.7 and on other systems RLIMIT_DATA leaves out most of the memory.
     """
     for kind, limit in (
-        (resource.RLIMIT_DATA, memory_bytes),
+        (resource.RLIMIT_DATA, memory_bytes + _STACK_BYTES * (os.cpu_count() or 1)),
         (resource.RLIMIT_FSIZE, file_bytes),
         (resource.RLIMIT_CPU, cpu_s),
         (resource.RLIMIT_CORE, 0),
