@@ -15,6 +15,7 @@ from typing import NoReturn
 from robustft import __version__
 from robustft.cli import planning, results, sharing, steps
 from robustft.cli.common import enter_checkout, place
+from robustft.cli.completion import add_completion
 from robustft.cli.evaluating import add_evaluate
 from robustft.cli.run import add_run
 from robustft.cli.trust import add_trust
@@ -65,6 +66,8 @@ class CommandLine:
         )
         for add in (_add_own, _add_planning, _add_results, _add_sharing, _add_steps):
             add(self)
+        self.group("For your shell")
+        add_completion(self)
         self.parser.description = "\n".join(self._help)
 
     def group(self, title: str) -> None:
@@ -73,9 +76,14 @@ class CommandLine:
 
     def add(self, name: str, text: str, run: Run | None, *, plans: bool = True) -> argparse.ArgumentParser:
         """Add a command and return its parser; a command that `plans` gets the options of scale and papers."""
-        command = self.commands[name] = self._subparsers.add_parser(name, description=text)
+        command = self.commands[name] = self._subparsers.add_parser(name, description=text, help=text)
         self._help.append(f"  {name:<11}{text}")
         return _set_up(command, run, plans=plans)
+
+    def listed(self) -> argparse.ArgumentParser:
+        """Return the parser with its commands listed once more: its own help has them in groups instead."""
+        self._subparsers.help = "commands"
+        return self.parser
 
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:
         """Parse the arguments. Raises RobustftError with the nearest name for an unknown command, form or option."""
