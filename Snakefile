@@ -20,6 +20,7 @@ if PACKAGES not in sys.path:
     sys.path.insert(0, PACKAGES)
 
 from robustft.config.load import Config
+from robustft.config.project import project_defaults
 from robustft.config.workflow import workflow_settings
 from robustft.plan import Plan
 
@@ -37,6 +38,8 @@ configfile: CONFIG_FILE
 report: "pipeline/rules/captions/workflow.rst"
 
 
+# A project of one's own has defaults over those of the file; the command line comes before both.
+config.update(project_defaults(given=workflow.config_settings.overwrite_config))
 SETTINGS = workflow_settings(config)
 PLAN = Plan(Config(scale=SETTINGS.scale, papers=SETTINGS.papers, seeds=SETTINGS.seeds))
 

@@ -41,6 +41,21 @@ ROOT = PACKAGE / "project" if IS_WHEEL else PACKAGE.parents[1]
 
 _PACKAGE_NAME = "pipeline/robustft"
 
+PROJECT_FILE = "robustft.yaml"
+"""Makes a folder a user's own project. Its configuration is laid over ours, and its results lie in it."""
+
+
+def own_project() -> Path | None:
+    """Return the user's own project: the working directory, if `robustft.yaml` lies in it."""
+    here = Path.cwd()
+    return here if (here / PROJECT_FILE).is_file() else None
+
+
+def config_roots() -> tuple[Path, ...]:
+    """Return the folders with configuration; the entries of an earlier one come before those of a later one."""
+    own = own_project()
+    return (*([own] if own else ()), ROOT / "config")
+
 
 def project_path(name: str) -> Path:
     """Return the path of a file of the project. `name` is its path in a checkout, also in a wheel."""
@@ -55,13 +70,20 @@ def project_name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+def module_folders() -> list[str]:
+    """Return the folders of components that no package installs. They come last: they hide no installed package."""
+    own = own_project()
+    return [*([str(own)] if own else ()), str(ROOT)]
+
+
 def module_file(module: str) -> Path | None:
     """Return the file of a module without importing its packages; None if there is none, or no file.
 
-    A module of this package is searched for in it; any other on Python's path, then at the top of the project.
+    A module of this package is searched for in it; any other on Python's path, then at the top of a user's own
+    project, then of this one.
     """
     parts = module.split(".")
-    search = [str(PACKAGE.parent)] if parts[0] == PACKAGE.name else [*sys.path, str(ROOT)]
+    search = [str(PACKAGE.parent)] if parts[0] == PACKAGE.name else [*sys.path, *module_folders()]
     found = None
     for number in range(len(parts)):
         found = PathFinder.find_spec(".".join(parts[: number + 1]), search)

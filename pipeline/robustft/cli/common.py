@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustft.errors import RobustftError
-from robustft.files import ROOT, read_json
+from robustft.files import PROJECT_FILE, ROOT, config_roots, read_json
 
 if TYPE_CHECKING:
     from robustft.config.load import Config
@@ -28,12 +28,14 @@ def configuration(arguments: argparse.Namespace) -> Config:
     it has every paper.
     """
     from robustft.config.load import Config
+    from robustft.config.paper_folder import paper_file
     from robustft.config.workflow import seed_count
 
     papers = [name for names in arguments.papers or [] for name in names.split(",")]
     if not papers:
         paper = (getattr(arguments, "table", None) or getattr(arguments, "id", None) or "").split("/")[0]
-        papers = [paper] if (ROOT / "config" / "papers" / paper / "paper.yaml").is_file() else []
+        files = (paper_file(root / "papers" / paper) for root in config_roots())
+        papers = [paper] if paper and any(path.is_file() for path in files) else []
     config = Config(scale=arguments.scale, papers=papers or None, seeds=seed_count(arguments.seeds, of="--seeds"))
     if config.seeds and not arguments.seeds and arguments.command not in BEFORE_A_RUN:
         named = SEED.search(getattr(arguments, "id", None) or "")
@@ -70,9 +72,34 @@ def planned(arguments: argparse.Namespace) -> Plan:
 def enter_checkout(root: Path = ROOT) -> None:
     """Work in the checkout's top folder if the caller stands in a folder below it that has no results of its own."""
     here = Path.cwd()
-    if root in here.parents and not (here / "results").is_dir():
+    if project := next((one for one in (here, *here.parents) if (one / PROJECT_FILE).is_file()), None):
+        if project != here:
+            print(f"working in {project}", file=sys.stderr)
+            os.chdir(project)
+    elif root in here.parents and not (here / "results").is_dir():
         print(f"working in {root}", file=sys.stderr)
         os.chdir(root)
+
+
+def enter_project(arguments: argparse.Namespace) -> None:
+    """Work in the project that `--project` names; the paths of the command stay where they were typed.
+
+    Raises RobustftError if the folder is no project.
+    """
+    project = Path(arguments.project).expanduser()
+    if not (project / PROJECT_FILE).is_file():
+        raise RobustftError(
+            "this folder is no project",
+            where=project.absolute(),
+            expected=f"a file {PROJECT_FILE}",
+            next_step=f"`robustft init {project}` makes one",
+        )
+    for name, value in vars(arguments).items():
+        if isinstance(value, Path):
+            setattr(arguments, name, value.absolute())
+        elif isinstance(value, list) and all(isinstance(one, Path) for one in value):
+            setattr(arguments, name, [one.absolute() for one in value])
+    os.chdir(project)
 
 
 def place(text: str) -> Path:

@@ -14,14 +14,15 @@ from typing import NoReturn
 
 from robustft import __version__
 from robustft.cli import planning, results, sharing, steps
-from robustft.cli.common import enter_checkout, place
+from robustft.cli.common import enter_checkout, enter_project, place
 from robustft.cli.completion import add_completion
 from robustft.cli.evaluating import add_evaluate
+from robustft.cli.projects import add_projects
 from robustft.cli.run import add_run
 from robustft.cli.trust import add_trust
 from robustft.errors import RobustftError, nearest
 from robustft.escape import terminal
-from robustft.files import ROOT
+from robustft.files import module_folders
 
 STEPS = {
     "download": "fetch one file of config/datasets.yaml or config/weights.yaml, such as `cifar10_python`",
@@ -121,6 +122,11 @@ def _set_up(command: argparse.ArgumentParser, run: Run | None, *, plans: bool = 
             metavar="N",
             help="the first N seeds (default: as many as were run; before a run, as the scale says)",
         )
+        command.add_argument(
+            "--project",
+            metavar="FOLDER",
+            help="work in a project of your own, as `robustft init` makes (default: the current folder, if it is one)",
+        )
     command.set_defaults(run=run)
     return command
 
@@ -128,6 +134,7 @@ def _set_up(command: argparse.ArgumentParser, run: Run | None, *, plans: bool = 
 def _add_own(line: CommandLine) -> None:
     line.group("Your own models and images")
     add_evaluate(line.add)
+    add_projects(line.add)
 
 
 def _add_planning(line: CommandLine) -> None:
@@ -267,11 +274,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a terminal or log of ASCII shows what it lacks by its number
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    sys.path.append(str(ROOT))  # last, so that it hides no installed package: components of a user's own
     try:
         arguments = CommandLine().parse(sys.argv[1:] if argv is None else argv)
-        if arguments.command != "job":  # Snakemake says where a job works
+        if getattr(arguments, "project", None):
+            enter_project(arguments)
+        elif arguments.command != "job":  # Snakemake says where a job works
             enter_checkout()
+        sys.path.extend(module_folders())
         result: int = arguments.run(arguments)
         sys.stdout.flush()
         return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import UNSET, Meta
+from msgspec import UNSET, Meta, field
 
 from robustft.config.common import Confidence, Count, Maybe, Name, Names, Positive, Selection, Struct, Whole, require
 
@@ -129,8 +129,8 @@ class Claims(Struct, frozen=True, kw_only=True):
     """Published tables of a paper, and the translation of their names."""
 
     paper: Name
-    reasons: dict[Name, str]
     tables: dict[Name, PublishedTable]
+    reasons: dict[Name, str] = field(default_factory=dict)
     methods: Maybe[dict[str, Name | MethodTarget]] = UNSET
     datasets: Maybe[dict[str, Name | DatasetTarget]] = UNSET
     metrics: Maybe[dict[str, Name | MetricTarget]] = UNSET

@@ -29,7 +29,8 @@ class CorruptedFrom(Struct, frozen=True, kw_only=True):
 class Source(Struct, frozen=True, kw_only=True):
     """Images in their published form, decoded once into one file.
 
-    It comes from downloads (`files` by role), from a file of an installed package, or from another data set.
+    It comes from downloads (`files` by role), from a file of an installed package, from a folder of this machine, or
+    from another data set.
     `shape` is (C, H, W), `levels` the pixel value of full white, and `lossy` whether the pixels differ from the
     published ones.
     """
@@ -41,6 +42,7 @@ class Source(Struct, frozen=True, kw_only=True):
     levels: Count
     files: Maybe[Annotated[dict[Name, Name], Meta(min_length=1)]] = UNSET
     package_file: Maybe[str] = UNSET
+    folder: Maybe[str] = UNSET
     sha256: Maybe[Sha256] = UNSET
     bytes: Maybe[Count] = UNSET
     terms: Maybe[str] = UNSET
@@ -55,7 +57,9 @@ class Source(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Refuse a source without an origin."""
         Struct.__post_init__(self)
-        require(self, ("package_file", "sha256", "bytes"), ("corrupted_from",), ("files", "images"))
+        require(
+            self, ("package_file", "sha256", "bytes"), ("corrupted_from",), ("files", "images"), ("folder", "sha256")
+        )
 
 
 class Splits(Struct, frozen=True, kw_only=True):

@@ -22,11 +22,11 @@ class Method(Struct, rename={"from_": "from"}, frozen=True, kw_only=True):
     With both, training starts from the derived model. `pretraining` and `recipe` override the experiment's. `threat`
     overrides what it is trained against; evaluations judge all methods by the experiment's.
     `pretrained_parts` are the parts of the pre-trained model to load, by default all. `trains_on` is the split, `color`
-    the colour of its lines in figures.
+    the colour of its lines in figures (default: one of a palette).
     """
 
     title: str
-    color: Color
+    color: Maybe[Color] = UNSET
     implementation: Maybe[Component] = UNSET
     parameters: Maybe[dict[str, Any]] = UNSET
     tuning: Maybe[Part] = UNSET

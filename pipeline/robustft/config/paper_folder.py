@@ -1,6 +1,7 @@
 """A paper's folder, read as one document.
 
-Each YAML file of `config/papers/PAPER/` has some keys of the paper. An experiment may have its own file under
+Each YAML file of `config/papers/PAPER/` has some keys of the paper; a paper without a folder is `papers/PAPER.yaml`.
+An experiment may have its own file under
 `experiments/`, with the content of its table. Claims that a measurement can confirm are rows of `claims.csv`. Each
 published table is a CSV file under `claims/`, and `claims.yaml` translates its names.
 """
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from robustft.config.tree import Keys, Tree, extended, parse, read_tree, unwrapped
+from robustft.config.tree import Keys, Tree, entry_of, mapping, parse, read_tree, unwrapped
 from robustft.errors import ConfigError, lookup
 
 LISTS = ("experiment", "dataset", "right")
@@ -21,36 +22,32 @@ LISTS = ("experiment", "dataset", "right")
 NUMBERS = ("value", "decimals", "margin", "read_off", "runs")
 
 
-def read_paper(folder: Path, baselines: Mapping[str, Any]) -> Tree:
+KINDS = {"experiments": "experiment", "pretraining": "pretraining", "methods": "method"}
+"""What may extend another entry of its kind, by its key."""
+
+
+UNSAID = {"seeds": [0], "diagnostics": {"steps_per_epoch": 0}}
+"""What an experiment need not say."""
+
+
+def paper_file(folder: Path) -> Path:
+    """Return the main file of a paper by the path of its folder, which a paper in one file has not."""
+    return folder / "paper.yaml" if folder.is_dir() else folder.with_suffix(".yaml")
+
+
+def read_paper(folder: Path, baselines: Mapping[str, Any], papers: Mapping[str, Path] | None = None) -> Tree:
     """Return a paper as one tree; its methods may extend those of `baselines`.
 
+    With `papers`, the folder of each paper by name, entries may also extend those of another paper, `PAPER/NAME`.
     Raises ConfigError as `read_tree`, and for a key in two files.
     """
-    values: dict[str, Any] = {}
-    places: list[tuple[Path, Keys]] = []
-    others = (path for path in sorted(folder.glob("*.yaml")) if path.name not in ("paper.yaml", "claims.yaml"))
-    for path in (folder / "paper.yaml", *others):
-        part = parse(path)
-        if twice := sorted(set(part) & set(values)):
-            raise ConfigError(f"the key '{twice[0]}' is given twice", where=path, observed=[p.name for p, _ in places])
-        values |= part
-        places.append((path, ()))
-    if isinstance(values.get("experiments"), list):
-        values["experiments"] = _experiments(folder / "experiments", values["experiments"], places)
-    for key, kind, known in (
-        ("experiments", "experiment", {}),
-        ("pretraining", "pretraining", {}),
-        ("methods", "method", baselines),
-    ):
-        entries = _mapping(values.get(key, {}), key, folder)
-        if entries:
-            values[key] = {name: _extended(name, entries, known, kind, folder) for name in entries}
+    values, places = _extended_values(folder, baselines, papers or {}, ())
     _add_evaluations(values, folder)
     if (folder / "claims.csv").exists():
         values["claims"] = list(_claims(folder / "claims.csv"))
     _add_tables(values, folder)
     bases: dict[str, dict[str, str]] = {}
-    empty: dict[str, Any] = {"tables": {}, "figures": {}, "claims": [], "deviations": [], "margins": {}}
+    empty: dict[str, Any] = {"authors": [], "tables": {}, "figures": {}, "claims": [], "deviations": [], "margins": {}}
     return Tree(tuple(places), {**empty, **unwrapped(values, "", bases, folder)}, bases)
 
 
@@ -59,6 +56,7 @@ def read_claims(folder: Path) -> Tree | None:
     if not (folder / "claims.yaml").exists():
         return None
     tree = read_tree(folder / "claims.yaml", "claims")
+    tree.values.setdefault("reasons", {})
     for name, table in tree.values["tables"].items():
         path = folder / "claims" / f"{name}.csv"
         if path.exists():
@@ -85,30 +83,62 @@ def _experiments(folder: Path, names: list[str], places: list[tuple[Path, Keys]]
     return experiments
 
 
-def _extended(
-    name: str, entries: Mapping[str, Any], known: Mapping[str, Any], kind: str, where: Path, below: tuple[str, ...] = ()
-) -> Any:
-    """Return an entry laid over the one that it `extends`."""
-    if name in below:
-        raise ConfigError(f"the {kind} '{name}' extends itself", where=where, observed=" -> ".join((*below, name)))
-    entry = entries[name] if name in entries else known[name]
-    if not isinstance(entry, dict) or "extends" not in entry:
+def _extended_values(
+    folder: Path, baselines: Mapping[str, Any], papers: Mapping[str, Path], below: tuple[Path, ...]
+) -> tuple[dict[str, Any], list[tuple[Path, Keys]]]:
+    """Return the values of a paper with each entry laid over the one that it extends, and the files."""
+    if folder in below:
+        raise ConfigError("a paper extends itself", where=folder, observed=[path.stem for path in (*below, folder)])
+    values: dict[str, Any] = {}
+    places: list[tuple[Path, Keys]] = []
+    others = (path for path in sorted(folder.glob("*.yaml")) if path.name not in ("paper.yaml", "claims.yaml"))
+    for path in (paper_file(folder), *others):
+        part = parse(path)
+        if twice := sorted(set(part) & set(values)):
+            raise ConfigError(f"the key '{twice[0]}' is given twice", where=path, observed=[p.name for p, _ in places])
+        values |= part
+        places.append((path, ()))
+    if isinstance(values.get("experiments"), list):
+        values["experiments"] = _experiments(folder / "experiments", values["experiments"], places)
+    for key, kind in KINDS.items():
+        entries = mapping(values.get(key, {}), key, folder)
+        known = dict(baselines) if key == "methods" else {}
+        for other in {entry["extends"].split("/")[0] for entry in entries.values() if _elsewhere(entry)}:
+            where = lookup(papers, other, kind="paper (in `extends`)", where=folder)
+            there, _ = _extended_values(where, baselines, papers, (*below, folder))
+            known |= {f"{other}/{name}": _as_base(key, entry, there) for name, entry in there.get(key, {}).items()}
+        if key == "experiments":
+            entries = {
+                name: {**UNSAID, **one} if isinstance(one, dict) and "extends" not in one else one
+                for name, one in entries.items()
+            }
+        own = ("table", "title") if key == "experiments" else ()  # an experiment does not inherit a table
+        if entries:
+            values[key] = {name: entry_of(name, entries, known, kind, folder, own=own) for name in entries}
+    return values, places
+
+
+def _elsewhere(entry: Any) -> bool:
+    return isinstance(entry, dict) and "/" in str(entry.get("extends", ""))
+
+
+def _as_base(key: str, entry: Any, paper: Mapping[str, Any]) -> Any:
+    """Return an entry of another paper as it may be extended: an experiment with its evaluations, without its rows."""
+    if key != "experiments" or not isinstance(entry, dict):
         return entry
-    lookup({**known, **entries}, entry["extends"], kind=f"{kind} (in `extends` of '{name}')", where=where)
-    own = {key: value for key, value in entry.items() if key != "extends"}
-    # An experiment does not inherit a table.
-    base = _mapping(
-        _extended(entry["extends"], entries, known, kind, where, (*below, name)), f"{kind} of '{name}'", where
-    )
-    inherited = {key: value for key, value in base.items() if kind != "experiment" or key not in ("table", "title")}
-    return extended(inherited, own)
+    dropped = ("title", "table", "control", "overrides", "auxiliary", "methods")
+    base = {name: value for name, value in entry.items() if name not in dropped}
+    if isinstance(base.get("evaluations"), list):
+        base["evaluations"] = {name: paper.get("evaluations", {}).get(name, {}) for name in base["evaluations"]}
+    base["diagnostics"] = {name: one for name, one in base.get("diagnostics", {}).items() if name != "loss_along"}
+    return base
 
 
 def _add_evaluations(values: dict[str, Any], folder: Path) -> None:
     """Move evaluations in experiments to those of the paper, and leave their names in the experiments."""
-    known = _mapping(values.setdefault("evaluations", {}), "evaluations", folder)
+    known = mapping(values.setdefault("evaluations", {}), "evaluations", folder)
     for name, experiment in values.get("experiments", {}).items():
-        own = _mapping(experiment, f"experiments.{name}", folder).get("evaluations")
+        own = mapping(experiment, f"experiments.{name}", folder).get("evaluations")
         if not isinstance(own, dict):
             continue
         for evaluation, entry in own.items():
@@ -132,33 +162,19 @@ def _add_tables(values: dict[str, Any], folder: Path) -> None:
         attacks = [
             attack
             for evaluation in experiment.get("evaluations") or []
-            for attack in _mapping(values["evaluations"].get(str(evaluation), {}), str(evaluation), folder).get(
+            for attack in mapping(values["evaluations"].get(str(evaluation), {}), str(evaluation), folder).get(
                 "attacks"
             )
             or []
         ]
         columns = [attack for number, attack in enumerate(attacks) if attack not in attacks[:number]]
-        tables[name] = {"title": title, "experiment": name, "columns": columns, **_mapping(own, "table", folder)}
-    tables |= _mapping(values.get("tables", {}), "tables", folder)
+        tables[name] = {"title": title, "experiment": name, "columns": columns, **mapping(own, "table", folder)}
+    tables |= mapping(values.get("tables", {}), "tables", folder)
     for name, table in tables.items():
-        if "caption" not in _mapping(table, f"tables.{name}", folder) and caption is not None:
-            table["caption"] = caption
+        mapping(table, f"tables.{name}", folder).setdefault("caption", caption or "")
     if tables:
         where = folder / "report.yaml"
         values["tables"] = {name: lookup(tables, name, kind="table", where=where) for name in order or tables}
-
-
-def _mapping(value: Any, name: str, where: Path) -> dict[str, Any]:
-    """Return a value that must be a mapping before its keys can be checked. Raises ConfigError for any other."""
-    if not isinstance(value, dict):
-        raise ConfigError(
-            f"{name}: this is no mapping of keys to values",
-            where=where,
-            expected="lines such as `key: value`",
-            observed=type(value).__name__ if value is not None else "nothing",
-            next_step="restore the file, or write the keys that the other files of its kind have",
-        )
-    return value
 
 
 # -- CSV ---------------------------------------------------------------------------------------------------------------

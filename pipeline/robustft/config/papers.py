@@ -217,12 +217,12 @@ class Paper(Struct, frozen=True, kw_only=True):
 
     paper: Name
     title: str
-    authors: list[str]
-    venue: str
-    arxiv: str
     threat: Threat
     experiments: dict[Name, Experiment]
     evaluations: dict[Name, Evaluation]
+    authors: list[str] = field(default_factory=list)
+    venue: Maybe[str] = UNSET
+    arxiv: Maybe[str] = UNSET
     code: Maybe[str] = UNSET
     scales: Maybe[Names] = UNSET
     """The scales whose `papers: all` means this one too; by default all of them."""

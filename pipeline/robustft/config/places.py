@@ -7,10 +7,13 @@ long.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+
+from robustft.config.tree import base_of
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -24,8 +27,8 @@ class Position(NamedTuple):
     source: str | None
 
 
-def find(path: Path, keys: tuple[str, ...]) -> Position | None:
-    """Return the position of a value in a file, or in a file that it extends.
+def find(path: Path, keys: tuple[str, ...], *, folders: Sequence[Path] = ()) -> Position | None:
+    """Return the position of a value in a file, or in a file that it extends, of its own folder or of `folders`.
 
     `keys` are the path from the top of the file to the value, through tags, anchors and `<<`. A value that is in no
     file, such as the name of an entry, has the position of the mapping around it. None if there is none.
@@ -36,11 +39,22 @@ def find(path: Path, keys: tuple[str, ...]) -> Position | None:
         child = _child(node, key)
         if child is None:
             base = _child(_document(path), "extends")
-            there = find(path.with_name(f"{base[0].value}.yaml"), keys) if base else None
+            there = find(base_of(path, base[0].value, folders), keys, folders=folders) if base else None
             return there or (Position(path, line, *tag) if node is not _document(path) else None)
         line, tag = child[1], _tag(child[0]) or tag
         node = _untagged(child[0])
     return Position(path, line, *tag)
+
+
+def has(path: Path, keys: tuple[str, ...]) -> bool:
+    """Tell whether keys lead from the top of a file to a value."""
+    node: yaml.Node = _document(path)
+    for key in keys:
+        child = _child(node, key)
+        if child is None:
+            return False
+        node = _untagged(child[0])
+    return True
 
 
 @functools.cache

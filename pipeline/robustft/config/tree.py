@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from robustft.errors import ConfigError, nearest
+from robustft.errors import ConfigError, lookup, nearest
 
 BASES = ("published", "released", "ours")
 """The basis of a tagged value: the paper's own text, its authors' code, or this project's choice."""
@@ -90,14 +91,14 @@ class Tree:
         return next((path, line) for known, line, path in places if known == depth)
 
 
-def read_tree(path: Path, kind: str) -> Tree:
-    """Read a file, as a layer over the file in its folder that it `extends`.
+def read_tree(path: Path, kind: str, *, folders: Sequence[Path] = ()) -> Tree:
+    """Read a file, as a layer over the file that it `extends`: of its own folder, or else of the first of `folders`.
 
     Raises ConfigError for a missing file, broken YAML, a repeated key, circular extension and an unknown basis.
     """
     paths: list[Path] = []
     bases: dict[str, dict[str, str]] = {}
-    values = unwrapped(_layered(path, kind, paths), "", bases, path)
+    values = unwrapped(_layered(path, kind, paths, folders), "", bases, path)
     return Tree(tuple((path, ()) for path in paths), values, bases)
 
 
@@ -129,6 +130,93 @@ def _refuse_bombs(text: str) -> None:
             raise ValueError(f"the file is {what}")
 
 
+def base_of(path: Path, base: str, folders: Sequence[Path]) -> Path:
+    """Return the file that `path` extends. A file extends one of its own name only from another folder."""
+    candidates = [folder / f"{base}.yaml" for folder in (path.parent, *folders)]
+    others = [one for one in candidates if one != path and one.is_file()]
+    return others[0] if others else candidates[0]
+
+
+def read_catalogue(paths: Sequence[Path], kind: str, *layers: tuple[Path, dict[str, Any]]) -> Tree:
+    """Read a catalogue from several files, with sections of named entries.
+
+    An entry replaces one of its name in a later file, or is laid over the entry that it `extends`. `layers` are
+    entries that come before all of the files, each with the file that they are derived from. Raises the errors of
+    `read_tree`.
+    """
+    values = catalogue_values(paths, kind, *layers)
+    bases: dict[str, dict[str, str]] = {}
+    places = [path for path, _ in layers] + list(paths)
+    return Tree(tuple((path, ()) for path in places), unwrapped(values, "", bases, paths[0]), bases)
+
+
+def catalogue_values(paths: Sequence[Path], kind: str, *layers: tuple[Path, dict[str, Any]]) -> dict[str, Any]:
+    """Return the values of `read_catalogue` with their tags."""
+    parts = [*layers, *((path, parse(_existing(path, kind))) for path in paths)]
+    values: dict[str, Any] = {}
+    for path, part in reversed(parts):
+        for section, entries in part.items():
+            known = values.get(section, {})
+            both = isinstance(entries, dict) and isinstance(known, dict)
+            if both:
+                entries = {name: entry_of(name, entries, known, f"entry of {section}", path) for name in entries}
+            values[section] = {**known, **entries} if both else entries
+    return values
+
+
+def _existing(path: Path, kind: str) -> Path:
+    if not path.is_file():
+        near = nearest(path.stem, (other.stem for other in path.parent.glob("*.yaml")))
+        raise ConfigError(f"there is no {kind} '{path.stem}'", where=path, next_step=near)
+    return path
+
+
+def entry_of(
+    name: str,
+    entries: Mapping[str, Any],
+    known: Mapping[str, Any],
+    kind: str,
+    where: Path,
+    *,
+    own: Sequence[str] = (),
+    below: tuple[str, ...] = (),
+) -> Any:
+    """Return an entry laid over the one that it `extends`: one of `entries`, or else of `known`, which is complete.
+
+    An entry that extends its own name is laid over the one in `known`. The keys `own` are not inherited. Raises
+    ConfigError for an unknown or circular base, and for one that is no mapping.
+    """
+    if name in below:
+        raise ConfigError(f"the {kind} '{name}' extends itself", where=where, observed=" -> ".join((*below, name)))
+    if name not in entries:
+        return known[name]
+    entry = entries[name]
+    if not isinstance(entry, dict) or "extends" not in entry:
+        return entry
+    base = entry["extends"]
+    lookup({**known, **entries}, base, kind=f"{kind} (in `extends` of '{name}')", where=where)
+    if base == name and name in known:
+        values = known[name]
+    else:
+        values = entry_of(base, entries, known, kind, where, own=own, below=(*below, name))
+    values = mapping(values, f"{kind} of '{name}'", where)
+    inherited = {key: value for key, value in values.items() if key not in own}
+    return extended(inherited, {key: value for key, value in entry.items() if key != "extends"})
+
+
+def mapping(value: Any, name: str, where: Path) -> dict[str, Any]:
+    """Return a value that must be a mapping before its keys can be checked. Raises ConfigError for any other."""
+    if not isinstance(value, dict):
+        raise ConfigError(
+            f"{name}: this is no mapping of keys to values",
+            where=where,
+            expected="lines such as `key: value`",
+            observed=type(value).__name__ if value is not None else "nothing",
+            next_step="restore the file, or write the keys that the other files of its kind have",
+        )
+    return value
+
+
 def parse(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file, with its tags."""
     try:
@@ -142,20 +230,17 @@ def parse(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _layered(path: Path, kind: str, paths: list[Path]) -> dict[str, Any]:
+def _layered(path: Path, kind: str, paths: list[Path], folders: Sequence[Path]) -> dict[str, Any]:
     if path in paths:
         raise ConfigError("a file extends itself", where=path, observed=" -> ".join(p.stem for p in (*paths, path)))
-    if not path.is_file():
-        near = nearest(path.stem, (other.stem for other in path.parent.glob("*.yaml")))
-        raise ConfigError(f"there is no {kind} '{path.stem}'", where=path, next_step=near)
-    paths.append(path)
+    paths.append(_existing(path, kind))
     tree = parse(path)
     if "extends" not in tree:
         return tree
     base = tree.pop("extends")
     if not isinstance(base, str) or not re.fullmatch(r"[a-z0-9_]+", base):
         raise ConfigError("`extends` is no name of a file beside this one", where=path, observed=repr(base))
-    return extended(_layered(path.with_name(f"{base}.yaml"), kind, paths), tree)
+    return extended(_layered(base_of(path, base, folders), kind, paths, folders), tree)
 
 
 def unwrapped(tree: Any, path: str, bases: dict[str, dict[str, str]], where: Path) -> Any:

@@ -26,6 +26,10 @@ def decode(spec: dict[str, Any], context: Context) -> None:
     `context.settings` holds `threads` and `memory_mb`; `context.facts` receives what the kernel held of the process.
     Raises the errors of `write_source`, and IntegrityError, with the member, for a file that ends its decoder.
     """
+    reads = list(context.inputs.values())
+    if "folder" in context.settings:  # the place is no part of the specification; the hash of the pictures is
+        spec = {**spec, "source": {**spec["source"], "folder": context.settings["folder"]}}
+        reads.append(Path(context.settings["folder"]))
     with atomic_path(context.outputs["data"]) as part:
         arguments = {
             "spec": spec,
@@ -36,7 +40,7 @@ def decode(spec: dict[str, Any], context: Context) -> None:
         _, context.facts["confined"] = call(
             write_source,
             arguments,
-            reads=context.inputs.values(),
+            reads=reads,
             writes=[part],
             limits=limits(spec["source"], context.inputs.values(), context.settings),
             scratch=context.scratch,

@@ -235,5 +235,5 @@ class _Card:
         for paper in dict.fromkeys(self.papers):
             about = self.lineage.plan.config.papers[paper].values
             arxiv = f", arXiv:{about['arxiv']}" if "arxiv" in about else ""
-            lines.append(f"- {', '.join(about['authors'])}. {about['title']}. {about['venue']}{arxiv}.")
+            lines.append(f"- {', '.join(about['authors'])}. {about['title']}. {about.get('venue', '')}{arxiv}.")
         return [*lines, "- This re-run: see CITATION.cff.", ""]

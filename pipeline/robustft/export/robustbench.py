@@ -98,7 +98,7 @@ class _Entry:
             "additional_data": bool(data - {self.dataset}),
             "number_forward_passes": len(run.steps) if several else 1,
             "dataset": self.dataset,
-            "venue": self.paper["venue"],
+            "venue": self.paper.get("venue"),
             "architecture": backbone,
             "eps": self.threat[1],
             "clean_acc": _percent(clean),

@@ -19,6 +19,9 @@ IDENTITY = ("name", "bytes", "md5", "sha256", "sha256_prefix", "members")
 PROSE = ("terms", "note", "source")
 """The keys of an entry that change no result."""
 
+PLACE = "folder"
+"""Where a source lies on this machine: a setting. Its hash is its identity."""
+
 
 class Catalogue:
     """Plans downloads, data and weights into a graph."""
@@ -43,7 +46,7 @@ class Catalogue:
         clean = source.get("corrupted_from")
         inputs = {"clean": self.data(clean["dataset"]).outputs["data"]} if clean else {}
         inputs |= {role: self.download(file).outputs["file"] for role, file in source.get("files", {}).items()}
-        about = _but(PROSE, given("datasets", f"sources.{name}", source))
+        about = _but((*PROSE, PLACE), given("datasets", f"sources.{name}", source))
         resources = self.config.scale["resources"]["data"]
         return self.graph.add(
             "data",
@@ -52,7 +55,11 @@ class Catalogue:
             inputs=inputs,
             outputs={"data": f"{RESULTS}/data/{name}.safetensors"},
             implementations=(source["loader"],),
-            settings={"threads": resources.get("threads", 1), "memory_mb": resources["mem_mb"]},
+            settings={
+                "threads": resources.get("threads", 1),
+                "memory_mb": resources["mem_mb"],
+                **({PLACE: source[PLACE]} if PLACE in source else {}),
+            },
         )
 
     def download(self, name: str) -> Step:
@@ -76,7 +83,7 @@ class Catalogue:
         """Return the step that converts published weights to a checkpoint."""
         if step := self.graph.get("weights", name):
             return step
-        where = self.config.folder / "weights.yaml"
+        where = self.config.file("weights")
         published = lookup(self.config.weights, name, kind="weights", where=where)
         entry = given("weights", f"weights.{name}", published)
         spec = Parts(

@@ -38,8 +38,8 @@ class Entries:
     def __init__(self, config: Config) -> None:
         self.config, self.scale = config, config.scale
         self.scale_file = f"scales/{config.scale_name}"
-        self.where = config.folder / f"{self.scale_file}.yaml"
-        self.listed = config.folder / "datasets.yaml"
+        self.where = config.file(self.scale_file)
+        self.listed = config.file("datasets")
         self._made: dict[tuple[str, Any, Place], Parts] = {}
 
     def of_scale(self, *keys: str) -> list[Layer]:
@@ -63,12 +63,12 @@ class Entries:
     def stand_in(self, paper: str, kind: str, name: Layered) -> Layered | None:
         """Return this scale's stand-in for a paper's data set or backbone; None if it has none.
 
-        At the paper's own scale it is the original.
+        At the paper's own scale it is the original, as in a paper of the user's own.
         """
         stand_ins = self._stand_ins(paper, kind)
         if name.value in stand_ins.value:
             return stand_ins[name.value]
-        return name if self.scale["reproduces"] else None
+        return name if self.config.reproduces(paper) else None
 
     def datasets(self, paper: str, names: Layered) -> list[Layered]:
         """Return the data sets of this scale, each once, for a paper's list; those without one are left out."""
@@ -105,7 +105,7 @@ class Entries:
 
     def _file(self, name: Layered) -> Path:
         """Return the file of a place."""
-        return self.config.folder / f"{name.layers[-1].place.file}.yaml"
+        return self.config.file(name.layers[-1].place.file)
 
     def dataset(self, name: Layered) -> Parts:
         """Return the entry of a data set for a training."""
@@ -145,4 +145,4 @@ class Entries:
         """Raise ConfigError for an eps of other units: its layers may stand in several files, its norm in another."""
         if fault := fault_of_eps(threat.value["norm"], threat.value["eps"], shape):
             place = threat.places()["eps"]
-            raise ConfigError(f"{place.path}: {fault}", where=self.config.folder / f"{place.file}.yaml")
+            raise ConfigError(f"{place.path}: {fault}", where=self.config.file(place.file))

@@ -42,13 +42,13 @@ def check_paper(config: Config, paper: str, entries: Entries) -> None:
 
 
 def _check_attacks(config: Config) -> None:
-    where = config.folder / "attacks.yaml"
+    where = config.file("attacks")
     for attack in config.attacks.values():
         checks = attack.get("checks", {})
         others = [*checks.get("not_weaker_than", []), *([checks["gap_to"]] if "gap_to" in checks else [])]
         for name in others:
             lookup(config.attacks, name, kind="attack", where=where)
-    scale = config.folder / "scales" / f"{config.scale_name}.yaml"
+    scale = config.file(f"scales/{config.scale_name}")
     for name in config.scale.get("attacks", {}):
         lookup(config.attacks, name, kind="attack", where=scale)
 
@@ -107,7 +107,7 @@ def _used_by_paper(config: Config, paper: str, entries: Entries) -> list[Names]:
 
 def _used_by_scale(config: Config, paper: str) -> list[Names]:
     values, override = config.papers[paper].values, config.scale["papers"].get(paper, {})
-    where = config.folder / "scales" / f"{config.scale_name}.yaml"
+    where = config.file(f"scales/{config.scale_name}")
     pretraining = dict.fromkeys(entry["method"] for entry in values.get("pretraining", {}).values())
     return [
         ("experiment", override.get("experiments", {}), values["experiments"], where),

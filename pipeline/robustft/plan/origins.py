@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from pathlib import Path
 
+from robustft.config import Config
 from robustft.config.places import find
 from robustft.plan.plan import Plan
 from robustft.plan.step import Step
@@ -40,16 +42,24 @@ def origins_of(plan: Plan, step: Step) -> dict[str, Origin]:
     return {path: _origin(plan, *place) for path, place in plan.places(step).items()}
 
 
+def _name(config: Config, path: Path) -> str:
+    """Return the name of a file of the configuration: from the top of the user's own project, or of ours."""
+    own = config.own is not None and path.is_relative_to(config.own)
+    return str(path.relative_to(config.own if own and config.own else config.folder.parent))
+
+
 @functools.lru_cache(maxsize=8192)  # many steps share the values of one place
 def _origin(plan: Plan, file: str, keys: str) -> Origin:
-    folder = plan.config.folder
+    config = plan.config
     if file.startswith("papers/"):
         document = plan.config.papers[file.removeprefix("papers/")]
         of_paper, line = document.tree.place(tuple(keys.split(".")))
         tag = document.bases.get(keys, {})
-        return Origin(str(of_paper.relative_to(folder.parent)), keys, line, tag.get("basis"), tag.get("source"))
-    path = folder / f"{file}.yaml"
-    place = find(path, tuple(keys.split("."))) if path.is_file() else None
+        return Origin(_name(config, of_paper), keys, line, tag.get("basis"), tag.get("source"))
+    split = tuple(keys.split("."))
+    path = config.file(file, *split[: 1 if file.startswith("scales/") or len(split) < 2 else 2])
+    folders = [root / "scales" for root in config.roots]
+    place = find(path, split, folders=folders) if path.is_file() else None
     # A scale that extends another scale also has values of the other scale's file.
-    name = str((place.file if place else path).relative_to(folder.parent))
+    name = _name(config, place.file if place else path)
     return Origin(name, keys, *((place.line, place.basis, place.source) if place else ()))

@@ -44,7 +44,7 @@ class Plan(Graph):
         if config.papers and not self.runs:
             raise ConfigError(
                 f"no run of {', '.join(config.papers)} is planned at scale '{self.scale}'",
-                where=config.folder / "scales" / f"{self.scale}.yaml",
+                where=config.file(f"scales/{self.scale}"),
                 observed="; ".join(self.left_out) or "no paper has an experiment",
                 next_step="add a stand-in that is missing, or choose another scale or other papers",
             )

@@ -28,7 +28,7 @@ class Report:
         refuse_overlaps(evaluations, where=self.where)
         self.stand_ins = resolver.entries.stand_ins(paper, "datasets")
         self.folder = f"{RESULTS}/{self.config.scale_name}/{paper}"
-        reproduces = self.config.scale["reproduces"]
+        reproduces = self.config.reproduces(paper)
         self.head = {"scale": self.config.scale_name, "reproduces": reproduces, "paper": paper}
         self.ledgers = {evaluation.step.id: evaluation.step.outputs["ledger"] for evaluation in evaluations}
         # Only the attacks of this paper, so that a new attack elsewhere does not change this report.
@@ -226,7 +226,7 @@ class Report:
             elsewhere = {"experiment": figure["experiment"], "across": "datasets", "metric": figure["metric"]}
             others["elsewhere"] = self._shown(elsewhere, f"the figure '{name}'")[1]
         tables = self.config.claims[self.paper]
-        if "published" in figure and tables is not None and self.config.scale["reproduces"]:
+        if "published" in figure and tables is not None and self.head["reproduces"]:
             others["published"] = beside(tables, figure["published"])
         runs = [run for run in self.runs if in_figure(run) and run.trained]
         names = {one["evaluation"] for one in found.values()} if figure.get("ledgers", False) else set()
@@ -245,7 +245,7 @@ class Report:
                     {"ledger": one.step.id, "evaluation": one.name, **about(one.run, one.dataset)}
                     for one in evaluations
                 ],
-                colors={name: method["color"] for name, method in self.config.methods(self.paper).items()},
+                colors=colors_of(self.config.methods(self.paper)),
             ),
             inputs={
                 "numbers": numbers.outputs["numbers"],
@@ -286,6 +286,17 @@ def _groups(table: dict[str, Any]) -> dict[str, Any]:
     if "groups" not in table:
         return {}
     return {"groups": [[label, [list(pair) for pair in methods.items()]] for label, methods in table["groups"].items()]}
+
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999", "#8C510A")
+"""The colours of methods without one, of Okabe and Ito (2008) but for black, grey in its place, and brown."""
+
+
+def colors_of(methods: dict[str, Any]) -> dict[str, str]:
+    """Return a colour for each method: its own, or else those of the palette in turn."""
+    without = [name for name, method in methods.items() if "color" not in method]
+    given = {name: PALETTE[number % len(PALETTE)] for number, name in enumerate(without)}
+    return {name: method.get("color") or given[name] for name, method in methods.items()}
 
 
 def rows_of(table: dict[str, Any], methods: list[str]) -> list[str]:

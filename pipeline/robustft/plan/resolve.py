@@ -246,7 +246,7 @@ class Resolver:
             if name in own or name in scale:
                 raise ConfigError(
                     f"'{name}' is both published weights and a pre-training",
-                    where=self.config.folder / "weights.yaml",
+                    where=self.config.file("weights"),
                     next_step="rename one",
                 )
             return Pretraining(name)

@@ -70,7 +70,7 @@ class Scope:
         own = self.entries.config.papers[self.paper].values.get("pretraining", {})
         scale = self.entries.scale
         here = {"none", *own, *scale["pretraining"], *self.entries.stand_ins(self.paper, "pretraining")}
-        return name in here or scale["reproduces"]
+        return name in here or self.entries.config.reproduces(self.paper)
 
 
 def without(names: list[str], what: str) -> str:
