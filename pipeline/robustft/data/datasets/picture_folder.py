@@ -27,8 +27,10 @@ def stamp(folder: Path) -> str:
 
 
 def facts(folder: Path) -> dict[str, Any]:
-    """Return what a plan needs of a folder: one `sha256` over all its pictures, the `size` of the first one, and
-    `counts`, the pictures of each class in each of its own splits ("" if it has none).
+    """Return what a plan needs of a folder.
+
+    `sha256` is one over all pictures, `size` that of the first one, and `counts` has the pictures of each class in each
+    of the folder's own splits ("" if it has none).
     """
     pictures = read_folder(folder)
     return {
