@@ -137,5 +137,5 @@ def test_an_objective_attacks_without_prompts_and_learns_with_them_under_a_tradi
     expected = AdversarialTraining().attack(plain, x, y, budget=BUDGET, generator=seeded(4))
     x_adv = method.attack(model, x, y, budget=BUDGET, generator=seeded(4))
     assert torch.equal(x_adv, expected)
-    prompted, bare = method.loss(model, x, x_adv, y).total, method.objective.loss(plain, x, x_adv, y).total
+    prompted, bare = method.loss(model, x, x_adv, y).total, method.inner.loss(plain, x, x_adv, y).total
     assert prompted.item() != pytest.approx(bare.item(), abs=1e-3)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from robustft.config.load import Config
-from robustft.methods.protocol import build_method
+from robustft.methods.protocol import Tuned, build_method
 from robustft.runtime.components import locate
 
 from .cases import MethodCase
@@ -66,7 +66,7 @@ def test_every_configured_variant_can_be_built(name, entry):
     method = build_method({"name": name, "parameters": {}, **entry})
     assert method.uses_auxiliary == entry.get("uses_auxiliary", False)  # the planner goes by what the entry says
     for part, built in (
-        (entry, getattr(method, "objective", method)),
+        (entry, method.inner if isinstance(method, Tuned) else method),
         (entry.get("tuning", {}), getattr(method, "tuning", None)),
     ):
         for parameter, value in part.get("parameters", {}).items():

@@ -177,7 +177,7 @@ def test_the_released_row_is_the_code_and_the_others_are_not():
 
     def built(name):
         method = build_method({"name": name, "parameters": {}, **methods[name]})
-        return method.objective, method.tuning
+        return method.inner, method.tuning
 
     assert built("pmg_aft") == (pmg_aft(), ZeroShot())
     assert built("pmg_aft_reverse") == (pmg_aft(general_from="student", clean_from="adversarial"), ZeroShot())

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from robustft.errors import ConfigError
 from robustft.train.optim import _uncompiled, as_laid_out, build_optimizer, learning_rate
 
 STEPS = {"schedule": "steps", "lr": 0.1, "milestones": [2, 4], "gamma": 0.5, "epochs": 6}
@@ -301,3 +302,15 @@ def test_a_momentum_stored_in_another_layout_is_not_given_to_other_weights(optim
         made.step()
         ends.append(model.weight.detach().clone())
     torch.testing.assert_close(*ends, rtol=1e-6, atol=1e-7)
+
+
+def test_a_part_of_the_model_has_its_own_rate():
+    model = nn.ModuleDict({"backbone": nn.Linear(2, 2), "head": nn.Linear(2, 2)})
+    made = build_optimizer(model, {**SGD, "lr_factors": {"head": 10.0}, "no_weight_decay": ["head.bias"]}, fused=False)
+    shapes = [(g.get("lr_factor", 1.0), g["weight_decay"] > 0, len(g["params"])) for g in made.param_groups]
+    assert shapes == [(1.0, True, 2), (10.0, True, 1), (10.0, False, 1)]
+
+
+def test_a_rate_of_no_part_is_refused():
+    with pytest.raises(ConfigError, match="did you mean 'head'"):
+        build_optimizer(nn.ModuleDict({"head": nn.Linear(2, 2)}), {**SGD, "lr_factors": {"hed": 10.0}}, fused=False)

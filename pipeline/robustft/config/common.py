@@ -123,7 +123,8 @@ class Recipe(Struct, frozen=True, kw_only=True):
     `milestones` are epochs after which the learning rate is multiplied by `gamma` (schedule `steps`). The rate rises
     over `warmup_steps` from `warmup_from` times `lr`, and ends at `lr_end` (schedule `cosine`). The schedule begins
     after the warm-up, or with the first epoch, in which the warm-up takes its place (`warmup: first_epoch`). Weights
-    whose name contains a text of `no_weight_decay` are not decayed. `selection` is the epoch of the final weights.
+    whose name contains a text of `no_weight_decay` are not decayed; those whose name begins with one of
+    `lr_factors` have that many times the learning rate. `selection` is the epoch of the final weights.
     """
 
     epochs: Count
@@ -144,6 +145,7 @@ class Recipe(Struct, frozen=True, kw_only=True):
     lr_end: Maybe[NotNegative] = UNSET
     clip_grad_norm: Maybe[Positive] = UNSET
     no_weight_decay: Maybe[Annotated[list[str], Meta(min_length=1)]] = UNSET
+    lr_factors: Maybe[Annotated[dict[str, Positive], Meta(min_length=1)]] = UNSET
 
 
 class Evaluation(Struct, frozen=True, kw_only=True):

@@ -61,6 +61,7 @@ class ProjectFile(Struct, frozen=True, kw_only=True):
     papers: Maybe[Literal["all"] | Names] = UNSET
     optimizations: PartialOptimizations = UNSET
     data: Maybe[dict[Name, Folder]] = UNSET
+    tracking: Maybe[Literal["tensorboard", "mlflow"]] = UNSET
 
 
 def read_project(path: Path) -> dict[str, Any]:
@@ -71,7 +72,8 @@ def read_project(path: Path) -> dict[str, Any]:
     values = parse(path) if path.read_text(encoding="utf-8").strip() else {}
     checked(Tree(((path, ()),), values), ProjectFile)
     defaults = {key: values[key] for key in ("scale", "papers", "optimizations") if key in values}
-    return {"defaults": {"scale": "own", **defaults}, "data": values.get("data", {})}
+    rest = {"tracking": values["tracking"]} if "tracking" in values else {}
+    return {"defaults": {"scale": "own", **defaults}, "data": values.get("data", {}), **rest}
 
 
 def project_defaults(*, given: Collection[str] = ()) -> dict[str, Any]:

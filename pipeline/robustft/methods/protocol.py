@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -95,11 +96,25 @@ class Method(Protocol):
         """
 
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
-        """Return the loss on clean images x, adversarial images x_adv (n, C, H, W) and labels y (n,)."""
+        """Return the loss on clean images x, adversarial images x_adv (n, C, H, W) and labels y (n,).
+
+        A method whose weights change as training goes on adds the keyword `progress`, the share of training done.
+        """
 
     def score(self, correct: Tensor) -> Tensor:
         """Return how right the model is on each image, (n,) in [0, 1], from which predictions are right, (n, ...)."""
         return correct.double().flatten(1).mean(dim=1) if correct.ndim > 1 else correct.double()
+
+    def after_step(self, model: Classifier) -> None:
+        """Do what follows each step of the optimiser, such as an average of weights in buffers of the model."""
+        return
+
+    def end_epoch(self, model: Classifier, rows: Sequence[Mapping[str, float]]) -> float:
+        """Return a factor for the learning rate of all epochs to come, over the factors that were returned before.
+
+        `rows` is the history so far, the epoch that ends last: the method itself keeps nothing between two calls.
+        """
+        return 1.0
 
     def export(self, model: Classifier) -> Classifier:
         """Return the model used at test time; it may be changed in place. See `at_test`."""
@@ -118,54 +133,101 @@ def at_test(method: Method, model: Classifier) -> Iterator[Classifier]:
 
 
 @dataclass(frozen=True)
-class Tuned(Method):
-    """An objective over the parameters that a tuning trains, against attacks on what the tuning shows them."""
+class Wrapping(Method):
+    """A method around another one, which does all that this class does not do otherwise.
 
-    objective: Method
-    tuning: Tuning
+    In a configuration `inner` is {implementation, parameters}, as for a method of its own.
+    """
+
+    inner: Any
+
+    def __post_init__(self) -> None:
+        """Build the inner method that a configuration describes."""
+        if isinstance(self.inner, Mapping):
+            object.__setattr__(self, "inner", build_method({"name": "inner", "parameters": {}, **self.inner}))
 
     @property
     def uses_source(self) -> bool:  # type: ignore[override]
-        """As the objective."""
-        return self.objective.uses_source
+        """As the inner method."""
+        return bool(self.inner.uses_source)
 
     @property
     def uses_auxiliary(self) -> bool:  # type: ignore[override]
-        """As the objective."""
-        return self.objective.uses_auxiliary
+        """As the inner method."""
+        return bool(self.inner.uses_auxiliary)
+
+    def prepare(self, model: Classifier, start: PretrainingContext | None = None) -> Classifier:
+        """As the inner method."""
+        prepared: Classifier = self.inner.prepare(model, start)
+        return prepared
+
+    def auxiliary_classes(self, model: Classifier) -> Tensor | None:
+        """As the inner method."""
+        classes: Tensor | None = self.inner.auxiliary_classes(model)
+        return classes
+
+    def pretext(self, x: Tensor, y: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """As the inner method."""
+        images, targets = self.inner.pretext(x, y, generator=generator)
+        return images, targets
+
+    def score(self, correct: Tensor) -> Tensor:
+        """As the inner method."""
+        scores: Tensor = self.inner.score(correct)
+        return scores
+
+    def on_step_start(self, model: Classifier, *, generator: torch.Generator) -> None:
+        """As the inner method."""
+        self.inner.on_step_start(model, generator=generator)
+
+    def attack(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
+        """As the inner method."""
+        x_adv: Tensor = self.inner.attack(model, x, y, budget=budget, generator=generator)
+        return x_adv
+
+    def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor, *, progress: float = 0.0) -> Loss:
+        """As the inner method."""
+        return loss_of(self.inner, model, x, x_adv, y, progress=progress)
+
+    def after_step(self, model: Classifier) -> None:
+        """As the inner method."""
+        self.inner.after_step(model)
+
+    def end_epoch(self, model: Classifier, rows: Sequence[Mapping[str, float]]) -> float:
+        """As the inner method."""
+        return float(self.inner.end_epoch(model, rows))
+
+    def export(self, model: Classifier) -> Classifier:
+        """As the inner method."""
+        exported: Classifier = self.inner.export(model)
+        return exported
+
+
+@dataclass(frozen=True)
+class Tuned(Wrapping):
+    """An objective, `inner`, over the parameters that a tuning trains, against attacks on what it shows them."""
+
+    tuning: Tuning
 
     def prepare(self, model: Classifier, start: PretrainingContext | None = None) -> Classifier:
         """Tune the model, then let the objective prepare it."""
-        return self.objective.prepare(self.tuning.prepare(model), start)
-
-    def auxiliary_classes(self, model: Classifier) -> Tensor | None:
-        """As the objective."""
-        return self.objective.auxiliary_classes(model)
-
-    def pretext(self, x: Tensor, y: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """As the objective."""
-        return self.objective.pretext(x, y, generator=generator)
-
-    def score(self, correct: Tensor) -> Tensor:
-        """As the objective."""
-        return self.objective.score(correct)
-
-    def on_step_start(self, model: Classifier, *, generator: torch.Generator) -> None:
-        """As the objective."""
-        self.objective.on_step_start(model, generator=generator)
+        return super().prepare(self.tuning.prepare(model), start)
 
     def attack(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
         """Attack the model that the tuning gives to training attacks."""
         with self.tuning.attacked(model):
-            return self.objective.attack(model, x, y, budget=budget, generator=generator)
-
-    def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Loss:
-        """As the objective."""
-        return self.objective.loss(model, x, x_adv, y)
+            return super().attack(model, x, y, budget=budget, generator=generator)
 
     def export(self, model: Classifier) -> Classifier:
         """Undo what the objective prepared, then what the tuning attached."""
-        return self.tuning.export(self.objective.export(model))
+        return self.tuning.export(super().export(model))
+
+
+def loss_of(method: Method, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor, *, progress: float = 0.0) -> Loss:
+    """Return a method's loss. A method whose `loss` has the argument `progress` is told how much of it is done."""
+    if "progress" in inspect.signature(method.loss).parameters:
+        return method.loss(model, x, x_adv, y, progress=progress)  # type: ignore[call-arg]
+    return method.loss(model, x, x_adv, y)
 
 
 def build_method(spec: Mapping[str, Any]) -> Method:

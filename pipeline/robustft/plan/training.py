@@ -110,7 +110,11 @@ class Trainings:
                 "history": f"{self.folder}/{id}/history.csv",
             },
             implementations=(*implementations(spec.value), *(initial.implementations if initial else ())),
-            settings={"save_every_steps": scale["save_every_steps"], "nodes": scale.get("nodes", 1)},
+            settings={
+                "save_every_steps": scale["save_every_steps"],
+                "nodes": scale.get("nodes", 1),
+                **{key: one for key, one in self.resolver.config.project.items() if key == "tracking"},
+            },
         )
 
     def _spec(self, training: Training, initial: InitialWeights | None) -> Parts:

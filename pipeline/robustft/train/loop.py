@@ -8,6 +8,7 @@ resume state holds all that passes from step to step.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -42,6 +43,8 @@ class TrainState:
     rows: list[dict[str, float]] = field(default_factory=list)
     sums: dict[str, list[float]] = field(default_factory=dict)
     """For this epoch so far: [sum, count] of each logged value."""
+    lr_factor: float = 1.0
+    """The product of the factors that the method has returned at the end of epochs."""
     best: dict[str, Any] = field(default_factory=dict)
     """Under best_validation: the best (robust, clean) validation accuracy so far, its epoch and its weights."""
 
@@ -59,6 +62,10 @@ class TrainState:
         return means
 
 
+def _nothing(_: list[dict[str, float]]) -> None:
+    """Tell nobody."""
+
+
 class Trainer:
     """Trains one model by one method, as a specification says.
 
@@ -72,6 +79,7 @@ class Trainer:
         world: the group of processes, by default this one alone.
         start: what the method may look at before it prepares the model.
         auxiliary: the auxiliary data set's training images, for a method that uses them.
+        on_epoch: is given the history after each epoch.
     """
 
     def __init__(
@@ -85,7 +93,9 @@ class Trainer:
         world: World | None = None,
         start: PretrainingContext | None = None,
         auxiliary: Images | None = None,
+        on_epoch: Callable[[list[dict[str, float]]], None] = _nothing,
     ) -> None:
+        self.on_epoch = on_epoch
         self.spec, self.method, self.context, self.world = spec, method, context, world or World()
         recipe = spec["recipe"]
         self.recipe: dict[str, Any] = recipe
@@ -174,7 +184,7 @@ class Trainer:
         torch.manual_seed(counter_seed(seed, "step", step, self.world.rank))
         lr = learning_rate(self.recipe, step=step, steps_per_epoch=self.batches.per_epoch)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * self.train_state.lr_factor * group.get("lr_factor", 1.0)
         x, y = self._batch(epoch, position)
         x = x.contiguous(memory_format=self.layout) if x.dim() == 4 else x
         self.model.train()
@@ -184,7 +194,7 @@ class Trainer:
         with self._autocast(), self.world.sharded():
             attack = partial(self.method.attack, self.model, x, y, budget=budget, generator=draws)
             x_adv = sharded_attack(attack, len(x))
-            loss = Loss(self.objective(x, x_adv, y))
+            loss = Loss(self.objective(x, x_adv, y, progress=step / (self.recipe["epochs"] * self.batches.per_epoch)))
         with self.world.sharded():
             diagnostics = gradient_diagnostics(self.model, loss) if self._diagnosed(position) else {}
         total = loss.total
@@ -193,6 +203,7 @@ class Trainer:
         if self.recipe.get("clip_grad_norm"):
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe["clip_grad_norm"])
         self.optimizer.step()
+        self.method.after_step(self.model)
         terms = {f"term/{name}": term.detach() for name, term in loss.terms.items()}
         self._losses.append((step, {"loss": total.detach(), **terms}))
         if diagnostics:
@@ -232,7 +243,8 @@ class Trainer:
         return (position + 1) * count // per_epoch > position * count // per_epoch
 
     def _end_epoch(self, epoch: int) -> None:
-        lr = float(self.optimizer.param_groups[0]["lr"])
+        first = self.optimizer.param_groups[0]
+        lr = float(first["lr"]) / first.get("lr_factor", 1.0)
         row = {**self.train_state.means(), **weight_diagnostics(self.model, self.initial_weights)}
         trained = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
         head = {"epoch": epoch + 1, "step": self.train_state.step, "lr": lr, "trained_parameters": trained}
@@ -243,6 +255,9 @@ class Trainer:
                 row.update(self.monitor.measure(tested))
             self._keep_best(epoch + 1, row)
         self.train_state.rows.append(row)
+        self.train_state.lr_factor *= self.method.end_epoch(self.model, self.train_state.rows)
+        if self.world.rank == 0:
+            self.on_epoch(self.train_state.rows)
 
     def _keep_best(self, epoch: int, row: dict[str, float]) -> None:
         if self.recipe["selection"] != "best_validation":

@@ -10,17 +10,19 @@ from typing import Any
 import torch
 from torch import nn
 
+from robustft.errors import ConfigError, nearest
+
 
 def build_optimizer(model: nn.Module, recipe: dict[str, Any], *, fused: bool) -> torch.optim.Optimizer:
     """Build the recipe's optimiser over the parameters that require a gradient.
 
     Weight decay applies to all of them, but for those whose names begin with an entry of `no_weight_decay`. `fused` is
-    one kernel for the whole update.
+    one kernel for the whole update. A weight whose name begins with an entry of `lr_factors` has that many times the
+    learning rate; its group says so under `lr_factor`.
+
+    Raises ConfigError for an entry of `lr_factors` that no trained weight begins with.
     """
-    spared = tuple(recipe.get("no_weight_decay", ()))
-    decayed = [p for name, p in model.named_parameters() if p.requires_grad and not name.startswith(spared or "\0")]
-    rest = [p for name, p in model.named_parameters() if p.requires_grad and name.startswith(spared or "\0")]
-    trained: Any = [{"params": decayed}, {"params": rest, "weight_decay": 0.0}] if rest else decayed
+    trained: Any = _groups(model, recipe)
     if recipe["optimizer"] == "sgd":
         optimizer = _uncompiled(torch.optim.SGD)(
             trained,
@@ -37,6 +39,30 @@ def build_optimizer(model: nn.Module, recipe: dict[str, Any], *, fused: bool) ->
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         return optimizer
     return _uncompiled(torch.optim.AdamW)(trained, lr=recipe["lr"], weight_decay=recipe["weight_decay"], fused=fused)
+
+
+def _groups(model: nn.Module, recipe: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the groups of parameters: by learning rate, and in each the decayed before the others."""
+    factors: dict[str, float] = recipe.get("lr_factors", {})
+    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    for part in factors:
+        if not any(name.startswith(part) for name in named):
+            parts = {name.split(".")[0] for name in named}
+            raise ConfigError(f"lr_factors: no trained weight begins with '{part}'", next_step=nearest(part, parts))
+    spared = tuple(recipe.get("no_weight_decay", ())) or "\0"
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, True): []}
+    for name, parameter in named.items():
+        factor = next((factors[part] for part in sorted(factors, reverse=True) if name.startswith(part)), 1.0)
+        groups.setdefault((factor, not name.startswith(spared)), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            **({} if decayed else {"weight_decay": 0.0}),
+            **({} if factor == 1.0 else {"lr_factor": factor}),
+        }
+        for (factor, decayed), parameters in groups.items()
+        if parameters
+    ]
 
 
 def as_laid_out(optimizer: torch.optim.Optimizer) -> None:

@@ -24,6 +24,7 @@ from robustft.runtime.device import describe, devices_for, peak, set_up
 from robustft.runtime.randomness import counter_seed
 from robustft.train.diagnostics import loss_along
 from robustft.train.loop import Trainer
+from robustft.train.tracking import tracker_of
 
 WATCHED = ("validation", "test")
 """Splits that are watched besides the one that is trained on, where the data set has them."""
@@ -113,8 +114,22 @@ def train_on(device: torch.device, spec: dict[str, Any], context: Context, *, wo
     model = initial_model(spec, context.inputs).to(device)
     method = build_method(spec["method"])
     start = start_of(spec, context.inputs, method, splits["train"], auxiliary)
+    tracker = tracker_of(context)
+
+    def on_epoch(rows: list[dict[str, float]]) -> None:
+        write_history(context.outputs["history"], rows)  # whole at any time, and longer after each epoch
+        tracker(rows[-1])
+
     trainer = Trainer(
-        spec, method=method, model=model, splits=splits, context=context, world=world, start=start, auxiliary=auxiliary
+        spec,
+        method=method,
+        model=model,
+        splits=splits,
+        context=context,
+        world=world,
+        start=start,
+        auxiliary=auxiliary,
+        on_epoch=on_epoch,
     )
     history = trainer.run()
     if world.rank:
