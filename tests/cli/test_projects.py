@@ -5,9 +5,7 @@ from pathlib import Path
 import pytest
 
 from robustft.cli.parser import main
-from robustft.cli.projects import write_new
 from robustft.config.load import Config
-from robustft.errors import RobustftError
 from robustft.files import ROOT
 from robustft.plan import Plan, origins_of
 
@@ -70,13 +68,6 @@ def test_an_experiment_and_a_method_of_another_paper_are_extended(project, monke
 def test_no_file_is_replaced(project, capsys):
     assert main(["init", "mylab"]) == 2
     assert "there is a project here already" in capsys.readouterr().err
-
-
-def test_nothing_is_written_beside_a_file_that_is_in_the_way(tmp_path):
-    (tmp_path / "b").write_text("mine")
-    with pytest.raises(RobustftError, match="in the way"):
-        write_new({tmp_path / "a": "", tmp_path / "b": ""})
-    assert not (tmp_path / "a").exists()
 
 
 def test_a_folder_without_a_project_is_refused(tmp_path, capsys):

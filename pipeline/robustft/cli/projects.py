@@ -1,4 +1,4 @@
-"""Commands for projects of one's own: `init` makes one, `snakefile` says where the workflow lies."""
+"""Commands for projects of one's own: `init` and `finetune` make one, `snakefile` says where the workflow lies."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 
 from robustft.cli.common import place
-from robustft.errors import RobustftError
-from robustft.files import PROJECT_FILE, ROOT, write_text
+from robustft.cli.finetune import add_finetune
+from robustft.cli.new_files import write_new
+from robustft.files import ROOT
 
 SKELETON = Path(__file__).parent / "skeleton"
 
@@ -31,6 +32,7 @@ def add_projects(add) -> None:  # type: ignore[no-untyped-def]
     init = add("init", "make a project of your own in a folder: papers, methods and data over ours", init_command,
                plans=False)  # fmt: skip
     init.add_argument("folder", type=place, help="it is made if it is not there")
+    add_finetune(add)
     add("snakefile", "print the path of the workflow, for `snakemake -s`", snakefile_command, plans=False)
 
 
@@ -49,15 +51,3 @@ def init_command(arguments: argparse.Namespace) -> int:
     print(f"a project in {folder}: read {folder / 'README.md'}, then")
     print(f"  robustft run --project {folder}")
     return 0
-
-
-def write_new(files: dict[Path, str]) -> None:
-    """Write files. Raises RobustftError before the first one if one is there already, or its folder is a file."""
-    for path in files:
-        if path.exists():
-            what = "there is a project here already" if path.name == PROJECT_FILE else "a file is in the way"
-            raise RobustftError(what, where=path, next_step="choose another folder")
-        if wrong := next((parent for parent in path.parents if parent.exists() and not parent.is_dir()), None):
-            raise RobustftError("a file is where a folder should be", where=wrong, next_step="choose another folder")
-    for path, text in files.items():
-        write_text(path, text)

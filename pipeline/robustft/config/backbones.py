@@ -25,7 +25,8 @@ class Normalisation(Struct, frozen=True, kw_only=True):
 class Backbone(Struct, frozen=True, kw_only=True):
     """An architecture. `gflop` is the work of a forward pass over one image of `shape` (C, H, W), in 1e9 operations.
 
-    `weights` is the number of its weights. `head` is a linear layer unless given.
+    `weights` is the number of its weights. Without them a plan counts with those of a ResNet-18. `head` is a linear
+    layer unless given.
     """
 
     title: str
@@ -33,8 +34,8 @@ class Backbone(Struct, frozen=True, kw_only=True):
     parameters: dict[str, Any]
     normalisation: Normalisation
     shape: Shape
-    gflop: Positive
-    weights: Count
+    gflop: Maybe[Positive] = UNSET
+    weights: Maybe[Count] = UNSET
     head: Maybe[Part] = UNSET
 
     def __post_init__(self) -> None:

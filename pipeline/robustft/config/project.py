@@ -16,12 +16,12 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta
 
 from robustft.config.check import checked
-from robustft.config.common import Count, Maybe, Name, Names, Struct, Whole
+from robustft.config.common import Count, Maybe, Name, Names, Positive, Struct, Whole
 from robustft.config.datasets import Augmentation
 from robustft.config.scale import PartialOptimizations
 from robustft.config.tree import Tree, parse
 from robustft.errors import ConfigError, RobustftError
-from robustft.files import PROJECT_FILE, own_project, write_json
+from robustft.files import PROJECT_FILE, own_project, sha256_file, write_json
 from robustft.runtime.components import locate
 
 LOCK = "robustft.lock"
@@ -54,6 +54,25 @@ class Folder(Struct, frozen=True, kw_only=True):
     template: Maybe[str] = UNSET
 
 
+class Checkpoint(Struct, frozen=True, kw_only=True):
+    """A network of a library or of the user's, with the weights of a file or without: a backbone and a pre-training.
+
+    `arch` is LIBRARY:NAME or MODULE:FUNCTION, `mean` and `std` are those of the images that it was trained on. With
+    `classes`, the number of the file's logits, its own head is kept for methods that look at it.
+    """
+
+    arch: str
+    mean: list[float]
+    std: list[Positive]
+    checkpoint: Maybe[str] = UNSET
+    classes: Maybe[Count] = UNSET
+    size: Maybe[Count] = UNSET
+    gflop: Maybe[Positive] = UNSET
+    parameters: Maybe[Count] = UNSET
+    title: Maybe[str] = UNSET
+    licence: Maybe[str] = UNSET
+
+
 class ProjectFile(Struct, frozen=True, kw_only=True):
     """The project's own file: its default scale and papers, its data and its weights."""
 
@@ -61,6 +80,7 @@ class ProjectFile(Struct, frozen=True, kw_only=True):
     papers: Maybe[Literal["all"] | Names] = UNSET
     optimizations: PartialOptimizations = UNSET
     data: Maybe[dict[Name, Folder]] = UNSET
+    weights: Maybe[dict[Name, Checkpoint]] = UNSET
     tracking: Maybe[Literal["tensorboard", "mlflow"]] = UNSET
 
 
@@ -73,7 +93,8 @@ def read_project(path: Path) -> dict[str, Any]:
     checked(Tree(((path, ()),), values), ProjectFile)
     defaults = {key: values[key] for key in ("scale", "papers", "optimizations") if key in values}
     rest = {"tracking": values["tracking"]} if "tracking" in values else {}
-    return {"defaults": {"scale": "own", **defaults}, "data": values.get("data", {}), **rest}
+    entries = {key: values.get(key, {}) for key in ("data", "weights")}
+    return {"defaults": {"scale": "own", **defaults}, **entries, **rest}
 
 
 def project_defaults(*, given: Collection[str] = ()) -> dict[str, Any]:
@@ -87,14 +108,15 @@ def layers_of(folder: Path, project: dict[str, Any]) -> dict[str, dict[str, Any]
     """Return the entries that a project's data add to the catalogues, by the name of the catalogue's file."""
     lock = _Lock(folder / LOCK)
     entries = {name: _dataset(folder, name, entry, lock) for name, entry in project["data"].items()}
+    networks = {name: _network(folder, name, entry, lock) for name, entry in project["weights"].items()}
     lock.write()
-    if not entries:
-        return {}
     return {
         "datasets": {
             "sources": {name: source for name, (source, _) in entries.items()},
             "datasets": {name: view for name, (_, view) in entries.items()},
-        }
+        },
+        "backbones": {"backbones": {name: backbone for name, (backbone, _) in networks.items()}},
+        "weights": {"weights": {name: weights for name, (_, weights) in networks.items() if weights}},
     }
 
 
@@ -127,6 +149,43 @@ class _Lock:
         if self.facts != self.known:
             with contextlib.suppress(RobustftError):
                 write_json(self.path, self.facts)
+
+
+def _network(own: Path, name: str, entry: dict[str, Any], lock: _Lock) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the backbone that a network makes, and its weights; {} without a file."""
+    title, shape = entry.get("title", name), [len(entry["mean"]), *[entry.get("size", 224)] * 2]
+    backbone = {
+        "title": title,
+        "implementation": "robustft.models.backbones.library:LibraryBackbone",
+        "parameters": {"arch": entry["arch"]},
+        "normalisation": {"mean": entry["mean"], "std": entry["std"]},
+        "shape": shape,
+        **({"gflop": entry["gflop"]} if "gflop" in entry else {}),
+        **({"weights": entry["parameters"]} if "parameters" in entry else {}),
+    }
+    if "checkpoint" not in entry:
+        return backbone, {}
+    path = own / Path(entry["checkpoint"]).expanduser()
+    if not path.is_file() and entry["checkpoint"] not in lock.known:
+        raise ConfigError(
+            "there is no such file of weights", where=f"{own / PROJECT_FILE}, weights.{name}", observed=path
+        )
+    status = path.stat() if path.is_file() else None
+    stamp = f"{status.st_size} {status.st_mtime_ns}" if status else None
+    facts = lock.of(entry["checkpoint"], stamp, lambda: {"sha256": sha256_file(path)})
+    weights = {
+        "title": title,
+        "reader": "robustft.models.pretrained.library:read",
+        "parameters": {"arch": entry["arch"], "head": "classes" in entry},
+        "backbone": name,
+        "shape": shape,
+        "classes": entry.get("classes", 0),
+        "licence": entry.get("licence", "of the project's owner"),
+        "source": "a file of this machine",
+        "path": str(path),
+        "sha256": facts["sha256"],
+    }
+    return backbone, weights
 
 
 def _dataset(own: Path, name: str, entry: dict[str, Any], lock: _Lock) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -12,7 +12,8 @@ from robustft.config.common import Component, Count, File, Maybe, Name, Sha256, 
 class Weights(Struct, frozen=True, kw_only=True):
     """A published pre-trained model.
 
-    It is a download (`file`), or a file of an installed package. `shape` is (C, H, W) of its input images,
+    It is a download (`file`), a file of an installed package, or one of this machine (`path`). `shape` is (C, H, W) of
+    its input images,
     `classes` the number of its logits, 0 for none.
     """
 
@@ -24,6 +25,7 @@ class Weights(Struct, frozen=True, kw_only=True):
     licence: str
     source: str
     file: Maybe[Name] = UNSET
+    path: Maybe[str] = UNSET
     package_file: Maybe[str] = UNSET
     sha256: Maybe[Sha256] = UNSET
     bytes: Maybe[Count] = UNSET
@@ -31,7 +33,7 @@ class Weights(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse weights without an origin."""
-        require(self, ("file",), ("package_file", "sha256", "bytes"))
+        require(self, ("file",), ("path", "sha256"), ("package_file", "sha256", "bytes"))
 
 
 class WeightsCatalogue(Struct, frozen=True, kw_only=True):

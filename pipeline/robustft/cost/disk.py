@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+from robustft.cost.machines import UNMEASURED
 from robustft.plan.step import Step
 
 ASPECT = 4 / 3
@@ -47,7 +48,7 @@ def left_bytes(step: Step, backbones: dict[str, Any]) -> dict[str, float]:
     elif step.kind == "data":
         sizes["data"] = images(step) * image_bytes(step.spec["source"])
     elif step.kind in ("train", "weights"):
-        sizes["checkpoints"] = 4 * backbones[step.spec["backbone"]["name"]]["weights"]
+        sizes["checkpoints"] = 4 * backbones[step.spec["backbone"]["name"]].get("weights", UNMEASURED["weights"])
     elif step.kind == "attack":
         first, last = step.spec["images"]
         sizes["reports"] += LEDGER_BYTES + ROW_BYTES * (last - first) * len(step.spec["attacks"])

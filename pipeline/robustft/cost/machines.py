@@ -14,6 +14,9 @@ from robustft.files import ROOT, read_json
 
 BENCHMARKS = ROOT / "benchmarks"
 
+UNMEASURED = {"gflop": 1.8, "weights": 11_700_000}
+"""What is planned with for a backbone that says nothing: ResNet-18 at 224 pixels."""
+
 LARGE_GFLOP = 0.1
 """Arithmetic limits backbones of at least this size. The overhead of calls limits smaller ones; no fit uses them."""
 
@@ -47,7 +50,7 @@ class Machine:
         area = 1.0 if resized else _pixels(shape) / _pixels(backbone["shape"])
         total = 0.0
         for kind in FLOPS:
-            image_us, call_us = self._pass_us(kind, name, backbone["gflop"], precision)
+            image_us, call_us = self._pass_us(kind, name, backbone.get("gflop", UNMEASURED["gflop"]), precision)
             total += getattr(work.passes, kind) * (image_us * area * work.size + call_us / max(work.batch, 1.0))
         return work.images * total / 1e6
 

@@ -19,8 +19,8 @@ IDENTITY = ("name", "bytes", "md5", "sha256", "sha256_prefix", "members")
 PROSE = ("terms", "note", "source")
 """The keys of an entry that change no result."""
 
-PLACE = "folder"
-"""Where a source lies on this machine: a setting. Its hash is its identity."""
+PLACE, PATH = "folder", "path"
+"""Where a source or weights lie on this machine: a setting. Their hash is their identity."""
 
 
 class Catalogue:
@@ -91,7 +91,7 @@ class Catalogue:
             shape=entry["shape"],
             classes=entry["classes"],
             method={"tuning": None},
-            weights=Parts({"name": name, **_but((*PROSE, "title", "backbone", "shape", "classes"), entry)}),
+            weights=Parts({"name": name, **_but((*PROSE, PATH, "title", "backbone", "shape", "classes"), entry)}),
         )
         return self.graph.add(
             "weights",
@@ -100,6 +100,7 @@ class Catalogue:
             inputs={"file": self.download(published["file"]).outputs["file"]} if "file" in published else {},
             outputs={"checkpoint": f"{RESULTS}/weights/{name}.safetensors"},
             implementations=(published["reader"], *implementations(spec.value)),
+            settings={PATH: published[PATH]} if PATH in published else {},
         )
 
 

@@ -160,12 +160,20 @@ def implementations(tree: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
+LIBRARIES = ("timm", "torchvision", "open_clip", "robustbench")
+
+
+def _own_network(key: str, value: str) -> bool:
+    """Tell whether a value names a function of the user's that builds a network."""
+    return key == "arch" and value.split(":")[0] not in LIBRARIES
+
+
 def _gather(tree: Any, names: dict[str, None]) -> None:
     """Add the implementations of a tree. It is called for every specification, so it recurses into containers only."""
     if isinstance(tree, dict):
         for key, value in tree.items():
             if isinstance(value, str):
-                if key in ("implementation", "target") and ":" in value:
+                if ":" in value and (key in ("implementation", "target") or _own_network(key, value)):
                     names[value] = None
             elif isinstance(value, dict | list):
                 _gather(value, names)

@@ -42,7 +42,7 @@ def convert(spec: dict[str, Any], context: Context) -> None:
         RobustftError: the package of the file is not installed.
     """
     weights, backbone = spec["weights"], spec["backbone"]
-    path = context.inputs["file"] if "file" in context.inputs else package_file(weights)
+    path = _file(weights, context)
     tensors = _read(path, weights, context)
     _add_normalisation(tensors, backbone, where=path)
     prompts, classes = spec.get("prompts"), spec["classes"]
@@ -97,6 +97,25 @@ def write_tensors(
     with reading(Path(path)):
         tensors = locate(reader)(Path(path), **parameters)
         save_file({name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}, output)
+
+
+def _file(weights: dict[str, Any], context: Context) -> Path:
+    """Return the file of weights: downloaded, of this machine, or of an installed package."""
+    if "file" in context.inputs:
+        return context.inputs["file"]
+    if "path" not in context.settings:
+        return package_file(weights)
+    path = Path(context.settings["path"])
+    observed = sha256_file(path) if path.is_file() else "no such file"
+    if observed != weights["sha256"]:
+        raise IntegrityError(
+            f"the weights '{weights['name']}' have changed since this run was planned",
+            where=path,
+            expected=weights["sha256"],
+            observed=observed,
+            next_step="start the run again: it plans with the file that is there",
+        )
+    return path
 
 
 def package_file(weights: dict[str, Any]) -> Path:
