@@ -31,6 +31,11 @@ class TestAwpCase(MethodCase):
     def reductions(self):
         return [Reduction("unperturbed weights are AT", Awp(size=0.0), adversarial_training)]
 
+    def test_the_order_of_the_batch_does_not_matter(self, prepared, batch):
+        order = torch.randperm(len(batch[0]), generator=torch.Generator().manual_seed(0))
+        one, other = (self.total(prepared, tuple(b[o] for b in batch)).item() for o in (order, order.flip(0)))
+        assert one == pytest.approx(other, abs=1e-9)  # the perturbation passes rounding on
+
 
 class TestEmaCase(MethodCase):
     method = Ema(AdversarialTraining(), decay=0.0)

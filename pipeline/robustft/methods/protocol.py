@@ -139,42 +139,39 @@ class Wrapping(Method):
     In a configuration `inner` is {implementation, parameters}, as for a method of its own.
     """
 
-    inner: Any
+    inner: Method
 
     def __post_init__(self) -> None:
         """Build the inner method that a configuration describes."""
-        if isinstance(self.inner, Mapping):
-            object.__setattr__(self, "inner", build_method({"name": "inner", "parameters": {}, **self.inner}))
+        given: Any = self.inner
+        if isinstance(given, Mapping):
+            object.__setattr__(self, "inner", build_method({"name": "inner", "parameters": {}, **given}))
 
     @property
     def uses_source(self) -> bool:  # type: ignore[override]
         """As the inner method."""
-        return bool(self.inner.uses_source)
+        return self.inner.uses_source
 
     @property
     def uses_auxiliary(self) -> bool:  # type: ignore[override]
         """As the inner method."""
-        return bool(self.inner.uses_auxiliary)
+        return self.inner.uses_auxiliary
 
     def prepare(self, model: Classifier, start: PretrainingContext | None = None) -> Classifier:
         """As the inner method."""
-        prepared: Classifier = self.inner.prepare(model, start)
-        return prepared
+        return self.inner.prepare(model, start)
 
     def auxiliary_classes(self, model: Classifier) -> Tensor | None:
         """As the inner method."""
-        classes: Tensor | None = self.inner.auxiliary_classes(model)
-        return classes
+        return self.inner.auxiliary_classes(model)
 
     def pretext(self, x: Tensor, y: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """As the inner method."""
-        images, targets = self.inner.pretext(x, y, generator=generator)
-        return images, targets
+        return self.inner.pretext(x, y, generator=generator)
 
     def score(self, correct: Tensor) -> Tensor:
         """As the inner method."""
-        scores: Tensor = self.inner.score(correct)
-        return scores
+        return self.inner.score(correct)
 
     def on_step_start(self, model: Classifier, *, generator: torch.Generator) -> None:
         """As the inner method."""
@@ -182,8 +179,7 @@ class Wrapping(Method):
 
     def attack(self, model: Classifier, x: Tensor, y: Tensor, *, budget: Budget, generator: torch.Generator) -> Tensor:
         """As the inner method."""
-        x_adv: Tensor = self.inner.attack(model, x, y, budget=budget, generator=generator)
-        return x_adv
+        return self.inner.attack(model, x, y, budget=budget, generator=generator)
 
     def loss(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor, *, progress: float = 0.0) -> Loss:
         """As the inner method."""
@@ -195,12 +191,11 @@ class Wrapping(Method):
 
     def end_epoch(self, model: Classifier, rows: Sequence[Mapping[str, float]]) -> float:
         """As the inner method."""
-        return float(self.inner.end_epoch(model, rows))
+        return self.inner.end_epoch(model, rows)
 
     def export(self, model: Classifier) -> Classifier:
         """As the inner method."""
-        exported: Classifier = self.inner.export(model)
-        return exported
+        return self.inner.export(model)
 
 
 @dataclass(frozen=True)

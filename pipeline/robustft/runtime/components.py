@@ -157,13 +157,14 @@ def _tree(path: Path) -> ast.Module:
 
 @functools.cache
 def _definition(path: Path, name: str) -> tuple[Path, ast.ClassDef | ast.FunctionDef] | None:
-    """Return where a class or function is defined, following imports in its own package; None if it is not."""
+    """Return where a class or function is defined, following imports in its package and in this one; None if not."""
     for node in _tree(path).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
             return path, node
         if isinstance(node, ast.ImportFrom) and node.module and name in {one.asname or one.name for one in node.names}:
             original = next(one.name for one in node.names if (one.asname or one.name) == name)
-            inner = _path(node.module) if _package(node.module) in path.parts else None
+            followed = (*path.parts, PACKAGE.name)
+            inner = _path(node.module) if _package(node.module) in followed else None
             return _definition(inner, original) if inner else None
     return None
 
