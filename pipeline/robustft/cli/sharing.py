@@ -16,6 +16,7 @@ EXPORTS = {
         "robustbench",
     ),
     "cards": ("a model card for each checkpoint", "cards"),
+    "hub": ("each model as a folder that its own library loads and huggingface_hub uploads", "hub"),
     "page": ("one HTML file with every table; a click on a cell shows what stands behind it", "page.html"),
 }
 """The forms of export: description, and default name of the file or folder."""

@@ -21,6 +21,8 @@ class Standing:
 
     report: AuditReport
     reproduces: bool
+    own: bool = False
+    """Whether it is of a user's own project."""
 
     @property
     def root(self) -> str:
@@ -37,6 +39,8 @@ class Standing:
     @property
     def meaning(self) -> str:
         """Whether the scale's numbers are reproductions of published ones, in one sentence."""
+        if self.own:
+            return f"Scale {self.report.scale} measures the project's own data and networks."
         if self.reproduces:
             return f"Scale {self.report.scale} runs the papers' own data and networks."
         standing = "its numbers are not a reproduction of a published one"
@@ -47,7 +51,7 @@ def audited(plan: Plan, *, unaudited: bool, log: Callable[[str], None]) -> Stand
     """Audit a scale. Raises RobustftError if a link is broken, unless `unaudited`."""
     log(f"auditing scale {plan.scale}: {len(plan.steps)} steps")
     report = audit(plan)
-    standing = Standing(report, bool(plan.config.scale["reproduces"]))
+    standing = Standing(report, bool(plan.config.scale["reproduces"]), plan.config.own is not None)
     if not report.ok and not unaudited:
         unfinished = report.findings[0].code == "missing-record"
         repair = "robustft audit names all of them; repair them, or export with --unaudited, which the export will say"
