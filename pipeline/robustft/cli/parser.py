@@ -199,6 +199,8 @@ def _add_results(line: CommandLine) -> None:
     compare.add_argument("--all", action="store_true", help="list everything that differs")
     add_trust(line)
     line.add("adopt", "verify results of another machine, and make them known to Snakemake", results.adopt_command)
+    choose = line.add("choose", "name the best point of a grid, by validation images", results.choose_command)
+    choose.add_argument("id", metavar="PAPER/EXPERIMENT", help="an experiment with `grid`")
     line.add("readme", "write the current scale's tables into README.md and docs/", results.readme_command)
 
 

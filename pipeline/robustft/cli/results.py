@@ -85,6 +85,36 @@ def tables_command(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def choose_command(arguments: argparse.Namespace) -> int:
+    """Print the points of a grid from the best to the worst on validation images, and the lines that the best one is.
+
+    Raises RobustftError for an experiment that measures other images.
+    """
+    from robustft.errors import RobustftError, lookup
+    from robustft.files import read_json
+    from robustft.plan.graph import RESULTS
+
+    plan = planned(arguments)
+    paper, _, name = arguments.id.partition("/")
+    document = lookup(plan.config.papers, paper, kind="paper", where="robustft choose")
+    experiment = lookup(document.values["experiments"], name, kind="experiment", where=document.path)
+    cells = [
+        cell
+        for cell in read_json(f"{RESULTS}/{plan.scale}/{paper}/numbers.json")["cells"]
+        if cell["experiment"] == name and cell["evaluation"] == f"{name}_select" and cell["unit"] == "share"
+    ]
+    if not cells or any(cell["split"] != "validation" for cell in cells):
+        raise RobustftError("this experiment is no grid that was run", where=arguments.id, expected="one with `grid`")
+    methods = document.values["methods"]
+    for cell in sorted(cells, key=lambda one: -one["mean"]):
+        print(f"{100 * cell['mean']:6.2f} %  {cell['method']}  {methods[cell['method']]['title']}")
+    best = max(cells, key=lambda one: one["mean"])["method"]
+    images, attack = cells[0]["images"], cells[0]["attack"]
+    print(f"\nchosen on {images} validation images under {attack}; train it under a name of its own:")
+    print(f"  methods:\n    {best.rpartition('_g')[0]}_chosen: {{extends: {best}, title: {experiment['title']!r}}}")
+    return 0
+
+
 def readme_command(arguments: argparse.Namespace) -> int:
     """Write the tables into README.md and docs/."""
     from robustft.provenance.readme import update_readme

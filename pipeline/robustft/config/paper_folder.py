@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from robustft.config.grids import expand_grids
 from robustft.config.tree import Keys, Tree, entry_of, mapping, parse, read_tree, unwrapped
 from robustft.errors import ConfigError, lookup
 
@@ -115,6 +116,8 @@ def _extended_values(
         own = ("table", "title") if key == "experiments" else ()  # an experiment does not inherit a table
         if entries:
             values[key] = {name: entry_of(name, entries, known, kind, folder, own=own) for name in entries}
+        if key == "experiments":
+            expand_grids(values, folder)
     return values, places
 
 
