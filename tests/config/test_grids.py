@@ -33,7 +33,7 @@ def test_every_point_is_a_method_that_is_measured_on_validation_images_alone():
     ("grid", "select", "message"),
     [
         ({"recipe.lr": [0.1]}, {"attack": "pgd10", "split": "test"}, "on validation images"),
-        ({"lr": [0.1]}, SELECT, "did you mean 'recipe.lr'"),
+        ({"lr": [0.1]}, SELECT, "recipe.lr"),
         ({"recipe.lr": 0.1}, SELECT, "no list"),
         ({"recipe.lr": [0.1]}, None, "select"),
     ],
