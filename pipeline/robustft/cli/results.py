@@ -97,7 +97,7 @@ def choose_command(arguments: argparse.Namespace) -> int:
     plan = planned(arguments)
     paper, _, name = arguments.id.partition("/")
     document = lookup(plan.config.papers, paper, kind="paper", where="robustft choose")
-    experiment = lookup(document.values["experiments"], name, kind="experiment", where=document.path)
+    lookup(document.values["experiments"], name, kind="experiment", where=document.path)
     cells = [
         cell
         for cell in read_json(f"{RESULTS}/{plan.scale}/{paper}/numbers.json")["cells"]
@@ -111,7 +111,7 @@ def choose_command(arguments: argparse.Namespace) -> int:
     best = max(cells, key=lambda one: one["mean"])["method"]
     images, attack = cells[0]["images"], cells[0]["attack"]
     print(f"\nchosen on {images} validation images under {attack}; train it under a name of its own:")
-    print(f"  methods:\n    {best.rpartition('_g')[0]}_chosen: {{extends: {best}, title: {experiment['title']!r}}}")
+    print(f"  methods:\n    {best.rpartition('_g')[0]}_chosen: {{extends: {best}, title: chosen on validation images}}")
     return 0
 
 

@@ -56,7 +56,7 @@ def to_markdown(grid: Grid) -> str:
     head = [escape.markdown(" ".join(grid.head)), ""] if grid.head else []
     table = markdown_lines(grid.header, grid.rows, grid.alignment)
     see = [f"{grid.see[0]} {grid.see[1]}.md"] if grid.see else []
-    notes = [f"- {escape.markdown(note)}" for note in [*grid.notes, *see]]
+    notes = [f"- {escape.markdown(note)}" for note in [*grid.notes, *see] if note]
     return "\n".join([f"**{escape.markdown(grid.title)}**", "", *head, *table, "", *notes]) + "\n"
 
 
@@ -103,7 +103,7 @@ def to_html(grid: Grid) -> str:
         f"{_row(name, grid)}{_html_cells('td', row, grid.alignment)}</tr>"
         for name, row in zip(grid.row_names, grid.rows, strict=True)
     )
-    notes = "".join(f"<li>{escape.html(note)}</li>\n" for note in grid.notes)
+    notes = "".join(f"<li>{escape.html(note)}</li>\n" for note in grid.notes if note)
     if grid.see:
         text, page = map(escape.html, (grid.see[0], f"{grid.see[1]}.html"))
         notes += f'<li>{text} <a href="{page}">{page}</a></li>\n'
