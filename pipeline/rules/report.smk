@@ -19,6 +19,8 @@ use rule step as numbers with:
         record=f"{RESULTS}/{{paper}}/numbers.record.json",
     pathvars:
         log=f"{SCALE}/{{paper}}/numbers",
+    # Before any bundle: a paper's tables are there as soon as it is measured.
+    priority: 1000000
     retries: 0
     container:
         REPORT_IMAGE

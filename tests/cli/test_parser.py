@@ -13,7 +13,7 @@ def test_the_help_shows_every_command_once_in_its_group(capsys):
         name = command.split()[0]
         assert sum(line.startswith(f"  {name} ") for line in lines) == 1, command
     titles = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
-    assert titles[:2] == ["Before a run:", "After a run:"]
+    assert {"Before a run:", "After a run:"} <= {*titles}
 
 
 @pytest.mark.parametrize("command", CommandLine().commands)
