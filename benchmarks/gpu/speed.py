@@ -35,7 +35,7 @@ def pieces(device: torch.device, *, quick: bool) -> dict[str, Callable[[], Any]]
     """Return the pieces of the part."""
     cases = ("resnet18_at",) if quick else ORDER
     found: dict[str, Callable[[], Any]] = {name: partial(step, name, device, quick=quick) for name in cases}
-    found["pgd10"] = partial(pgd_rate, device, batch=4 if quick else 512)
+    found["pgd10"] = partial(pgd_rate, device, batch=1 if quick else 512)
     found["autoattack"] = partial(against_the_driver, device, quick=quick)
     if device.type == "cuda":
         found["cuda_graph"] = partial(cuda_graph, device)
@@ -52,7 +52,7 @@ def step(name: str, device: torch.device, *, quick: bool) -> list[dict[str, Any]
         quick=quick,
         cases=[name],
         setting=Setting(device.type, torch.get_num_threads(), amp=on_gpu),
-        batch=BATCH if on_gpu else None,
+        batch=BATCH if on_gpu else 2 if quick else None,
         optimizations=False,
         peak=matrix_products(device, size=8192)["bfloat16"] if on_gpu else None,
     )
