@@ -92,13 +92,13 @@ def test_jobs_killed_alone_are_tried_again_by_snakemake(workflow, undisturbed, f
     with faults.tried(JOB_KILLS):
         while killed < JOB_KILLS:
             process = made.start()
-            while process.poll() is None:
+            while killed < JOB_KILLS and process.poll() is None:
                 time.sleep(draws.uniform(0, seconds / 10))
-                for pid in jobs_of(process.pid)[:1] if killed < JOB_KILLS else ():
+                for pid in jobs_of(process.pid)[:1]:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                         killed += 1
-            if killed < JOB_KILLS and process.returncode == 0:
+            if process.wait(3600) == 0 and killed < JOB_KILLS:
                 take_work_away(made)
         # One job may have met three kills: Snakemake gave it up, as it says, and the next call goes on.
         made.finish(unlock=False)
