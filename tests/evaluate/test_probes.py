@@ -35,7 +35,7 @@ def test_rounding_has_no_gradient_and_huge_logits_have_none_of_cross_entropy():
     values = Probe(linear(1e4), X, Y, ThreatModel("linf", Fraction(1, 5))).values()
     assert values["vanishing_cross_entropy"] == 1
     assert values["no_gradient"] == 0
-    assert values["margin_beats_cross_entropy"] == 1
+    assert values["margin_beats_cross_entropy"] > 0.5
 
 
 def test_a_gradient_that_points_the_other_way_is_seen():
@@ -75,7 +75,7 @@ def test_odd_behaviour_is_measured(forward, name):
             return forward(linear()(x), x)
 
     x = torch.linspace(0, 1, 16).view(4, 1, 2, 2)
-    assert all(value == 0 for value in behaviour(linear(), x, x[:0], classes=2).values())
+    assert max(behaviour(linear(), x, x[:0], classes=2).values()) < 1e-6
     assert behaviour(Odd(), x, x[:0], classes=2)[name] > 0
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from robustft.assess.card import as_html, as_markdown
-from robustft.assess.results import CARD, ENTRY, NUMBERS, PAGE, read_results, robustbench_entry
+from robustft.assess.results import CARD, ENTRY, NUMBERS, PAGE, numbers_text, read_results, robustbench_entry
 from robustft.errors import RobustftError
 from robustft.files import digest_of, read_json, sha256_file
 from robustft.plan.sources import source_hashes
@@ -30,11 +29,11 @@ def audit_folder(folder: Path) -> list[str]:
     for path, sha256 in results.index["files"].items():
         if Path(path).is_file() and sha256_file(path) != sha256:
             broken.append(f"changed-weights: {path}")
-    with open(folder / NUMBERS, encoding="utf-8", newline="") as stream:
-        written = {row["ledger"]: (int(row["correct"]), int(row["images"])) for row in csv.DictReader(stream)}
-    for number in results.numbers:
-        if written.get(number.ledger) != (number.correct, number.images):
-            broken.append(f"wrong-number: {NUMBERS}, {number.ledger}: {written.get(number.ledger)}")
+    counted = numbers_text(results).splitlines()
+    written = (folder / NUMBERS).read_text(encoding="utf-8").splitlines()
+    for number in range(max(len(counted), len(written))):
+        if counted[number : number + 1] != written[number : number + 1]:
+            broken.append(f"wrong-number: {NUMBERS}, line {number + 1} is not what the ledgers say")
     for name, text in ((CARD, as_markdown(results)), (PAGE, as_html(results))):
         if (folder / name).read_text(encoding="utf-8") != text:
             broken.append(f"edited-card: {name} is not what the ledgers and probes say")

@@ -188,14 +188,19 @@ def _findings(
     return findings, advice
 
 
-def write_results(results: Results) -> None:
-    """Write numbers, card, the entry in RobustBench's form, and the curve if there are several eps."""
-    folder, stream = results.folder, io.StringIO()
-    rows = [one.row() for one in results.numbers]
+def numbers_text(results: Results) -> str:
+    """Return the table of numbers as CSV."""
+    rows, stream = [one.row() for one in results.numbers], io.StringIO()
     writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(folder / NUMBERS, stream.getvalue())
+    return stream.getvalue()
+
+
+def write_results(results: Results) -> None:
+    """Write numbers, card, the entry in RobustBench's form, and the curve if there are several eps."""
+    folder = results.folder
+    write_text(folder / NUMBERS, numbers_text(results))
     write_json(folder / "findings.json", [one.as_json() for one in results.findings])
     write_json(folder / ENTRY, robustbench_entry(results))
     if len({one.eps for one in results.numbers if one.algorithm != "none"}) > 1:

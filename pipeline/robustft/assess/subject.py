@@ -56,7 +56,7 @@ def fitted(loaded: Loaded, images: ImageSet, device: torch.device, *, side: int 
     try:
         with torch.no_grad():
             logits = model(x)
-        reaches = differentiable(model, x)
+        reaches = isinstance(logits, Tensor) and differentiable(model, x)
     except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
         raise RobustftError(
             "the model does not take these images",

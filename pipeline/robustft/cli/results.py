@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from robustft.cli.common import logger, place, planned
@@ -22,7 +23,9 @@ def audit_command(arguments: argparse.Namespace) -> int:
 
 def _audit_evaluation(folder: Path) -> int:
     from robustft.assess.audit import audit_folder
+    from robustft.cli.evaluating import HERE
 
+    sys.path.insert(0, str(HERE))  # where the source of a user's own network is looked for
     broken = audit_folder(folder)
     for line in broken:
         print(line)
