@@ -31,9 +31,9 @@ def audit_folder(folder: Path) -> list[str]:
             broken.append(f"changed-weights: {path}")
     counted = numbers_text(results).splitlines()
     written = (folder / NUMBERS).read_text(encoding="utf-8").splitlines()
-    for number in range(max(len(counted), len(written))):
-        if counted[number : number + 1] != written[number : number + 1]:
-            broken.append(f"wrong-number: {NUMBERS}, line {number + 1} is not what the ledgers say")
+    for line in range(max(len(counted), len(written))):
+        if counted[line : line + 1] != written[line : line + 1]:
+            broken.append(f"wrong-number: {NUMBERS}, line {line + 1} is not what the ledgers say")
     for name, text in ((CARD, as_markdown(results)), (PAGE, as_html(results))):
         if (folder / name).read_text(encoding="utf-8") != text:
             broken.append(f"edited-card: {name} is not what the ledgers and probes say")
