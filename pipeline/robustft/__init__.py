@@ -1,10 +1,10 @@
-"""robustft: five papers on adversarially robust fine-tuning, re-run end to end with proof of every number.
+"""robustft: five papers on adversarially robust fine-tuning, re-run end to end, each number with its records.
 
 As a library (docs/api.md shows each name with an example):
 
 evaluate: attacks on a model of yours, judged, with a card. load: a checkpoint of this project as a model. threat,
 ThreatModel: which images an attack may make. pgd, autoattack: attacks on any `torch.nn.Module`. make_plan: the steps of
-a scale. audit: every number back to data and source. RobustftError: what all of them raise for what a user can mend.
+a scale. audit: whether numbers follow from records. RobustftError: what all of them raise for what a user can mend.
 
 A name is imported when it is first asked for, so `import robustft` itself needs neither torch nor PyYAML.
 """

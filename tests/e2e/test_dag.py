@@ -26,7 +26,7 @@ def bundles(plan: str) -> set[str]:
 def test_every_planned_output_exists_and_the_audit_passes(finished, tools):
     audit = tools["robustft"](finished, "audit", "--scale", "smoke")
     assert audit.returncode == 0, audit.stdout + audit.stderr
-    assert "PASS: every number leads back to data and source" in audit.stdout
+    assert "PASS: every number follows from the recorded ledgers, and every file is as recorded" in audit.stdout
     assert [path.name for path in (finished / "scratch").iterdir()] == ["jobs"], "a finished step keeps no resume state"
 
 

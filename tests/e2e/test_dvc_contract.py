@@ -111,7 +111,7 @@ def test_the_contract_of_snakemake_and_dvc(tools, tmp_path):
     there = Checkout(tmp_path / "some where", tmp_path / "store")
     there.dvc("pull")
     assert outputs(there.folder) == outputs(origin)
-    assert "PASS: every number leads back" in there.robustft("audit")
+    assert "PASS: every number follows" in there.robustft("audit")
     assert "didn't change, skipping" in there.dvc("repro")
     assert "known to Snakemake" in there.robustft("adopt")
     assert "Nothing to be done" in there.planned()

@@ -118,7 +118,7 @@ def test_records_name_the_frozen_commit_and_only_its_audit_passes(frozen_run):
     assert all(state["commit"].startswith(clone.name) and state["clean"] is True for state in states)
     from_frozen, from_edited = audited(folder, clone), audited(folder, folder)
     assert from_frozen.returncode == 0, from_frozen.stdout
-    assert "PASS: every number leads back to data and source" in from_frozen.stdout
+    assert "PASS: every number follows from the recorded ledgers, and every file is as recorded" in from_frozen.stdout
     assert "tree that was not clean" not in from_frozen.stdout
     assert from_edited.returncode == 1
     assert "[edited-source]" in from_edited.stdout

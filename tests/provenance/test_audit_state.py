@@ -15,7 +15,7 @@ def test_the_report_ends_with_its_verdict():
         "checked: 2 steps",
         "note: n",
         "root: abc",
-        "PASS: every number leads back to data and source",
+        "PASS: every number follows from the recorded ledgers, and every file is as recorded",
     ]
     report.findings.append(Finding("code", "file", "text"))
     assert report.text().splitlines()[3:] == ["broken: [code] file: text", "root: abc", "FAIL: 1 broken links"]

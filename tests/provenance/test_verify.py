@@ -7,14 +7,19 @@ from pathlib import Path
 import pytest
 
 from robustft.provenance.audit import audit
+from robustft.provenance.explain import explain
 from robustft.provenance.roots import manifest_records
 from robustft.provenance.statements import RECHECK, RUN, make_statement, place, read_statement, sign
-from robustft.provenance.verify import standing, verify
+from robustft.provenance.verify import endorsements, standing, verify
 from tests.provenance.signed import allow, make_key, needs_ssh
 from tests.toy_run import edit
 
 FOLDER = Path("results/small")
 RECORD = "results/small/toy/manifest.record.json"
+
+NONE = {"claimed": {"population": 0, "drawn": 0}, "others": {"population": 5, "drawn": 0}, "checked": []}
+AGREED = {"sources": {"checked": []}, "trainings": NONE, "ledgers": {**NONE, "others": {"population": 5, "drawn": 2}}}
+"""What a recheck of two ledgers says."""
 
 pytestmark = needs_ssh
 
@@ -112,4 +117,22 @@ def test_the_standing_of_a_statement_names_its_keys(copied, alice):
     assert standing(read_statement(path)).startswith("signed with the ED25519 key SHA256:")
     for signature in path.parent.glob("*.sig"):
         signature.unlink()
-    assert standing(read_statement(path)) == "not signed"
+    assert standing(read_statement(path)).startswith("not signed")
+
+
+def test_what_stands_beside_the_results_is_told_with_its_keys_and_what_has_changed(copied, alice):
+    place(make_statement(RECHECK, "small", manifest_records(copied), {"seed": "7", **AGREED}), FOLDER)
+    signed, again = endorsements(copied)
+    assert signed.label == "Signed results"
+    assert "signed with the ED25519 key" in signed.text
+    assert again.label == "Run again by a verifier"
+    assert again.text.startswith("2 of 5 ledgers, drawn by the seed 7: all agree, root ")
+    assert again.text.endswith("not signed, so anybody may have written it")
+    edit(RECORD, '"attempt": 1', '"attempt": 2')
+    assert all("CHANGED SINCE: toy" in fact.text for fact in endorsements(copied))
+    Path(RECORD).unlink()
+    assert endorsements(copied) == ()
+
+
+def test_explain_tells_what_stands_beside_the_results(copied, alice):
+    assert "Signed results: these results, root " in explain(copied, "toy/main:at/fgsm")

@@ -39,7 +39,8 @@ def configuration(arguments: argparse.Namespace) -> Config:
     config = Config(scale=arguments.scale, papers=papers or None, seeds=seed_count(arguments.seeds, of="--seeds"))
     if config.seeds and not arguments.seeds and arguments.command not in BEFORE_A_RUN:
         named = SEED.search(getattr(arguments, "id", None) or "")
-        config.seeds = max(config.seeds, seeds_run(config.scale_name), int(named[1]) + 1 if named else 0)
+        folder = _results(arguments, config.scale_name)
+        config.seeds = max(config.seeds, seeds_run(config.scale_name, folder), int(named[1]) + 1 if named else 0)
     return config
 
 
@@ -48,12 +49,21 @@ BEFORE_A_RUN = ("plan", "run")
 """Commands of what is to be run; all others are of what was run, with as many seeds as that had."""
 
 
-def seeds_run(scale: str) -> int:
-    """Return how many seeds the results of a scale in this folder have, as the papers' manifests say; 0 without one."""
+def _results(arguments: argparse.Namespace, scale: str) -> Path:
+    """Return the folder of the results that a command is about: those here, or those that `--results` names."""
     from robustft.plan import RESULTS
 
+    if not hasattr(arguments, "results"):
+        return Path(RESULTS)
+    from robustft.recheck.recorded import results_folder
+
+    return results_folder(arguments.results, scale)
+
+
+def seeds_run(scale: str, folder: Path) -> int:
+    """Return how many seeds the results of a scale in a folder have, as the papers' manifests say; 0 without one."""
     seeds = [0]
-    for path in (Path(RESULTS) / scale).glob("*/manifest.json"):
+    for path in (folder / scale).glob("*/manifest.json"):
         with contextlib.suppress(RobustftError, KeyError, TypeError):  # a damaged one: the audit says so
             seeds += [int(found[1]) + 1 for name in read_json(path)["records"] if (found := SEED.search(name))]
     return max(seeds)

@@ -183,7 +183,7 @@ def _add_results(line: CommandLine) -> None:
         "cell",
         help="PAPER/TABLE:ROW/COLUMN, such as twins/main:twins_at/autoattack, or a folder of `robustft evaluate`",
     )
-    text = "check every number back to the data and the source; needs no network, GPU or torch"
+    text = "check that numbers follow from their ledgers and files are as recorded; needs no network, GPU or torch"
     audit = line.add("audit", text, results.audit_command)
     audit.add_argument("folder", nargs="?", type=place, help="a folder of `robustft evaluate` instead of a scale")
     audit.add_argument(

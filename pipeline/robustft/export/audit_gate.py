@@ -9,7 +9,7 @@ from pathlib import Path
 from robustft.errors import RobustftError
 from robustft.plan import Plan
 from robustft.provenance.audit import audit
-from robustft.provenance.audit_state import AuditReport
+from robustft.provenance.audit_state import PASSED, AuditReport
 
 EXPORTS = "exports"
 """The default folder of exports. It is not in `results`, since exports are no outputs of the DAG."""
@@ -33,7 +33,7 @@ class Standing:
     def verdict(self) -> str:
         """The result of the audit in one line."""
         if self.report.ok:
-            return "audit passed: every number leads back to data and source"
+            return f"audit passed: {PASSED}"
         return f"AUDIT FAILED: {len(self.report.findings)} broken links; exported unaudited on request"
 
     @property

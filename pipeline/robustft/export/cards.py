@@ -32,6 +32,7 @@ from robustft.provenance.facts import (
     raw_file_facts,
 )
 from robustft.provenance.lineage import Lineage
+from robustft.provenance.verify import endorsements
 from robustft.report.formats import markdown_lines
 
 INDEX = "README.md"
@@ -41,7 +42,7 @@ def export_cards(plan: Plan, target: Path, *, unaudited: bool = False, log: Call
     """Write `<checkpoint's step>/README.md` for each checkpoint of a scale, and an index, into a folder."""
     standing, lineage = audited(plan, unaudited=unaudited, log=log), Lineage(plan)
     lineage.hash_all(path for step in plan.steps.values() for path in step.outputs.values())
-    steps = [*plan.of_kind("weights"), *plan.of_kind("train")]
+    steps, beside = [*plan.of_kind("weights"), *plan.of_kind("train")], endorsements(plan)
     by_step: dict[str, list[Model]] = {}
     for model in models(plan, lineage):
         for step in model.run.steps:
@@ -56,7 +57,8 @@ def export_cards(plan: Plan, target: Path, *, unaudited: bool = False, log: Call
     with whole_folder(target, mark=INDEX) as folder:
         for step in steps:
             name = f"weights/{step.id}" if step.kind == "weights" else step.id
-            write_text(folder / name / "README.md", _Card(lineage, standing, step, by_step.get(step.key, [])).text())
+            card = _Card(lineage, standing, step, by_step.get(step.key, []), beside)
+            write_text(folder / name / "README.md", card.text())
             lines.append(f"- [{name}]({name}/README.md)")
         write_text(folder / INDEX, "\n".join(lines) + "\n")
     log(f"{target}: {len(steps)} cards")
@@ -77,8 +79,8 @@ def _fact_table(facts: Facts | list[Fact]) -> list[str]:
 class _Card:
     """The card of one checkpoint, a section for each method."""
 
-    def __init__(self, lineage: Lineage, standing: Standing, step: Step, used_by: list[Model]) -> None:
-        self.lineage, self.standing, self.step = lineage, standing, step
+    def __init__(self, lineage: Lineage, standing: Standing, step: Step, used_by: list[Model], beside: Facts) -> None:
+        self.lineage, self.standing, self.step, self.beside = lineage, standing, step, beside
         self.own = next((model for model in used_by if model.run.steps == (step,) and not model.run.derivation), None)
         self.derived = [model for model in used_by if model is not self.own]
         self.papers = [model.run.paper for model in used_by] or self._papers()
@@ -205,6 +207,7 @@ class _Card:
                     Fact(f"{step.id}: {one.label.lower()}", one.text) for one in raw_file_facts(step, self.lineage)
                 ]
         facts += [Fact("Audit", self.standing.verdict), Fact("Root of all records", self.standing.root)]
+        facts += self.beside
         return ["## Where it comes from", "", *_fact_table(facts)]
 
     def _limits(self) -> list[str]:

@@ -20,8 +20,9 @@ from robustft.export.crate_graph import LICENCE, PROFILES, TERMS, RunGraph, arti
 from robustft.export.folder import archive, whole_folder
 from robustft.export.project import citation, project_files
 from robustft.files import ROOT, project_path, sha256_file
-from robustft.plan import Plan
+from robustft.plan import RESULTS, Plan
 from robustft.provenance.lineage import Lineage
+from robustft.provenance.statements import files_beside
 
 METADATA = "ro-crate-metadata.json"
 VERSION = "1.1"
@@ -115,6 +116,8 @@ class _Builder:
                 else:
                     self._include(file.path, Path(file.path), file.observed)
             self._include(step.record, Path(step.record), self.lineage.record(step).sha256)
+        for path in files_beside(Path(RESULTS) / self.plan.scale):
+            self._include(str(path), path, sha256_file(path))
 
     def _include(self, name: str, source: Path, sha256: str) -> None:
         kind = TYPES.get(source.suffix) or mimetypes.guess_type(name)[0] or "text/plain"

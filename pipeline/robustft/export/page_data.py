@@ -30,6 +30,7 @@ from robustft.provenance.facts import (
     tone,
 )
 from robustft.provenance.lineage import Lineage
+from robustft.provenance.verify import endorsements
 from robustft.report import tables
 from robustft.report.verdict_tables import interval_text
 
@@ -83,6 +84,7 @@ class PageData:
                 "ok": report.ok,
                 "verdict": self.standing.verdict,
                 "root": self.standing.root,
+                "beside": _rows(endorsements(self.plan)),
                 "checked": dict(report.counts),
                 "notes": report.notes,
                 "findings": [str(finding) for finding in report.findings],

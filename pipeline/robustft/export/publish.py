@@ -19,8 +19,9 @@ from robustft.export.audit_gate import audited, default_target
 from robustft.export.crate import export_crate
 from robustft.export.dvc_store import dvc, git, outputs_of, remote_name, run, stage_of
 from robustft.files import ROOT, require_checkout
-from robustft.plan import Plan
+from robustft.plan import RESULTS, Plan
 from robustft.provenance.record import read_record
+from robustft.provenance.statements import files_beside
 
 AGAIN = "then run robustft publish again"
 
@@ -87,6 +88,7 @@ def _clean_tree(sources: list[str]) -> None:
 def _only_planned(plan: Plan, outputs: list[str]) -> None:
     """Raise RobustftError if DVC would store a file of no step of the plan, which the audit does not know."""
     known = {path for step in plan.steps.values() for path in (*step.outputs.values(), step.record)}
+    known |= {str(path) for path in files_beside(Path(RESULTS) / plan.scale)}
     folders = [folder for folder in map(Path, outputs) if folder.is_dir()]
     files = {str(path) for folder in folders for path in folder.rglob("*") if not path.is_dir()}
     unknown = {*files, *(path for path in outputs if Path(path) not in folders)} - known

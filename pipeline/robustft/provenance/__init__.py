@@ -1,1 +1,1 @@
-"""Where every number came from: records that steps write, and the audit that checks them."""
+"""Where numbers came from, as recorded: what steps write of themselves, the audit of it, statements and signatures."""

@@ -1,4 +1,6 @@
-"""The audit: every number is traced back to data and source, every broken link is named. No network, GPU or torch.
+"""The audit: numbers follow from recorded ledgers, files are as recorded, every broken link is named.
+
+It shows that files agree with each other, not that anything was measured (docs/trust.md). No network, GPU or torch.
 
 It relies on the configuration and the source of this checkout alone: every file is hashed again, every aggregate is
 counted from its ledgers again, every table is rendered again.

@@ -13,6 +13,9 @@ from robustft.files import sha256_files
 from robustft.plan import Plan
 from robustft.provenance.record import Record
 
+PASSED = "every number follows from the recorded ledgers, and every file is as recorded"
+"""What an audit without a finding says: no more than it has checked (docs/trust.md)."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -63,8 +66,7 @@ class AuditReport:
         lines += [f"root: {self.root}"] if self.root else []
         lines += [f"content root: {self.content_root}"] if self.content_root else []
         lines += [f"auditor: {self.auditor}"] if self.auditor else []
-        verdict = "every number leads back to data and source" if self.ok else f"{len(self.findings)} broken links"
-        lines.append(f"{'PASS' if self.ok else 'FAIL'}: {verdict}")
+        lines.append(f"PASS: {PASSED}" if self.ok else f"FAIL: {len(self.findings)} broken links")
         return "\n".join(map(escape.terminal, lines))
 
     def _listed(self, *, everything: bool) -> list[str]:

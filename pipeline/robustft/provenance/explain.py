@@ -27,6 +27,7 @@ from robustft.provenance.facts import (
     measurement_facts,
 )
 from robustft.provenance.lineage import Lineage, judged_claims
+from robustft.provenance.verify import endorsements
 from robustft.report import tables
 
 CELL = re.compile(
@@ -89,6 +90,9 @@ class _Explainer:
             raise RobustftError(f"the cell {name} was not run at scale {self.plan.scale}")
         for cell in cells:
             self._cell(step, cell, numbers)
+        if beside := endorsements(self.plan):
+            self.lines.append("")
+            self._facts(list(beside), depth=0)
         return "\n".join(self.lines)
 
     # -- cells, measurements and claims --------------------------------------------------------------------------------

@@ -110,6 +110,11 @@ def beside(folder: Path) -> tuple[list[Statement], list[str]]:
     return found, problems
 
 
+def files_beside(folder: Path) -> list[Path]:
+    """Return the files of all statements beside the results in a folder, with their signatures."""
+    return [path for one in beside(folder)[0] for path in (one.path, *one.signatures)]
+
+
 def run_statement(
     scale: str, manifests: Mapping[str, str], records: Iterable[Mapping[str, Any]], **more: Any
 ) -> dict[str, Any]:

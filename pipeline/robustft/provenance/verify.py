@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from robustft.errors import IntegrityError, RobustftError
-from robustft.plan import Plan
+from robustft.plan import RESULTS, Plan
 from robustft.provenance import ssh
 from robustft.provenance.audit_state import AuditReport
+from robustft.provenance.facts import Fact
 from robustft.provenance.rechecked import in_short
 from robustft.provenance.roots import manifest_records
 from robustft.provenance.statements import RUN, Statement, beside
@@ -59,9 +60,9 @@ def verify(plan: Plan, folder: Path, *, signers: Path | None, report: AuditRepor
 
 def _what(statement: Statement) -> str:
     try:
-        about = "results" if statement.kind == RUN else f"run again: {in_short(statement.predicate)}"
-    except (KeyError, TypeError, ValueError):
-        about = "run again, in a form that is not known"
+        about = "these results" if statement.kind == RUN else in_short(statement.predicate)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        about = "in a form that is not known"
     return f"{about}, root {statement.root}"
 
 
@@ -113,4 +114,21 @@ def standing(statement: Statement) -> str:
             texts.append(f"{signature.name} IS NOT ITS SIGNATURE")
         except RobustftError:
             texts.append(f"{signature.name} was not checked, as ssh-keygen is not installed")
-    return "; ".join(texts) or "not signed"
+    return "; ".join(texts) or "not signed, so anybody may have written it"
+
+
+def endorsements(plan: Plan) -> tuple[Fact, ...]:
+    """Return what the statements beside the results of a plan say of them, and by which keys they are signed."""
+    try:
+        manifests = manifest_records(plan)
+    except RobustftError:  # not run to the end: there is no root to speak of
+        return ()
+    facts = []
+    for statement in beside(Path(RESULTS) / plan.scale)[0]:
+        if not set(statement.manifests) & set(manifests):
+            continue
+        changed = [paper for paper in statement.changed(manifests) if paper in manifests]
+        since = f"; CHANGED SINCE: {', '.join(changed)}" if changed else ""
+        label = "Signed results" if statement.kind == RUN else "Run again by a verifier"
+        facts.append(Fact(label, f"{_what(statement)}{since}; {standing(statement)}"))
+    return tuple(facts)

@@ -24,7 +24,7 @@ from robustft.errors import RobustftError
 from robustft.evaluate.ledger import Outcome, read_checks, read_ledger
 from robustft.report.statistics import binomial_limit
 
-FLIP_SHARE = 1 / 200
+FLIP_SHARE = 1 / 1000
 """The largest share of outcomes that rounding flips on another kind of machine. docs/trust.md has what was observed."""
 
 FALSE_ALARM = 1e-3

@@ -40,6 +40,7 @@ function drawTop() {
       el("span", { class: "badge" }, `scale ${content.scale}${content.reproduces ? "" : ": stand-ins, no reproduction"}`),
       audit.root ? el("span", { class: "root" }, "root", el("code", { class: "hash", id: "root" }, audit.root),
         el("button", { class: "quiet", type: "button", onclick: (event) => copy(audit.root, event.target) }, "copy")) : el("span", { class: "root" }, "no root: the results are not complete")),
+    el("dl", { class: "beside" }, factList(audit.beside)),
     el("details", { class: "checked", open: !audit.ok }, el("summary", {}, `Checked: ${checked}.`),
       el("ul", {}, [...audit.findings.map((text) => `broken: ${text}`), ...audit.notes].map((text) => el("li", {}, text)))));
 }
