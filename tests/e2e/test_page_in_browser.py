@@ -222,7 +222,7 @@ def test_an_address_names_a_cell_and_a_changed_or_bad_one_is_answered(browser, f
     assert 0 <= top <= browser.execute_script("return innerHeight"), "it is scrolled to"
     browser.execute_script("location.hash = 'cell=no/such:cell/%'")
     WebDriverWait(browser, 5).until(lambda _: find(browser, "#missing").is_displayed())
-    assert "no cell no/such:cell/%" in find(browser, "#missing").text
+    assert "no measured cell no/such:cell/%" in find(browser, "#missing").text
     browser.execute_script(f"location.hash = 'cell={first.get_attribute('data-cell')}'")
     WebDriverWait(browser, 5).until(lambda _: first.get_attribute("aria-expanded") == "true")
     assert not find(browser, "#missing").is_displayed()

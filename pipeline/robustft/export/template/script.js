@@ -155,7 +155,7 @@ function axisOf(all) {
   const values = all.filter((claim) => !claim.unit && claim.estimate != null).flatMap((claim) => [claim.estimate, claim.low, claim.high]).filter((value) => value != null);
   if (!values.length) return null;
   const reach = Math.max(...values.map((value) => Math.abs(100 * value)), 1);
-  return { reach, step: [1, 2, 5, 10, 20, 50, 100].find((step) => reach / step < 4) || 100, x: (value) => 110 + (100 * value) / reach };
+  return { reach, step: [1, 2, 5, 10, 20, 50, 100].find((step) => reach / step < 3) || 100, x: (value) => 110 + (100 * value) / reach };
 }
 
 function drawAxis({ reach, step, x }) {
@@ -341,7 +341,7 @@ function follow() {
   if (!name) return;
   try { name = decodeURIComponent(name); } catch { /* a lone % is part of the name */ }
   const button = main.querySelector(`[data-cell="${CSS.escape(name)}"]`) || document.getElementById(`cell-${anchor(name)}`), missing = document.getElementById("missing");
-  missing.textContent = button ? "" : `This page has no cell ${name}. A cell is named PAPER/TABLE:ROW/COLUMN.`;
+  missing.textContent = button ? "" : `This page has no measured cell ${name}. A cell is named PAPER/TABLE:ROW/COLUMN.`;
   missing.hidden = Boolean(button);
   if (!button) { missing.scrollIntoView({ block: "center" }); return; }
   if (button.closest(".hidden")) { document.getElementById("search").value = ""; document.getElementById("failed-checks").checked = false; filter(); }
