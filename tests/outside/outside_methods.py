@@ -38,11 +38,9 @@ class Awp(Adversarial):
     def perturbed(self, model: Classifier, x_adv: Tensor, y: Tensor) -> dict[str, Tensor]:
         """Return each weight of the network, moved to where the loss is larger."""
         weights = {name: p for name, p in model.named_parameters() if p.requires_grad and p.ndim > 1}
-        modes = {module: module.training for module in model.modules()}
-        model.eval()  # running statistics are not moved by this pass
-        gradients = torch.autograd.grad(cross_entropy(model(x_adv), y), list(weights.values()))
-        for module, mode in modes.items():
-            module.training = mode
+        # With copies of the buffers: this pass moves no running statistics.
+        logits = functional_call(model, {name: one.clone() for name, one in model.named_buffers()}, (x_adv,))
+        gradients = torch.autograd.grad(cross_entropy(logits, y), list(weights.values()))
         return {
             name: w + self.size * w.detach().norm() * g / (g.norm() + 1e-12)
             for (name, w), g in zip(weights.items(), gradients, strict=True)

@@ -80,7 +80,7 @@ def test_the_project_is_planned_as_it_lies_there(monkeypatch):
     monkeypatch.chdir(Path(__file__).parent)
     plan = Plan(Config())
     step = plan.step("train", "outside/main/digits_5to9/ema/seed0")
-    assert "elsewhere/outside_methods.py" in step.sources()
+    assert "tests/outside/outside_methods.py" in step.sources()
     assert "pipeline/robustft/methods/adversarial_training.py" in step.sources()  # what it wraps
     assert step.spec["threat"] == {"norm": "l2", "eps": "1/2"}
     assert plan.step("train", "outside/main/digits_5to9/fast_head/seed0").spec["recipe"]["lr_factors"] == {"head": 10}
