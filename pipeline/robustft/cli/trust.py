@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustft.cli.common import logger, place, planned
+from robustft.escape import terminal
 
 if TYPE_CHECKING:
     from robustft.cli.parser import CommandLine
@@ -139,5 +140,5 @@ def verify_command(arguments: argparse.Namespace) -> int:
     plan = planned(arguments)
     report = None if arguments.no_audit else audit(plan)
     verified = verify(plan, _folder(plan), signers=arguments.signers, report=report)
-    print("\n".join(verified.lines))
+    print("\n".join(map(terminal, verified.lines)))
     return 0 if verified.ok else 1

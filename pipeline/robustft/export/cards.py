@@ -79,7 +79,9 @@ def _fact_table(facts: Facts | list[Fact]) -> list[str]:
 class _Card:
     """The card of one checkpoint, a section for each method."""
 
-    def __init__(self, lineage: Lineage, standing: Standing, step: Step, used_by: list[Model], beside: Facts) -> None:
+    def __init__(
+        self, lineage: Lineage, standing: Standing, step: Step, used_by: list[Model], beside: Facts = ()
+    ) -> None:
         self.lineage, self.standing, self.step, self.beside = lineage, standing, step, beside
         self.own = next((model for model in used_by if model.run.steps == (step,) and not model.run.derivation), None)
         self.derived = [model for model in used_by if model is not self.own]

@@ -12,6 +12,7 @@ from typing import Any
 
 from robustft.cost import CostModel
 from robustft.errors import IntegrityError, RobustftError
+from robustft.escape import terminal
 from robustft.files import digest_of, read_json, sha256_file
 from robustft.plan import Plan
 from robustft.plan.step import Step
@@ -109,7 +110,7 @@ class _Recheck:
             rest = f", about {left * passed / estimated:.0f} s left" if number < len(works) and estimated else ""
             self.log(f"{number}/{len(works)} {step.key}: {found['status']}{rest}")
             for text in found.get("differences", []):
-                self.log(f"  {text}")
+                self.log(f"  {terminal(text)}")
 
     def _source(self, step: Step) -> dict[str, Any]:
         """Make data or weights from their published source, and compare them with the recorded ones."""
