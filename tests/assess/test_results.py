@@ -16,7 +16,7 @@ def test_numbers_are_counted_from_ledgers_and_written_tidily(made):
     assert [int(row["correct"]) for row in rows] == [one.correct for one in results.numbers]
     assert results.accuracy("clean") == results.numbers[0].correct / 30
     assert results.accuracy("cw", "1/25") == results.numbers[3].accuracy
-    with pytest.raises(RobustftError, match="there are cw"):
+    with pytest.raises(RobustftError, match="there are clean, cw"):
         results.accuracy("autoattack")
 
 

@@ -29,6 +29,11 @@ REASONS = {
         "weights are damaged, or a part of the model divides by zero",
         "find the layer that gives infinite or undefined values",
     ),
+    "randomness": Reason(
+        "the model is random",
+        "it resizes, pads, drops or adds noise at random; one gradient is one draw",
+        "attack the mean of many draws (expectation over transformation), or switch the randomness off",
+    ),
     "normalisation": Reason(
         "the normalisation looks wrong",
         "the model was trained on images that were normalised outside of it",
@@ -53,11 +58,6 @@ REASONS = {
         "the model optimises or learns at test time",
         "it takes gradients, or changes its weights, while it classifies; attacks do not see through that",
         "attack the whole procedure, with gradients through it, and count its cost (Croce et al., ICML 2022)",
-    ),
-    "randomness": Reason(
-        "the model is random",
-        "it resizes, pads, drops or adds noise at random; one gradient is one draw",
-        "attack the mean of many draws (expectation over transformation), or switch the randomness off",
     ),
     "abstains": Reason(
         "the model abstains",
