@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robustft.report.figures.style import plt, save
+from robustft.report.figures.style import save
 from robustft.report.statistics import wilson
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 def draw_curve(numbers: Sequence[Number], *, svg: Path, pdf: Path) -> None:
     """Draw accuracy in percent over eps for each attack; the clean accuracy is at eps 0. Bands are Wilson's 95 %."""
-    import seaborn as sns
+    import matplotlib.pyplot as plt  # after the style, which keeps a user's settings out
+    import seaborn as sns  # type: ignore[import-untyped]
 
     clean = [one for one in numbers if one.algorithm == "none"]
     attacked = [one for one in numbers if one.algorithm != "none"]

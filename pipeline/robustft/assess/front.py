@@ -11,7 +11,7 @@ from pathlib import Path
 from robustft.assess.results import Number, Results
 from robustft.errors import RobustftError
 from robustft.files import write_text
-from robustft.report.figures.style import plt, save
+from robustft.report.figures.style import save
 
 
 def robust_number(results: Results) -> Number:
@@ -39,6 +39,8 @@ def area_under(points: Sequence[tuple[float, float]]) -> float:
 
 def write_front(found: Sequence[Results], folder: Path) -> float:
     """Write front.csv and the figure of the checkpoints in their order; return the area under the front."""
+    import matplotlib.pyplot as plt  # after the style, which keeps a user's settings out
+
     rows, points = [], []
     for number, results in enumerate(found, start=1):
         clean = next(one for one in results.numbers if one.algorithm == "none")
