@@ -66,7 +66,8 @@ def evaluate_model(
         for note in loaded.notes:
             log(note)
         fit = fitted(loaded, images, device, side=side)
-        log(f"images: {images}")
+        resized = fit.identity["images"]["side"]
+        log(f"images: {images}" + (f", resized and cut to {resized} x {resized} pixels" if resized else ""))
         if not fit.differentiable:
             log("the model has no gradient: gradient attacks stand still, and the card will say so")
         folder = Folder(to, fit.identity, modules=modules)

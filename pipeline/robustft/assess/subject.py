@@ -50,7 +50,7 @@ def fitted(loaded: Loaded, images: ImageSet, device: torch.device, *, side: int 
 
     Raises RobustftError if the model does not take the images, returns no logits, or lacks a class.
     """
-    opened = _open(images, loaded, device, side)
+    opened, side = _open(images, loaded, device, side)
     model = loaded.model.to(device).eval().requires_grad_(False)
     x, _ = opened.take(slice(0, min(2, len(images.labels))))
     try:
@@ -78,20 +78,20 @@ def fitted(loaded: Loaded, images: ImageSet, device: torch.device, *, side: int 
     about = {key: value for key, value in loaded.about.items() if key != "files"}  # a file may move
     identity = {
         "model": {**about, "state": state_digest(model), "structure": _digest(str(model))},
-        "images": {"title": images.title, "split": images.split, "digest": images.digest, **images.about},
+        "images": {"title": images.title, "split": images.split, "digest": images.digest, "side": side, **images.about},
     }
     attacked = model if reaches else WithGradient(model)
     return Fitted(loaded, attacked, images, opened, logits.shape[1], reaches, identity)
 
 
-def _open(images: ImageSet, loaded: Loaded, device: torch.device, side: int | None) -> Readable:
+def _open(images: ImageSet, loaded: Loaded, device: torch.device, side: int | None) -> tuple[Readable, int | None]:
+    """Open the images, and return the side to which they are resized: pictures of several sizes as the library says."""
     try:
-        opened = images.open(device, loaded.channels, side)
+        return images.open(device, loaded.channels, side), side
     except RobustftError:
         if side is not None or loaded.side is None:
             raise
-        return images.open(device, loaded.channels, loaded.side)
-    return opened
+        return images.open(device, loaded.channels, loaded.side), loaded.side
 
 
 def state_digest(model: nn.Module) -> str:
