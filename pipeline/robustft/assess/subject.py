@@ -57,7 +57,7 @@ def fitted(loaded: Loaded, images: ImageSet, device: torch.device, *, side: int 
         with torch.no_grad():
             logits = model(x)
         reaches = isinstance(logits, Tensor) and differentiable(model, x)
-    except Exception as error:  # noqa: BLE001 (code of the user's may raise anything)
+    except Exception as error:  # code of the user's may raise anything
         raise RobustftError(
             "the model does not take these images",
             where=f"{loaded.title} on {images.title}",
