@@ -114,6 +114,15 @@ def test_what_was_run_decides_how_many_seeds_a_command_after_it_means(tmp_path, 
     assert seeds("train", f"{PAPER}/main/d/at/seed4") == 5
 
 
+def test_a_recheck_means_the_seeds_of_the_results_that_it_is_given(tmp_path, monkeypatch):
+    folder = tmp_path / "theirs" / "demo" / PAPER
+    write_json(folder / "manifest.json", {"records": {f"results/demo/{PAPER}/m/d/at/seed2/c.record.json": "0"}})
+    write_json(folder / "manifest.record.json", {})
+    monkeypatch.chdir(tmp_path)
+    words = ["recheck", "--results", "theirs/demo", "--scale", "demo", "--paper", PAPER]
+    assert configuration(CommandLine().parse(words)).seeds == 3
+
+
 def test_a_number_of_seeds_that_is_none_is_an_error():
     with pytest.raises(ConfigError, match="--seeds must be a number of seeds"):
         configuration(CommandLine().parse(["plan", "--seeds", "all"]))
