@@ -122,7 +122,7 @@ def test_the_standing_of_a_statement_names_its_keys(copied, alice):
 
 def test_what_stands_beside_the_results_is_told_with_its_keys_and_what_has_changed(copied, alice):
     place(make_statement(RECHECK, "small", manifest_records(copied), {"seed": "7", **AGREED}), FOLDER)
-    signed, again = endorsements(copied)
+    again, signed = endorsements(copied)
     assert signed.label == "Signed results"
     assert "signed with the ED25519 key" in signed.text
     assert again.label == "Run again by a verifier"
