@@ -15,7 +15,7 @@ def test_weights_have_an_origin(change, document):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"file": None}, "robust: give 'file' or 'package_file' with 'sha256' with 'bytes'"),
+        ({"file": None}, "robust: give 'file' or 'path' with 'sha256' or 'package_file' with"),
         ({**PACKAGED, "sha256": None}, "robust: give 'file' or"),
         ({"licence": None}, "the key 'licence' is missing"),
         ({"classes": -1}, "classes: -1 is not a valid value"),

@@ -99,8 +99,8 @@ def test_an_entry_is_made_once_for_each_place_that_names_it(entries):
     ("kind", "misspelt", "message"),
     [
         ("dataset", "hihg", r"unknown data set 'hihg'.*datasets\.yaml.*did you mean 'high'"),
-        ("backbone", "tyni", r"unknown backbone 'tyni'.*papers/toy\.yaml.*did you mean 'tiny'"),
-        ("attack", "fgms", r"unknown attack 'fgms'.*papers/toy\.yaml.*did you mean 'fgsm'"),
+        ("backbone", "tyni", r"unknown backbone 'tyni'.*papers/toy/paper\.yaml.*did you mean 'tiny'"),
+        ("attack", "fgms", r"unknown attack 'fgms'.*papers/toy/paper\.yaml.*did you mean 'fgsm'"),
     ],
 )
 def test_an_unknown_name_is_an_error_with_its_place_and_the_nearest(kind, misspelt, message, entries):

@@ -32,12 +32,15 @@ LAYERS = {
     "assess": {
         *("config", "data", "models", "attacks", "evaluate", "report", "plan", "provenance", "runtime", "speed"),
     },
-    "export": {"provenance", "report", "evaluate", "runtime"},
+    "export": {"provenance", "report", "evaluate", "models", "runtime"},
     "recheck": {"cost", "data", "evaluate", "export", "plan", "provenance", "report", "runtime", "config"},
     "cost": {"data", "report"},
     "images": {"provenance"},
     "api": {"attacks", "models", "config", "plan", "speed"},
-    "cli": {"assess", "recheck", "config", "plan", "provenance", "report", "export", "cost", "images", "data"},
+    "cli": {
+        *("assess", "recheck", "config", "plan", "provenance", "report", "export", "cost", "images"),
+        *("data", "models", "methods"),
+    },
 }
 """What each folder may import besides itself and the foundation."""
 PLANNING = {

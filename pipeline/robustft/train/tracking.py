@@ -5,9 +5,11 @@ What is told is the row of each epoch in history.csv: losses, accuracies and the
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from robustft.errors import RobustftError
 from robustft.runtime.context import Context
@@ -49,8 +51,7 @@ def _tensorboard(run: str) -> Tracker:
 
 
 def _mlflow(run: str) -> Tracker:
-    import mlflow
-
+    mlflow: Any = importlib.import_module("mlflow")  # optional, so no source of a step
     mlflow.set_tracking_uri(f"sqlite:///{(FOLDER / 'mlflow.db').absolute()}")
     FOLDER.mkdir(parents=True, exist_ok=True)
     mlflow.set_experiment("robustft")
