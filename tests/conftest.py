@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +20,16 @@ pytest.register_assert_rewrite("tests.methods.cases", "tests.train.toy", "tests.
 def one_torch_thread() -> None:
     """The box is shared, and the sums of one thread are the same on every box."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def modules_of_a_test_are_forgotten(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A user's module that a test wrote and imported would be loaded code of every later test."""
+    before, written = set(sys.modules), str(tmp_path_factory.getbasetemp())
+    yield
+    for name in set(sys.modules) - before:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(written):
+            del sys.modules[name]
 
 
 @pytest.fixture

@@ -10,11 +10,14 @@ import pytest
 from robustft.cli import common
 from robustft.cli.common import configuration, enter_checkout, logger, place, planned
 from robustft.cli.parser import CommandLine
+from robustft.config import Config
 from robustft.errors import ConfigError
 from robustft.files import ROOT, write_json
 
 PAPERS = sorted(path.parent.name for path in (ROOT / "config" / "papers").glob("*/paper.yaml"))
 PAPER, OTHER = PAPERS[:2]
+OF_SMOKE = list(Config(scale="smoke").papers)
+"""The papers of the scale: references have one of their own."""
 
 
 def parsed(*arguments: str):
@@ -27,10 +30,10 @@ def parsed(*arguments: str):
         (["table", f"{PAPER}/main"], [PAPER]),
         (["numbers", PAPER], [PAPER]),
         (["plan", "--table", f"{PAPER}/main"], [PAPER]),
-        (["table", f"{PAPER}/main", "--papers", f"{OTHER},{PAPER}"], [OTHER, PAPER]),
-        (["audit", "--papers", OTHER, "--papers", PAPER], [OTHER, PAPER]),
-        (["data", "digits"], PAPERS),
-        (["train", "pretraining/digits_at"], PAPERS),
+        (["table", f"{PAPER}/main", "--papers", f"{OTHER},{PAPER}"], [PAPER, OTHER]),
+        (["audit", "--papers", OTHER, "--papers", PAPER], [PAPER, OTHER]),
+        (["data", "digits"], OF_SMOKE),
+        (["train", "pretraining/digits_at"], OF_SMOKE),
     ],
 )
 def test_a_step_is_planned_with_its_own_paper_alone_and_what_no_paper_owns_with_all(arguments, papers):

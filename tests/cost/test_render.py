@@ -19,6 +19,9 @@ from tests.toy_config import paper
 ASSUMED = Machine("board", "Board", "cuda", {"float32": 1.0}, "assumed, not measured: 50% of 2 GFLOP/s", False)
 MEASURED = Machine("box", "Box", "cpu", {"float32": 1.0}, "measured with torch 2.0", True)
 
+SCALES = sorted(path.stem for path in (ROOT / "config" / "scales").glob("*.yaml"))
+"""`own` is for projects, which bring their papers."""
+
 
 @pytest.fixture
 def plan(tmp_path):
@@ -139,7 +142,7 @@ def test_a_table_alone_is_said_to_be_one(plan):
     assert describe(plan, table="toy/main", machine=MEASURED).startswith("the table toy/main at scale small")
 
 
-@pytest.mark.parametrize("scale", sorted(path.stem for path in (ROOT / "config" / "scales").glob("*.yaml")))
+@pytest.mark.parametrize("scale", [one for one in SCALES if one != "own"])
 def test_every_scale_is_priced_without_torch_and_every_method_has_a_stated_cost(scale):
     code = (
         "import sys\nfrom robustft.config.load import Config\nfrom robustft.plan import Plan\n"

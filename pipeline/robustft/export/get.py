@@ -7,6 +7,7 @@ deletes nothing, and touches nothing that is here.
 from __future__ import annotations
 
 import hashlib
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,10 @@ def get(plan: Plan, *, log: Callable[[str], None] = print) -> int:
     name, stage = stage_of(plan)
     _published(name)
     remote = remote_name("get results from")
-    from dvc.api import DVCFileSystem  # a second to import
-
+    store: Any = importlib.import_module("dvc.api")  # optional, and a second to import
     log(f"asking the remote '{remote}' for the results of scale {plan.scale}")
     dvc("fetch", name, next_step=f"check that '{remote}' can be reached, then robustft get again")
-    files = DVCFileSystem(str(ROOT))
+    files = store.DVCFileSystem(str(ROOT))
     stored = _stored(files, outputs_of(stage))
     _refuse_others(stored)
     missing = [path for path in stored if not Path(path).exists()]
