@@ -212,6 +212,7 @@ class PageData:
         if step.kind in ("table", "figure"):
             inputs = {role: one for role, one in inputs.items() if one.kind == "numbers"}
         files = [self.lineage.file(step, role) for role in step.outputs]
+        shown = _environment(environment)
         return {
             "kind": step.kind,
             "id": step.id,
@@ -220,7 +221,7 @@ class PageData:
             "record": [step.record, record.sha256],
             "spec": values["step"]["spec_sha256"],
             "inputs": {role: self._step(one) for role, one in inputs.items()},
-            "environment": self.environments.place(digest_of(environment), lambda: _environment(environment)),
+            "environment": self.environments.place(digest_of(shown), lambda: shown),
             "source": self.sources.place(source["sha256"], lambda: self._source(source)),
             **(
                 {"curve": curve}
