@@ -3,11 +3,10 @@
 import json
 
 from robustft.config.load import Config
-from robustft.files import ROOT
 from robustft.plan import Plan
 
 PLAN = Plan(Config(scale="smoke"))
-PAPERS = sorted(path.parent.name for path in (ROOT / "config" / "papers").glob("*/paper.yaml"))
+PAPERS = sorted(PLAN.config.papers)
 
 
 def test_all_papers_run_from_data_to_verdicts(tools, tmp_path):

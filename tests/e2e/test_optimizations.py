@@ -28,7 +28,7 @@ def accuracies(run: str, paper: str, folder: Path, monkeypatch: pytest.MonkeyPat
     """Return the last line of the history of each seed, trained from pre-training on in a folder of its own."""
     folder.mkdir()
     monkeypatch.chdir(folder)
-    config = Config(scale="demo", papers=[paper])
+    config = Config(scale="demo", papers=[paper], seeds=SEEDS)
     config.optimizations = dict.fromkeys(config.optimizations, optimized)
     plan, rows = Plan(config), []
     for seed in range(SEEDS):

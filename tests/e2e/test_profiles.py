@@ -75,8 +75,16 @@ def refusing_sbatch(tmp_path) -> Path:
     return folder
 
 
-def test_what_a_rule_asks_for_reaches_sbatch(copy_of_finished, refusing_sbatch, tmp_path):
+@pytest.fixture
+def unbundled(copy_of_finished) -> Path:
+    """The finished checkout with one job for each step, as larger scales have it."""
     scale = copy_of_finished / "config" / "scales" / "smoke.yaml"
+    scale.write_text(re.sub(r"(?m)^bundle: \d+", "bundle: 0", scale.read_text()))
+    return copy_of_finished
+
+
+def test_what_a_rule_asks_for_reaches_sbatch(unbundled, refusing_sbatch, tmp_path):
+    scale = unbundled / "config" / "scales" / "smoke.yaml"
     own = "device: cuda\nthreads: 3\nresources: {train: {mem_mb: 2345, runtime_min: 67}}\n"
     scale.write_text(scale.read_text() + own)
     result = subprocess.run(
@@ -84,7 +92,7 @@ def test_what_a_rule_asks_for_reaches_sbatch(copy_of_finished, refusing_sbatch, 
             *(sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm", *OUTSIDE),
             *("--config", "scale=smoke", "--", PRETRAINED),
         ],
-        cwd=copy_of_finished,
+        cwd=unbundled,
         env={**os.environ, "PATH": f"{refusing_sbatch}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
@@ -100,7 +108,7 @@ def test_what_a_rule_asks_for_reaches_sbatch(copy_of_finished, refusing_sbatch, 
         assert "--cpus-per-task=3" in call
         assert "--gpus=1" in call
         assert "--requeue" in call
-        assert call[call.index("--output") + 1].startswith(str(copy_of_finished / "logs" / "slurm" / "rule_pretrain"))
+        assert call[call.index("--output") + 1].startswith(str(unbundled / "logs" / "slurm" / "rule_pretrain"))
 
 
 def failing(folder: Path) -> None:
@@ -110,16 +118,16 @@ def failing(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "attempts"), [("default", 3), ("remote", 1)])
-def test_a_job_on_a_cluster_does_not_try_again_by_itself(copy_of_finished, tools, mode, attempts):
+def test_a_job_on_a_cluster_does_not_try_again_by_itself(unbundled, tools, mode, attempts):
     """Each of the three Snakemakes around a Slurm job's step retried: 27 attempts."""
-    failing(copy_of_finished)
-    tools["snakemake"](copy_of_finished, "--mode", mode, "--forcerun", "pretrain", "--", PRETRAINED, check=False)
-    assert len(list(copy_of_finished.glob("scratch/*/failed-*.json"))) == attempts
+    failing(unbundled)
+    tools["snakemake"](unbundled, "--mode", mode, "--forcerun", "pretrain", "--", PRETRAINED, check=False)
+    assert len(list(unbundled.glob("scratch/*/failed-*.json"))) == attempts
 
 
-def test_a_run_from_a_frozen_checkout_does_not_see_edits_of_the_one_it_runs_in(copy_of_finished, tools):
+def test_a_run_from_a_frozen_checkout_does_not_see_edits_of_the_one_it_runs_in(unbundled, tools):
     """`python -m` looks into the working directory first, and so found the package of the edited checkout."""
-    folder = copy_of_finished
+    folder = unbundled
     git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
     (folder / ".gitignore").write_text((ROOT / ".gitignore").read_text())
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
